@@ -1,0 +1,49 @@
+// Package vfs is the seam between rkv and the file system: the operating system's
+// in production, a crashable memory disk in tests and in the simulator. It offers
+// only what the log, the snapshots and the identity file need.
+package vfs
+
+import "io"
+
+// File is an open file. Implementations are safe for one writer and any number of
+// concurrent ReadAt calls.
+type File interface {
+	io.Closer
+	io.ReaderAt
+	io.WriterAt
+	// Writev writes the buffers contiguously at off in as few system calls as the
+	// platform allows (one, for up to 1,024 buffers). It writes all or errors.
+	Writev(bufs [][]byte, off int64) error
+	// Datasync makes written data durable (fdatasync). An error means nothing
+	// since the last success may be trusted, and is never retried.
+	Datasync() error
+	// Sync is Datasync plus all metadata (fsync).
+	Sync() error
+	Truncate(size int64) error
+	Size() (int64, error)
+	Name() string
+}
+
+// FS is a file system. Paths use the operating system's separator.
+type FS interface {
+	// Create makes or empties a file for reading and writing.
+	Create(name string) (File, error)
+	// Open opens an existing file for reading and writing.
+	Open(name string) (File, error)
+	OpenRead(name string) (File, error)
+	Remove(name string) error
+	RemoveAll(name string) error
+	Rename(from, to string) error
+	MkdirAll(name string) error
+	// List returns the names in a directory, sorted.
+	List(dir string) ([]string, error)
+	// SyncDir makes creations, renames and removals in dir durable.
+	SyncDir(dir string) error
+	// Free is the number of bytes available to this process on dir's file system.
+	Free(dir string) (uint64, error)
+	// Lock takes an exclusive lock file, held until the closer is closed or the
+	// process dies. It fails at once, with ErrLocked, if somebody holds it.
+	Lock(name string) (io.Closer, error)
+	// Exists reports whether name exists.
+	Exists(name string) (bool, error)
+}

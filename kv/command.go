@@ -1,0 +1,72 @@
+package kv
+
+// Flag describes a command, in Redis's words (COMMAND INFO).
+type Flag uint32
+
+// Command flags. The names Redis uses are in flagNames.
+const (
+	FlagWrite Flag = 1 << iota
+	FlagReadonly
+	FlagDenyOOM
+	FlagAdmin
+	FlagPubsub
+	FlagNoScript
+	FlagBlocking
+	FlagLoading
+	FlagStale
+	FlagSkipMonitor
+	FlagSkipSlowlog
+	FlagAsking
+	FlagFast
+	FlagNoAuth
+	FlagMayReplicate
+	FlagMovableKeys
+	FlagTouchesArbitraryKeys
+	FlagNoAsyncLoading
+	FlagNoMulti
+	FlagAllowBusy
+	FlagNoMandatoryKeys
+	// FlagLocal marks a command that the client's node answers by itself (INFO,
+	// CLIENT, MULTI ...): package resp implements it, kv only describes it.
+	FlagLocal
+)
+
+// Opcode is the permanent number of a command in the log. It is never reused.
+// Numbers below 16 are control operations (docs/adr/0001).
+type Opcode uint16
+
+// Command is one row of the command table.
+type Command struct {
+	Name  string // lower case; "config|get" for a subcommand
+	Group string
+	Since string
+	// Arity counts the command's name; negative means "at least".
+	Arity int
+	Flags Flag
+	// FirstKey, LastKey, KeyStep locate keys as COMMAND INFO states them; 0, 0, 0: none.
+	FirstKey, LastKey, KeyStep int
+	// Op is the opcode, only for commands that are logged (FlagWrite).
+	Op Opcode
+	// Run executes the command; nil for FlagLocal ones and for containers.
+	Run func(c *Ctx)
+	// Keys finds the keys where FirstKey.. cannot (numkeys); nil otherwise.
+	Keys func(args [][]byte) (keys []int, ok bool)
+	// Sub holds the subcommands of a container, nil otherwise.
+	Sub []*Command
+	// Summary is one line for COMMAND DOCS.
+	Summary string
+}
+
+// IsWrite reports whether the command goes through the log.
+func (c *Command) IsWrite() bool { return c.Flags&FlagWrite != 0 }
+
+// IsLocal reports whether package resp answers the command.
+func (c *Command) IsLocal() bool { return c.Flags&FlagLocal != 0 }
+
+// ArityOK reports whether argc (the name included) is allowed.
+func (c *Command) ArityOK(argc int) bool {
+	if c.Arity >= 0 {
+		return argc == c.Arity
+	}
+	return argc >= -c.Arity
+}

@@ -1,0 +1,192 @@
+package kv
+
+import (
+	"math"
+	"strconv"
+)
+
+// Reply is a tape of reply values. A command appends exactly one value (an
+// aggregate counts as one, its elements follow it). The tape is independent of
+// the client's protocol: package resp renders it as RESP2 or RESP3.
+//
+// Each value is a tag byte and, up to CRLF, its text; a bulk is followed by its
+// bytes and CRLF. '+', '-', ':', '$' and '*' are spelled as in RESP, so a tape
+// that holds only those (Plain) can be sent to any client as it is.
+//
+//	'+' status  '-' error  ':' integer  '$' bulk  '*' array
+//	'_' null    'N' null array         ',' double  '#' boolean (t/f)
+//	'(' big number  '=' verbatim text  '%' map (pairs)  '~' set
+//	'P' pairs: n pairs follow as 2n values; nested arrays of two in RESP3,
+//	    one flat array in RESP2 (ZRANGE WITHSCORES and its kin)
+type Reply struct {
+	b []byte
+	// complex is set once a value was appended whose RESP2 and RESP3 forms differ.
+	complex bool
+	failed  bool
+}
+
+// Reset empties the tape and keeps its memory.
+func (r *Reply) Reset() { r.b, r.complex, r.failed = r.b[:0], false, false }
+
+// Bytes is the tape; it is valid until the next append or Reset.
+func (r *Reply) Bytes() []byte { return r.b }
+
+// Len is the tape's length in bytes.
+func (r *Reply) Len() int { return len(r.b) }
+
+// Plain reports whether the tape reads the same in RESP2 and RESP3.
+func (r *Reply) Plain() bool { return !r.complex }
+
+// Failed reports whether an error was appended since the last ClearFailed or Reset.
+func (r *Reply) Failed() bool { return r.failed }
+
+// ClearFailed forgets that an error was appended.
+func (r *Reply) ClearFailed() { r.failed = false }
+
+// Truncate drops everything after the first n bytes: a command that finds out
+// late that it must fail takes its partial value back.
+func (r *Reply) Truncate(n int) { r.b = r.b[:n] }
+
+// AppendTape appends another tape's values.
+func (r *Reply) AppendTape(o *Reply) {
+	r.b = append(r.b, o.b...)
+	r.complex = r.complex || o.complex
+	r.failed = r.failed || o.failed
+}
+
+func (r *Reply) head(tag byte, n int64) {
+	r.b = append(r.b, tag)
+	r.b = strconv.AppendInt(r.b, n, 10)
+	r.b = append(r.b, '\r', '\n')
+}
+
+// OK appends the status OK.
+func (r *Reply) OK() { r.b = append(r.b, "+OK\r\n"...) }
+
+// Status appends a simple string. It must hold no CR or LF.
+func (r *Reply) Status(s string) {
+	r.b = append(r.b, '+')
+	r.b = append(r.b, s...)
+	r.b = append(r.b, '\r', '\n')
+}
+
+// Error appends an error; msg includes the code ("ERR ...", "WRONGTYPE ...").
+// CR, LF and NUL are replaced by blanks: user data may be in it (CVE-2025-67733).
+func (r *Reply) Error(msg string) {
+	r.failed = true
+	r.b = append(r.b, '-')
+	for i := 0; i < len(msg); i++ {
+		c := msg[i]
+		if c == '\r' || c == '\n' || c == 0 {
+			c = ' '
+		}
+		r.b = append(r.b, c)
+	}
+	r.b = append(r.b, '\r', '\n')
+}
+
+// Int appends an integer.
+func (r *Reply) Int(n int64) { r.head(':', n) }
+
+// Bool appends 1 or 0: Redis commands answer integers, also in RESP3.
+func (r *Reply) Bool(v bool) {
+	if v {
+		r.b = append(r.b, ":1\r\n"...)
+		return
+	}
+	r.b = append(r.b, ":0\r\n"...)
+}
+
+// Bulk appends a bulk string.
+func (r *Reply) Bulk(p []byte) {
+	r.head('$', int64(len(p)))
+	r.b = append(r.b, p...)
+	r.b = append(r.b, '\r', '\n')
+}
+
+// BulkString appends a bulk string.
+func (r *Reply) BulkString(s string) {
+	r.head('$', int64(len(s)))
+	r.b = append(r.b, s...)
+	r.b = append(r.b, '\r', '\n')
+}
+
+// BulkInt appends an integer as a bulk string.
+func (r *Reply) BulkInt(n int64) {
+	var tmp [20]byte
+	r.Bulk(strconv.AppendInt(tmp[:0], n, 10))
+}
+
+// Null appends the null value ($-1 in RESP2).
+func (r *Reply) Null() { r.complex = true; r.b = append(r.b, "_\r\n"...) }
+
+// NullArray appends the null array (*-1 in RESP2, the null value in RESP3).
+func (r *Reply) NullArray() { r.complex = true; r.b = append(r.b, "N\r\n"...) }
+
+// Array announces n values.
+func (r *Reply) Array(n int) { r.head('*', int64(n)) }
+
+// Map announces n pairs: 2n values follow.
+func (r *Reply) Map(n int) { r.complex = true; r.head('%', int64(n)) }
+
+// Set announces n values.
+func (r *Reply) Set(n int) { r.complex = true; r.head('~', int64(n)) }
+
+// Pairs announces n pairs as 2n values (see Reply).
+func (r *Reply) Pairs(n int) { r.complex = true; r.head('P', int64(n)) }
+
+// Double appends a score: a double in RESP3, a bulk in RESP2, in Redis's form.
+func (r *Reply) Double(f float64) {
+	r.complex = true
+	r.b = append(r.b, ',')
+	r.b = AppendDouble(r.b, f)
+	r.b = append(r.b, '\r', '\n')
+}
+
+// Verbatim appends text: a verbatim string in RESP3, a bulk in RESP2. format is
+// three letters ("txt", "mkd").
+func (r *Reply) Verbatim(format string, p []byte) {
+	r.complex = true
+	r.head('=', int64(len(p)+4))
+	r.b = append(r.b, format...)
+	r.b = append(r.b, ':')
+	r.b = append(r.b, p...)
+	r.b = append(r.b, '\r', '\n')
+}
+
+// AppendDouble appends f as Redis prints scores: the shortest text that reads
+// back as f, integers without exponent up to 1e17 and so on (%.17g), inf, -inf, nan.
+func AppendDouble(dst []byte, f float64) []byte {
+	switch {
+	case math.IsInf(f, 1):
+		return append(dst, "inf"...)
+	case math.IsInf(f, -1):
+		return append(dst, "-inf"...)
+	case math.IsNaN(f):
+		return append(dst, "nan"...)
+	case f == math.Trunc(f) && math.Abs(f) < 1e17:
+		if f == 0 && math.Signbit(f) {
+			return append(dst, "-0"...)
+		}
+		return strconv.AppendInt(dst, int64(f), 10)
+	}
+	return appendShortestG(dst, f)
+}
+
+// appendShortestG prints the shortest digits that read back, in C's %.17g style:
+// scientific if the exponent is below -4 or at least 17, exponent of two digits.
+func appendShortestG(dst []byte, f float64) []byte {
+	var tmp [32]byte
+	e := strconv.AppendFloat(tmp[:0], f, 'e', -1, 64)
+	exp := 0
+	for i := len(e) - 1; i >= 0; i-- {
+		if e[i] == 'e' {
+			exp, _ = strconv.Atoi(string(e[i+1:]))
+			break
+		}
+	}
+	if exp < -4 || exp >= 17 {
+		return append(dst, e...)
+	}
+	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+}
