@@ -1,0 +1,87 @@
+package resp
+
+import (
+	"context"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// Backend is the node as the front end sees it. cmd/rkv implements it over
+// internal/node; tests implement it over a lone kv.Store.
+//
+// Callbacks run on an arbitrary goroutine of the node and must only enqueue.
+type Backend interface {
+	// Store is the state machine, for reads under its own lock.
+	Store() *kv.Store
+	// Propose submits a chunk that holds at least one logged operation. It never
+	// blocks. c.Waiter.ChunkDone(c) is called exactly once: after this node applied
+	// the chunk (replies on its tape), or with c.Err set to an error in Redis's
+	// words. Until then the chunk belongs to the node.
+	Propose(c *kv.Chunk)
+	// ReadBarrier calls done(nil) once this node's state machine holds everything
+	// that was acknowledged anywhere before the call: a read made then is
+	// linearizable. One call serves any number of reads waiting at that moment.
+	ReadBarrier(done func(err error))
+	// Tick makes the cluster's stamp reach now, so that keys due by now are
+	// expired for everybody; done is called when this node has applied it.
+	Tick(now int64, done func(err error))
+	// Now is the node's wall clock in Unix ms (coarse, cheap).
+	Now() int64
+	// Saturated reports that the node holds too many proposed bytes: the front
+	// end stops reading from sockets until Resume's callback.
+	Saturated() bool
+	// WaitReplicas answers, through done, how many nodes other than the leader
+	// hold index durably, once that number is at least n or ctx ends.
+	WaitReplicas(ctx context.Context, index uint64, n int, done func(count int))
+
+	// Status is cheap enough for INFO.
+	Status() Status
+	// Admin operations block until they succeeded or failed; errors are in
+	// Redis's words ("ERR ...").
+	AddLearner(ctx context.Context, id uint64, peerAddr string) error
+	Remove(ctx context.Context, id uint64) error
+	Promote(ctx context.Context, id uint64) error
+	Transfer(ctx context.Context, to uint64) error
+	Snapshot(ctx context.Context) (index uint64, err error)
+	// Digest is (applied index, digest of all replicated data at it).
+	Digest(ctx context.Context) (index uint64, digest string, err error)
+}
+
+// Status is what INFO, ROLE and RAFT STATUS tell about the node.
+type Status struct {
+	ID            uint64
+	Role          string // leader, follower, candidate, pre-candidate, learner
+	Term          uint64
+	LeaderID      uint64
+	LeaderAddr    string // client address, "" if unknown
+	FirstIndex    uint64
+	LastIndex     uint64
+	DurableIndex  uint64
+	CommitIndex   uint64
+	AppliedIndex  uint64
+	SnapshotIndex uint64
+	QuorumOK      bool
+	ClusterID     string
+	RunID         string // 40 hex digits, new at each start
+	Members       []Member
+	// Matches are the voters' durable indexes, descending.
+	Matches []uint64
+	// Counters for INFO raft and tests.
+	Fsyncs, Batches, Proposals, Snapshots uint64
+	LogBytes                              int64
+	Stamp                                 int64
+}
+
+// Member is one member as seen from this node.
+type Member struct {
+	ID         uint64
+	PeerAddr   string
+	ClientAddr string
+	Voter      bool
+	Self       bool
+	// Match is the durable index as known here; Active whether it was heard from
+	// within an election timeout. Both are zero where this node cannot know.
+	Match  uint64
+	Active bool
+	State  string
+}
