@@ -1,0 +1,128 @@
+package kv
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// Scores as bytes.
+//
+// A score is kept as eight bytes whose bytes.Compare order is the numeric order:
+// the IEEE 754 bits with the sign bit flipped, or all bits flipped when negative.
+// Redis keeps -0 and prints it, but sorts it as 0. So the *exact* form below,
+// stored as a value, tells the two apart, and the *ordered* form, which is the
+// head of a key in the by-score tree, does not.
+const scoreSize = 8
+
+// encodeScore returns f's exact form.
+func encodeScore(f float64) uint64 {
+	b := math.Float64bits(f)
+	if b>>63 != 0 {
+		return ^b
+	}
+	return b | 1<<63
+}
+
+// decodeScore is the inverse of encodeScore.
+func decodeScore(u uint64) float64 {
+	if u>>63 != 0 {
+		return math.Float64frombits(u &^ (1 << 63))
+	}
+	return math.Float64frombits(^u)
+}
+
+// orderedScore returns the form that sorts: -0 as 0.
+func orderedScore(f float64) uint64 {
+	if f == 0 {
+		f = 0 // drops the sign
+	}
+	return encodeScore(f)
+}
+
+// appendScore appends f's exact form.
+func appendScore(dst []byte, f float64) []byte {
+	return binary.BigEndian.AppendUint64(dst, encodeScore(f))
+}
+
+// readScore reads what appendScore wrote. Fewer than eight bytes, which only a
+// damaged record can hold, read as 0.
+func readScore(b []byte) float64 {
+	if len(b) < scoreSize {
+		return 0
+	}
+	return decodeScore(binary.BigEndian.Uint64(b))
+}
+
+// scoreRange is an interval of scores, as ZRANGEBYSCORE states it.
+type scoreRange struct {
+	min, max     float64
+	minEx, maxEx bool // the bound itself is outside
+}
+
+func (r *scoreRange) aboveMin(f float64) bool {
+	if r.minEx {
+		return f > r.min
+	}
+	return f >= r.min
+}
+
+func (r *scoreRange) belowMax(f float64) bool {
+	if r.maxEx {
+		return f < r.max
+	}
+	return f <= r.max
+}
+
+// parseScoreBound reads "1.5", "(1.5", "-inf", "+inf".
+func parseScoreBound(b []byte) (f float64, exclusive, ok bool) {
+	if len(b) > 0 && b[0] == '(' {
+		exclusive, b = true, b[1:]
+	}
+	f, ok = parseFloat(b)
+	return f, exclusive, ok
+}
+
+func parseScoreRange(min, max []byte) (r scoreRange, ok bool) {
+	var okMin, okMax bool
+	r.min, r.minEx, okMin = parseScoreBound(min)
+	r.max, r.maxEx, okMax = parseScoreBound(max)
+	return r, okMin && okMax
+}
+
+// lexBound is one end of a range of members: a member, or beyond all of them.
+type lexBound struct {
+	kind      lexKind
+	member    []byte
+	exclusive bool
+}
+
+type lexKind int8
+
+const (
+	lexLowest  lexKind = -1 // "-"
+	lexMember  lexKind = 0  // "[m" or "(m"
+	lexHighest lexKind = 1  // "+"
+)
+
+func parseLexBound(b []byte) (l lexBound, ok bool) {
+	if len(b) == 0 {
+		return l, false
+	}
+	switch b[0] {
+	case '-':
+		return lexBound{kind: lexLowest}, len(b) == 1
+	case '+':
+		return lexBound{kind: lexHighest}, len(b) == 1
+	case '[':
+		return lexBound{member: b[1:]}, true
+	case '(':
+		return lexBound{member: b[1:], exclusive: true}, true
+	}
+	return l, false
+}
+
+func parseLexRange(min, max []byte) (lo, hi lexBound, ok bool) {
+	lo, okMin := parseLexBound(min)
+	hi, okMax := parseLexBound(max)
+	return lo, hi, okMin && okMax
+}
