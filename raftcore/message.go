@@ -9,9 +9,9 @@ type MessageType uint8
 // The messages of the protocol. Requests carry the sender's term; a reply
 // carries the replier's.
 const (
-	MsgPreVote MessageType = 1 + iota // Index/LogTerm: the candidate's last entry; Term: the term it would campaign in
-	MsgPreVoteResp
-	MsgVote // Index/LogTerm: the candidate's last entry; Transfer: campaign ordered by the old leader
+	MsgPreVote     MessageType = 1 + iota // Index/LogTerm: the candidate's last entry; Term: the term it would campaign in
+	MsgPreVoteResp                        // Term: the one asked about if granted, else the replier's
+	MsgVote                               // Index/LogTerm: the candidate's last entry; Transfer: campaign ordered by the old leader
 	MsgVoteResp
 	MsgAppend        // Index/LogTerm: entry before Entries; Commit; Round
 	MsgAppendResp    // Index: match (durable here) or, if Reject, the rejected prev index; Hint/HintTerm: where to try next; Round
@@ -20,7 +20,7 @@ const (
 	MsgReadIndex     // ReadID: follower asks for a read index
 	MsgReadIndexResp // ReadID, Index; Reject: no leader here, ask again
 	MsgTimeoutNow    // campaign at once (thesis 3.10)
-	MsgSnapshot      // Snapshot: a snapshot stream was started towards the receiver (metadata only)
+	MsgSnapshot      // Snapshot: stepped by the receiving driver, in the name and term of the streaming leader, once a snapshot has arrived and been verified in full
 	MsgSnapshotResp  // Index: snapshot index now installed (or the real applied index, R30); Reject: failed
 )
 
@@ -29,10 +29,14 @@ const (
 type Message struct {
 	Type     MessageType
 	From, To NodeID
-	Term     uint64
-	LogTerm  uint64
-	Index    uint64
-	Commit   uint64
+	// Incarnation is the sender's. With From it is the raft identity: votes and
+	// acknowledgements of another incarnation than the configured one count for
+	// nothing (R26), so the transport has to carry it.
+	Incarnation uint64
+	Term        uint64
+	LogTerm     uint64
+	Index       uint64
+	Commit      uint64
 	// Round is the leader's never-reused broadcast number. A reply repeats the
 	// round of the frame it answers, which proves that the follower still
 	// followed this leader after every read registered at or below that round

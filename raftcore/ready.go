@@ -39,6 +39,7 @@ type Ready struct {
 	SendAfterSave []Message
 	// Apply holds committed entries, contiguous, in order, each handed out
 	// exactly once per process lifetime (after a Restore: from its index on).
+	// They are durable on a quorum, which need not include this node yet.
 	Apply []Entry
 	// Reads are confirmed read indexes: the driver serves each once its
 	// state machine has applied Index.
@@ -47,8 +48,11 @@ type Ready struct {
 	// from the log, and to answer with Fetched.
 	Fetch []Fetch
 	// Restore asks the driver to replace its state machine and log by a snapshot
-	// that has been received and verified, and to report Restored. Until then
-	// the core neither appends nor campaigns.
+	// that has been received and verified, and to report Restored. The log is
+	// dropped whole and goes on at Index+1 (a log that contains the snapshot's
+	// entry is never replaced, R31). Saves handed out earlier, or with this
+	// Ready, come first; apply work still queued is void. Until Restored the core
+	// neither appends, applies nor campaigns.
 	Restore *SnapshotMeta
 	// SendSnapshot names members that need a snapshot instead of log entries;
 	// the driver streams one and reports SnapshotSent.
@@ -113,6 +117,11 @@ type Status struct {
 	TransferTarget                              NodeID
 	Peers                                       []PeerStatus // leader: from progress; else empty
 	Matches                                     []uint64     // voters' durable indexes, descending; a follower's copy may be a heartbeat old
+	UncommittedBytes                            int          // leader: what Config.MaxUncommittedBytes bounds
+	// Fault is the first message that contradicted what this node knows to be
+	// committed (nil: none). Either this node or the sender is damaged: the
+	// message was ignored; the driver should stop the node and say so.
+	Fault error
 }
 
 // PeerStatus is the leader's view of one member.
