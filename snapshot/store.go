@@ -3,12 +3,46 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
 )
+
+// Store is a directory of snapshots. Its methods may be called concurrently.
+type Store struct {
+	fs           vfs.FS
+	dir          string
+	opts         Options
+	log          *slog.Logger
+	codec        codec
+	writeWorkers int
+
+	// publishing serialises renames and removals; it is held across them. mu guards
+	// what is below it and is held for a few instructions only, so that Newest never
+	// waits for the disk. publishing is taken before mu.
+	publishing sync.Mutex
+	mu         sync.Mutex
+	entries    []*entry // newest first
+	nextTemp   uint64
+}
+
+// entry is one snapshot that was found sound. Fields are guarded by Store.mu.
+type entry struct {
+	info Info
+	// refs counts open readers. A retired file is removed when they are gone.
+	refs    int
+	retired bool
+	// proven is set once the whole file was read back and verified.
+	proven bool
+}
 
 // Options tune a Store. The zero value is usable.
 type Options struct {
@@ -16,11 +50,12 @@ type Options struct {
 	// snapshot does not starve the log of it. 0 means no bound. Too low, and the log
 	// grows for longer than a snapshot takes; too high, and commits wait for the disk.
 	BytesPerSecond int64
-	// Workers is the number of goroutines that compress or decompress; default 1
-	// for Write, GOMAXPROCS for Verify and Restore. Each holds about 4 MiB.
+	// Workers is the number of frames that are compressed at once by Write, and
+	// decompressed at once by Verify and Restore. Each holds about 4 MiB. Default: 1
+	// for Write, which competes with traffic, GOMAXPROCS for the others.
 	Workers int
 	// Logger receives one line per snapshot written, received, found damaged or
-	// removed; default: discard.
+	// removed; default: none.
 	Logger *slog.Logger
 }
 
@@ -45,74 +80,302 @@ type Source interface {
 	Blocks(emit func(raw []byte, keys int) error) error
 }
 
-// ErrOutdated is returned by Write and Receive when the store already holds a
-// newer snapshot. Nothing was changed; the caller goes on with the newer one (R30, R32).
-var ErrOutdated = errors.New("snapshot: a newer snapshot exists")
+const (
+	fileSuffix    = ".rkvsnap"
+	tempSuffix    = ".tmp"
+	damagedSuffix = ".damaged"
+)
 
-// ErrNotFound: there is no (valid) snapshot at that index.
-var ErrNotFound = errors.New("snapshot: not found")
+// fileName sorts by index, then term.
+func fileName(index, term uint64) string {
+	return fmt.Sprintf("%020d-%020d%s", index, term, fileSuffix)
+}
 
-// Store is a directory of snapshots.
-type Store struct{}
-
-// Open opens the directory, creating it if needed; removes temporary files; and
-// lists the snapshots whose footers are sound.
+// Open opens the directory, creating it if needed; removes temporary files, which
+// only a crash leaves; and lists the snapshots whose footers are sound. Others are
+// set aside under the suffix ".damaged". Only frames are not looked at: Verify does.
 func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
-	return nil, errors.New("snapshot: not built")
+	s := &Store{fs: fs, dir: dir, opts: opts, log: opts.Logger, writeWorkers: max(opts.Workers, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.codec.workers = opts.Workers
+	if s.codec.workers <= 0 {
+		s.codec.workers = runtime.GOMAXPROCS(0)
+	}
+	if err := fs.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	for _, name := range names {
+		if err := s.adopt(name); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(s.entries, newestFirst)
+	return s, nil
 }
 
-// Write takes a snapshot: it drains src into a temporary file and publishes it.
-// When it returns nil the snapshot is durable. On any error, also that of ctx,
-// nothing is left but perhaps a temporary file that the next Open removes.
-func (s *Store) Write(ctx context.Context, meta raftcore.SnapshotMeta, src Source) (Info, error) {
-	return Info{}, nil
+// adopt takes up one name found in the directory at start.
+func (s *Store) adopt(name string) error {
+	path := filepath.Join(s.dir, name)
+	if strings.HasSuffix(name, tempSuffix) {
+		if err := s.fs.Remove(path); err != nil {
+			return fmt.Errorf("snapshot: removing a temporary file: %w", err)
+		}
+		return nil
+	}
+	if !strings.HasSuffix(name, fileSuffix) {
+		return nil // not ours to judge
+	}
+	info, err := s.inspect(name)
+	var damage *CorruptionError
+	switch {
+	case err == nil:
+		s.entries = append(s.entries, &entry{info: info})
+	case errors.As(err, &damage):
+		s.setAside(name, err)
+	default:
+		return err
+	}
+	return nil
 }
+
+// inspect reads the footer of a file and checks that it is under its own name.
+func (s *Store) inspect(name string) (Info, error) {
+	f, err := s.fs.OpenRead(filepath.Join(s.dir, name))
+	if err != nil {
+		return Info{}, fmt.Errorf("snapshot: %w", err)
+	}
+	defer f.Close()
+	sf, err := openFile(f, name)
+	if err != nil {
+		return Info{}, err
+	}
+	if want := fileName(sf.foot.meta.Index, sf.foot.meta.Term); want != name {
+		return Info{}, corrupt(name, sf.size-int64(len(sf.tail)), "the snapshot of that name", want)
+	}
+	return sf.foot.info(name), nil
+}
+
+func newestFirst(a, b *entry) int { return strings.Compare(b.info.Name, a.info.Name) }
 
 // Newest returns the newest valid snapshot.
-func (s *Store) Newest() (Info, bool) { return Info{}, false }
+func (s *Store) Newest() (Info, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.entries) == 0 {
+		return Info{}, false
+	}
+	return s.entries[0].info, true
+}
 
 // List returns all valid snapshots, newest first.
-func (s *Store) List() []Info { return nil }
+func (s *Store) List() []Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	infos := make([]Info, len(s.entries))
+	for i, e := range s.entries {
+		infos[i] = e.info
+	}
+	return infos
+}
 
-// OpenNewest opens the newest valid snapshot for reading.
-func (s *Store) OpenNewest() (*Reader, error) { return nil, ErrNotFound }
-
-// Open opens the snapshot at index for reading.
-func (s *Store) Open(index uint64) (*Reader, error) { return nil, ErrNotFound }
+// Write takes a snapshot: it drains src into a temporary file, reads it back to
+// verify it, and publishes it. When it returns nil the snapshot is durable. On any
+// error, ctx's among them, nothing has changed. It blocks for as long as that
+// takes and uses a few MiB whatever the size.
+func (s *Store) Write(ctx context.Context, meta raftcore.SnapshotMeta, src Source) (Info, error) {
+	return s.create(meta, "written", func(f vfs.File) error { return s.writeFile(ctx, f, meta, src) })
+}
 
 // Receive stores a snapshot streamed by another member: exactly size bytes of r,
 // the bytes of that member's Raw. It becomes visible only once it was verified in
 // full (frames, hash, and that it is the snapshot meta announces) and is durable.
+// ctx is looked at between reads of r: to interrupt a read, close r.
 func (s *Store) Receive(ctx context.Context, meta raftcore.SnapshotMeta, size int64, r io.Reader) (Info, error) {
-	return Info{}, nil
+	if size < minFileSize {
+		return Info{}, fmt.Errorf("%w: announced with %d bytes", ErrMismatch, size)
+	}
+	if free, err := s.fs.Free(s.dir); err != nil {
+		return Info{}, fmt.Errorf("snapshot: %w", err)
+	} else if free < uint64(size) {
+		return Info{}, fmt.Errorf("%w: %d bytes needed, %d free", ErrNoSpace, size, free)
+	}
+	return s.create(meta, "received", func(f vfs.File) error { return s.copyFile(ctx, f, size, r) })
+}
+
+// create makes a temporary file, has it filled, syncs and verifies it, and gives it
+// its name.
+func (s *Store) create(meta raftcore.SnapshotMeta, how string, fill func(vfs.File) error) (Info, error) {
+	if s.outdated(meta.Index) {
+		return Info{}, ErrOutdated
+	}
+	name := fileName(meta.Index, meta.Term)
+	temp := s.tempPath(name)
+	f, err := s.fs.Create(temp)
+	if err != nil {
+		return Info{}, fmt.Errorf("snapshot: %w", err)
+	}
+	info, err := s.complete(f, name, meta, fill)
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("snapshot: %w", cerr)
+	}
+	if err == nil {
+		err = s.publish(temp, info)
+	}
+	if err != nil {
+		// Best effort: what stays is removed by the next Open.
+		s.fs.Remove(temp)
+		return Info{}, err
+	}
+	s.log.Info("snapshot "+how, "index", meta.Index, "term", meta.Term, "keys", info.Keys, "bytes", info.Size)
+	return info, nil
+}
+
+// complete fills f, makes it durable, and reads it back. A file that cannot be
+// read back must not push out the one before it.
+func (s *Store) complete(f vfs.File, name string, meta raftcore.SnapshotMeta, fill func(vfs.File) error) (Info, error) {
+	if err := fill(f); err != nil {
+		return Info{}, err
+	}
+	if err := f.Sync(); err != nil {
+		return Info{}, fmt.Errorf("snapshot: %w", err)
+	}
+	sf, err := openFile(f, name)
+	if err != nil {
+		return Info{}, err
+	}
+	got := sf.foot.meta
+	if got.Index != meta.Index || got.Term != meta.Term ||
+		string(sf.foot.membership) != string(raftcore.EncodeMembership(meta.Membership)) {
+		return Info{}, fmt.Errorf("%w: announced index %d term %d, got index %d term %d (or another membership)",
+			ErrMismatch, meta.Index, meta.Term, got.Index, got.Term)
+	}
+	if err := sf.verify(&s.codec); err != nil {
+		return Info{}, err
+	}
+	return sf.foot.info(name), nil
+}
+
+// publish renames temp to its final name and lists it. A crash before the rename
+// is durable leaves the temporary file or the final one, both complete.
+func (s *Store) publish(temp string, info Info) error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	// Again: another one may have come in while this one was being written (R32).
+	if s.outdated(info.Meta.Index) {
+		return ErrOutdated
+	}
+	path := filepath.Join(s.dir, info.Name)
+	if err := s.fs.Rename(temp, path); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		// The name may or may not survive a crash; it is a complete snapshot in either
+		// case. But nobody may drop log entries on its account.
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries = append(s.entries, &entry{info: info, proven: true})
+	slices.SortFunc(s.entries, newestFirst)
+	return nil
+}
+
+func (s *Store) outdated(index uint64) bool {
+	newest, ok := s.Newest()
+	return ok && newest.Meta.Index >= index
+}
+
+// tempPath is a name nobody else uses: a Write and a Receive of one index may run
+// at once.
+func (s *Store) tempPath(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextTemp++
+	return filepath.Join(s.dir, fmt.Sprintf("%s.%d%s", name, s.nextTemp, tempSuffix))
+}
+
+// OpenNewest opens the newest valid snapshot for reading; ErrNotFound if there is
+// none.
+func (s *Store) OpenNewest() (*Reader, error) {
+	return s.open(func(*entry) bool { return true })
+}
+
+// Open opens the snapshot at index for reading; ErrNotFound if there is none.
+func (s *Store) Open(index uint64) (*Reader, error) {
+	return s.open(func(e *entry) bool { return e.info.Meta.Index == index })
 }
 
 // Raw opens the file at index for streaming it as it is, with its length in bytes.
-// The file is not deleted before the reader is closed.
-func (s *Store) Raw(index uint64) (io.ReadCloser, int64, error) { return nil, 0, ErrNotFound }
+// The file is not removed before the reader is closed. The bytes are not checked
+// again: Receive does so at the other end.
+func (s *Store) Raw(index uint64) (io.ReadCloser, int64, error) {
+	r, err := s.Open(index)
+	if err != nil {
+		return nil, 0, err
+	}
+	return &rawReader{io.NewSectionReader(r.file.f, 0, r.file.size), r}, r.file.size, nil
+}
 
-// Retire removes all but the newest keep snapshots (at least one is kept). Files in
-// use go when their last user closes them.
-func (s *Store) Retire(keep int) error { return nil }
+func (s *Store) open(match func(*entry) bool) (*Reader, error) {
+	e := s.acquire(match)
+	if e == nil {
+		return nil, ErrNotFound
+	}
+	f, err := s.fs.OpenRead(filepath.Join(s.dir, e.info.Name))
+	if err != nil {
+		s.release(e)
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	sf, err := openFile(f, e.info.Name)
+	if err == nil && sf.foot.hash != e.info.Hash {
+		err = corrupt(e.info.Name, sf.size, fmt.Sprintf("SHA-256 %x as at start", e.info.Hash), fmt.Sprintf("%x", sf.foot.hash))
+	}
+	if err != nil {
+		f.Close()
+		if damage := (*CorruptionError)(nil); errors.As(err, &damage) {
+			s.quarantine(e, err)
+		}
+		s.release(e)
+		return nil, err
+	}
+	return &Reader{store: s, entry: e, file: sf}, nil
+}
 
-// Reader reads one snapshot. It keeps the file from being removed until Close.
-type Reader struct{}
+// acquire finds the newest entry that matches and takes a reference to it.
+func (s *Store) acquire(match func(*entry) bool) *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.entries {
+		if match(e) {
+			e.refs++
+			return e
+		}
+	}
+	return nil
+}
 
-// Meta is the raft metadata of the snapshot.
-func (r *Reader) Meta() raftcore.SnapshotMeta { return raftcore.SnapshotMeta{} }
+// release gives a reference back. The last one of a retired file removes it.
+func (s *Store) release(e *entry) {
+	s.mu.Lock()
+	e.refs--
+	last := e.refs == 0 && e.retired
+	s.mu.Unlock()
+	if last {
+		s.publishing.Lock()
+		defer s.publishing.Unlock()
+		s.remove(e.info.Name)
+	}
+}
 
-// Info describes the snapshot.
-func (r *Reader) Info() Info { return Info{} }
-
-// Verify reads the whole file and checks everything that can be checked: frame
-// CRCs, that each frame decodes to its declared size, the whole-file hash. Call it
-// before anything is replaced by the snapshot. A *CorruptionError also removes the
-// snapshot from the store's list, so that Newest falls back to the one before.
-func (r *Reader) Verify() error { return nil }
-
-// Restore delivers the RDB in order, in pieces of at most 2 MiB. Frames are
-// checked and decompressed ahead of sink in parallel. raw is valid until sink returns.
-func (r *Reader) Restore(sink func(raw []byte) error) error { return nil }
-
-// Close lets the file go. It is safe to call more than once.
-func (r *Reader) Close() error { return nil }
+// prove notes that e was read in full and found sound.
+func (s *Store) prove(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.proven = true
+}

@@ -1,0 +1,181 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"math"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// fileWriter appends to a file, hashing and throttling what passes.
+type fileWriter struct {
+	ctx  context.Context
+	f    vfs.File
+	off  int64
+	hash hash.Hash
+	// rate is in bytes per second, 0 for no bound; started is when it began to count.
+	rate    int64
+	started time.Time
+}
+
+func newFileWriter(ctx context.Context, f vfs.File, rate int64) *fileWriter {
+	return &fileWriter{ctx: ctx, f: f, hash: sha256.New(), rate: rate, started: time.Now()}
+}
+
+func (w *fileWriter) write(b []byte) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := w.f.WriteAt(b, w.off); err != nil {
+		return fmt.Errorf("snapshot: writing at %d: %w", w.off, err)
+	}
+	w.hash.Write(b)
+	w.off += int64(len(b))
+	return w.pace()
+}
+
+// pace waits until the bytes written so far are within the rate.
+func (w *fileWriter) pace() error {
+	if w.rate <= 0 {
+		return nil
+	}
+	due := time.Duration(float64(w.off) / float64(w.rate) * float64(time.Second))
+	wait := due - time.Since(w.started)
+	if wait <= 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-w.ctx.Done():
+		return w.ctx.Err()
+	}
+}
+
+// frameWriter cuts raw bytes into frames and writes them and the footer.
+type frameWriter struct {
+	out    *fileWriter
+	enc    *zstd.Encoder
+	window jobs
+	next   *job // collects raw bytes
+	foot   footer
+}
+
+// emit is the sink of a Source.
+func (w *frameWriter) emit(raw []byte, keys int) error {
+	if keys < 0 {
+		return fmt.Errorf("snapshot: source reports %d keys", keys)
+	}
+	for {
+		if w.next == nil {
+			w.next = w.window.take()
+		}
+		// Keys are counted in the frame in which their block begins.
+		w.next.keys += uint32(min(keys, math.MaxUint32))
+		keys = 0
+		n := min(len(raw), maxFrameRaw-len(w.next.raw))
+		w.next.raw = append(w.next.raw, raw[:n]...)
+		raw = raw[n:]
+		if len(w.next.raw) < targetFrameRaw {
+			return w.out.ctx.Err()
+		}
+		if err := w.compress(); err != nil {
+			return err
+		}
+		if len(raw) == 0 {
+			return nil
+		}
+	}
+}
+
+// compress hands the collected bytes to a worker and, if the window is full,
+// writes the oldest frame.
+func (w *frameWriter) compress() error {
+	j := w.next
+	w.next = nil
+	w.window.start(j, func(j *job) { j.encoded = w.enc.EncodeAll(j.raw, j.encoded[:0]) })
+	if w.window.full() {
+		return w.writeOldest()
+	}
+	return nil
+}
+
+func (w *frameWriter) writeOldest() error {
+	j := w.window.oldest()
+	w.foot.frames = append(w.foot.frames, frameInfo{
+		raw: uint32(len(j.raw)), encoded: uint32(len(j.encoded)),
+		crc: crc32.Checksum(j.encoded, castagnoli), keys: j.keys,
+	})
+	w.foot.rawSize += uint64(len(j.raw))
+	w.foot.keys += uint64(j.keys)
+	err := w.out.write(j.encoded)
+	w.window.recycle(j)
+	return err
+}
+
+// finish writes what is left, and the footer.
+func (w *frameWriter) finish() error {
+	if w.next != nil && len(w.next.raw) > 0 {
+		if err := w.compress(); err != nil {
+			return err
+		}
+	}
+	for len(w.window.running) > 0 {
+		if err := w.writeOldest(); err != nil {
+			return err
+		}
+	}
+	if len(w.foot.frames) == 0 {
+		return errors.New("snapshot: the source is empty")
+	}
+	head := w.foot.appendHead(make([]byte, 0, w.foot.size()))
+	w.out.hash.Write(head)
+	w.out.hash.Sum(w.foot.hash[:0])
+	return w.out.write(w.foot.appendTail(head))
+}
+
+// writeFile fills f with the snapshot of src and returns its footer.
+func (s *Store) writeFile(ctx context.Context, f vfs.File, meta raftcore.SnapshotMeta, src Source) error {
+	enc, err := s.codec.encoder()
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	w := &frameWriter{
+		out: newFileWriter(ctx, f, s.opts.BytesPerSecond), enc: enc,
+		window: jobs{depth: s.writeWorkers + 1},
+		foot:   footer{meta: meta, membership: raftcore.EncodeMembership(meta.Membership)},
+	}
+	defer w.window.drain()
+	if err := src.Blocks(w.emit); err != nil {
+		return err
+	}
+	return w.finish()
+}
+
+// copyFile fills f with exactly size bytes of r.
+func (s *Store) copyFile(ctx context.Context, f vfs.File, size int64, r io.Reader) error {
+	w := newFileWriter(ctx, f, s.opts.BytesPerSecond)
+	buf := make([]byte, min(size, 256<<10))
+	for w.off < size {
+		n := min(int64(len(buf)), size-w.off)
+		if _, err := io.ReadFull(r, buf[:n]); err != nil {
+			return fmt.Errorf("snapshot: receiving byte %d of %d: %w", w.off, size, err)
+		}
+		if err := w.write(buf[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
