@@ -1,0 +1,201 @@
+package vfs
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// memFile is a handle on a file of a Mem.
+type memFile struct {
+	m        *Mem
+	n        *inode
+	name     string
+	boot     uint64
+	readOnly bool
+	closed   bool
+}
+
+func (f *memFile) Name() string { return f.name }
+
+func (f *memFile) Close() error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	f.closed = true
+	return nil
+}
+
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return 0, err
+	}
+	if _, err := f.m.begin(Op{Kind: OpRead, Name: f.name, Offset: off, Len: len(p)}); err != nil {
+		return 0, err
+	}
+	if off >= int64(len(f.n.data)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.n.data[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.Writev([][]byte{p}, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (f *memFile) Writev(bufs [][]byte, off int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return err
+	}
+	if f.readOnly {
+		return &fs.PathError{Op: "write", Path: f.name, Err: unix.EBADF}
+	}
+	size := 0
+	for _, b := range bufs {
+		size += len(b)
+	}
+	dead, err := f.m.begin(Op{Kind: OpWrite, Name: f.name, Offset: off, Len: size})
+	if err != nil {
+		return err
+	}
+	end := off + int64(size)
+	if grow := end - int64(len(f.n.data)); grow > 0 {
+		if f.m.capacity > 0 && f.m.used()+grow > f.m.capacity {
+			return &fs.PathError{Op: "write", Path: f.name, Err: unix.ENOSPC}
+		}
+		f.n.resize(end)
+	}
+	f.n.touch(off, end)
+	for _, b := range bufs {
+		off += int64(copy(f.n.data[off:], b))
+	}
+	return dead
+}
+
+func (f *memFile) Datasync() error { return f.sync(OpDatasync) }
+func (f *memFile) Sync() error     { return f.sync(OpSync) }
+
+func (f *memFile) sync(kind OpKind) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return err
+	}
+	dead, err := f.m.begin(Op{Kind: kind, Name: f.name})
+	if err != nil {
+		f.n.abandon()
+	}
+	if err != nil || dead != nil {
+		return first(err, dead)
+	}
+	clear(f.n.dirty)
+	f.n.durableSize = int64(len(f.n.data))
+	return nil
+}
+
+func (f *memFile) Truncate(size int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return err
+	}
+	dead, err := f.m.begin(Op{Kind: OpTruncate, Name: f.name, Offset: size})
+	if err != nil {
+		return err
+	}
+	f.n.resize(size)
+	return dead
+}
+
+func (f *memFile) Size() (int64, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.usable(); err != nil {
+		return 0, err
+	}
+	return int64(len(f.n.data)), nil
+}
+
+func (f *memFile) usable() error {
+	if f.closed {
+		return ErrClosed
+	}
+	if f.boot != f.m.boot {
+		return ErrCrashed
+	}
+	return nil
+}
+
+func newInode() *inode {
+	return &inode{dirty: map[int64][]byte{}, lost: map[int64][]byte{}}
+}
+
+// touch remembers what the sectors of [off, end) hold before they change.
+func (n *inode) touch(off, end int64) {
+	for s := off / sectorSize; s*sectorSize < end; s++ {
+		if old, ok := n.lost[s]; ok {
+			n.dirty[s] = old // written again, so the next sync covers it
+			delete(n.lost, s)
+		}
+		if _, ok := n.dirty[s]; !ok {
+			lo := min(s*sectorSize, int64(len(n.data)))
+			hi := min(lo+sectorSize, int64(len(n.data)))
+			n.dirty[s] = slices.Clone(n.data[lo:hi])
+		}
+	}
+}
+
+// resize changes the size; what is cut or added counts as written.
+func (n *inode) resize(size int64) {
+	old := int64(len(n.data))
+	if size < old {
+		n.touch(size, old)
+		n.data = n.data[:size:size]
+		return
+	}
+	n.data = append(n.data, make([]byte, size-old)...)
+}
+
+// abandon marks unsynced sectors as clean although they are not saved.
+func (n *inode) abandon() {
+	maps.Copy(n.lost, n.dirty)
+	clear(n.dirty)
+}
+
+// crash decides each unsynced sector, then the size. Sectors are visited in order
+// so that one seed gives one result.
+func (n *inode) crash(rng *rand.Rand) {
+	n.abandon()
+	size := int64(len(n.data))
+	if size != n.durableSize && rng.IntN(2) == 0 {
+		size = n.durableSize
+	}
+	data := make([]byte, size)
+	copy(data, n.data)
+	for _, s := range slices.Sorted(maps.Keys(n.lost)) {
+		if rng.IntN(2) == 0 || s*sectorSize >= size {
+			continue
+		}
+		sector := data[s*sectorSize : min((s+1)*sectorSize, size)]
+		clear(sector[copy(sector, n.lost[s]):])
+	}
+	n.data, n.durableSize = data, size
+	clear(n.lost)
+}
