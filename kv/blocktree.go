@@ -1,83 +1,254 @@
 package kv
 
-import (
-	"bytes"
-	"sort"
-)
+// tree is the block tree under every large collection and the expiry index: an
+// ordered sequence of (key, value) entries in leaves of at most 4 KiB, below inner
+// nodes that count the entries of each child. It is ordered by bytes.Compare of
+// the keys, or, when all keys are empty, by position only (lists). One tree is
+// used in one of the two ways.
+//
+// Lookups by key and by rank, inserts and deletes are O(log n); a change moves at
+// most one leaf and a few inner nodes, so no step is long however large the tree.
+//
+// Slices it returns alias a leaf: read-only, valid until the next change to the
+// tree. Arguments are copied and must not lie in this tree. A single writer at a time; readers may share it
+// while nobody writes. While a cut is open, nodes the cut may see are copied
+// before they are changed (node.epoch < heap.shared), so a reader that holds an
+// older root needs no lock.
+type tree struct {
+	h    *heap // nil: the tree is in no cut (expiry index, scratch)
+	root *treeNode
+	// counted: a key holds the tree, so its bytes are part of heapStats.
+	counted bool
+}
 
-// tree is an ordered sequence of entries.
-type tree struct{ e []treeEntry }
-
-type treeEntry struct{ k, v []byte }
-
-func newTree(h *heap) *tree { return &tree{} }
-
-// treeFrom builds a tree from entries in order.
-func treeFrom(h *heap, next func() (key, val []byte, ok bool)) *tree {
-	t := newTree(h)
-	for k, v, ok := next(); ok; k, v, ok = next() {
-		t.e = append(t.e, treeEntry{bytes.Clone(k), bytes.Clone(v)})
-	}
+// newTree returns an empty tree. h may be nil for a tree no cut will see.
+func newTree(h *heap) *tree {
+	t := &tree{h: h}
+	t.root = t.newNode()
 	return t
 }
-func (t *tree) len() int     { return len(t.e) }
-func (t *tree) bytes() int64 { return int64(len(t.e)) * 64 }
-func (t *tree) rank(key []byte) (int, bool) {
-	i := sort.Search(len(t.e), func(i int) bool { return bytes.Compare(t.e[i].k, key) >= 0 })
-	return i, i < len(t.e) && bytes.Equal(t.e[i].k, key)
+
+// len is the number of entries.
+func (t *tree) len() int { return t.root.n }
+
+// bytes estimates the memory the tree takes, slack in leaves included.
+func (t *tree) bytes() int64 {
+	return treeNodeBytes + t.root.size + t.root.size/2 + 2*int64(t.root.n)
 }
-func (t *tree) get(key []byte) ([]byte, bool) {
-	i, ok := t.rank(key)
+
+// get is the value under key.
+func (t *tree) get(key []byte) (val []byte, ok bool) {
+	n := t.root
+	for n.kids != nil {
+		n = n.kids[n.kidFor(key)]
+	}
+	i, ok := n.search(key)
 	if !ok {
 		return nil, false
 	}
-	return t.e[i].v, true
+	_, val = n.entry(i)
+	return val, true
 }
+
+// put sets the value of key and reports whether the key is new.
 func (t *tree) put(key, val []byte) (added bool) {
-	i, ok := t.rank(key)
-	if ok {
-		t.e[i].v = bytes.Clone(val)
+	var p treePath
+	if t.findKey(&p, key) {
+		t.replace(&p, key, val)
 		return false
 	}
-	t.e = append(t.e, treeEntry{})
-	copy(t.e[i+1:], t.e[i:])
-	t.e[i] = treeEntry{bytes.Clone(key), bytes.Clone(val)}
+	t.insert(&p, key, val)
 	return true
 }
+
+// del removes key and reports whether it was there.
 func (t *tree) del(key []byte) bool {
-	i, ok := t.rank(key)
-	if ok {
-		t.delAt(i)
+	var p treePath
+	if !t.findKey(&p, key) {
+		return false
 	}
-	return ok
+	t.remove(&p, 1)
+	return true
 }
-func (t *tree) at(rank int) (key, val []byte) { return t.e[rank].k, t.e[rank].v }
+
+// rank is the number of entries with smaller keys, and whether key is there.
+func (t *tree) rank(key []byte) (rank int, ok bool) {
+	n := t.root
+	for n.kids != nil {
+		i := n.kidFor(key)
+		for _, c := range n.counts[:i] {
+			rank += c
+		}
+		n = n.kids[i]
+	}
+	i, ok := n.search(key)
+	return rank + i, ok
+}
+
+// at is the entry at a rank in [0, len); outside it, nil.
+func (t *tree) at(rank int) (key, val []byte) {
+	if rank < 0 || rank >= t.root.n {
+		return nil, nil
+	}
+	n := t.root
+	for n.kids != nil {
+		var i int
+		i, rank = n.kidAt(rank)
+		n = n.kids[i]
+	}
+	return n.entry(rank)
+}
+
+// insertAt inserts an entry with an empty key before the one at rank; rank ==
+// len adds at the end. A rank outside [0, len] is moved to the nearer end.
 func (t *tree) insertAt(rank int, val []byte) {
-	t.e = append(t.e, treeEntry{})
-	copy(t.e[rank+1:], t.e[rank:])
-	t.e[rank] = treeEntry{nil, bytes.Clone(val)}
-}
-func (t *tree) setAt(rank int, val []byte) { t.e[rank].v = bytes.Clone(val) }
-func (t *tree) delAt(rank int)             { t.delRange(rank, rank+1) }
-
-// delRange removes the ranks lo <= r < hi.
-func (t *tree) delRange(lo, hi int) { t.e = append(t.e[:lo], t.e[hi:]...) }
-
-// first, last, seek (first >= key; invalid if none), seekRank
-func (t *tree) first() treeIter            { return treeIter{t, 0} }
-func (t *tree) last() treeIter             { return treeIter{t, len(t.e) - 1} }
-func (t *tree) seek(key []byte) treeIter   { i, _ := t.rank(key); return treeIter{t, i} }
-func (t *tree) seekRank(rank int) treeIter { return treeIter{t, rank} }
-
-// treeIter is a place in a tree; any change to the tree invalidates it. Moving
-// off either end makes it invalid, for good.
-type treeIter struct {
-	t *tree
-	i int
+	var p treePath
+	t.findGap(&p, min(max(rank, 0), t.root.n))
+	t.insert(&p, nil, val)
 }
 
-func (it *treeIter) valid() bool { return it.i >= 0 && it.i < len(it.t.e) }
-func (it *treeIter) next()       { it.i++ }
-func (it *treeIter) prev()       { it.i-- }
-func (it *treeIter) key() []byte { return it.t.e[it.i].k }
-func (it *treeIter) val() []byte { return it.t.e[it.i].v }
+// setAt replaces the value at a rank in [0, len), keeping the key; outside it, it
+// does nothing.
+func (t *tree) setAt(rank int, val []byte) {
+	if rank < 0 || rank >= t.root.n {
+		return
+	}
+	var p treePath
+	t.findRank(&p, rank)
+	key, _ := p.leaf().entry(p.pos())
+	t.replace(&p, append([]byte(nil), key...), val)
+}
+
+// delAt removes the entry at a rank in [0, len); outside it, nothing.
+func (t *tree) delAt(rank int) { t.delRange(rank, rank+1) }
+
+// delRange removes the entries of ranks lo <= r < hi, whole subtrees at a time.
+func (t *tree) delRange(lo, hi int) {
+	lo, hi = max(lo, 0), min(hi, t.root.n)
+	for lo < hi {
+		hi -= t.delSome(lo, hi-lo)
+	}
+}
+
+// delSome removes between 1 and limit entries from rank lo on: the highest child
+// that lies wholly inside the range, or a run inside one leaf.
+func (t *tree) delSome(lo, limit int) int {
+	if lo == 0 && limit >= t.root.n {
+		n := t.root.n
+		t.count(-t.root.size)
+		t.root = t.newNode()
+		return n
+	}
+	var p treePath
+	n := t.root
+	for n.kids != nil {
+		i, within := n.kidAt(lo)
+		p.at[p.depth] = treeStep{n, i}
+		if within == 0 && n.counts[i] <= limit {
+			gone := n.counts[i]
+			t.own(&p, p.depth)
+			t.dropKid(&p, p.depth)
+			t.settle(&p, p.depth)
+			return gone
+		}
+		p.depth++
+		n, lo = n.kids[i], within
+	}
+	p.at[p.depth] = treeStep{n, lo}
+	k := min(limit, n.n-lo)
+	t.remove(&p, k)
+	return k
+}
+
+// insert puts an entry at the path's place and reports whether the path still
+// holds: it does unless the leaf was split.
+func (t *tree) insert(p *treePath, key, val []byte) (holds bool) {
+	t.own(p, p.depth)
+	leaf, size := p.leaf(), entrySize(key, val)
+	if leaf.n == 0 || leaf.size+int64(size) <= leafMax {
+		leaf.insertEntry(p.pos(), key, val)
+		t.add(p, 1, int64(size))
+		return true
+	}
+	atEnd := p.isEdge()
+	t.add(p, 1, int64(size))
+	t.replaceLeaf(p, t.splitLeaf(leaf, p.pos(), key, val, atEnd))
+	return false
+}
+
+// replace gives the entry at the path's place a new value; key is its own key.
+func (t *tree) replace(p *treePath, key, val []byte) {
+	t.own(p, p.depth)
+	leaf := p.leaf()
+	_, old := leaf.entry(p.pos())
+	if len(old) == len(val) {
+		copy(old, val)
+		return
+	}
+	gone := leaf.removeEntries(p.pos(), 1)
+	t.add(p, -1, -int64(gone))
+	if t.insert(p, key, val) && leaf.size < leafMin {
+		t.settle(p, p.depth)
+	}
+}
+
+// remove deletes k entries of the leaf from the path's place on.
+func (t *tree) remove(p *treePath, k int) {
+	t.own(p, p.depth)
+	gone := p.leaf().removeEntries(p.pos(), k)
+	t.add(p, -k, -int64(gone))
+	t.settle(p, p.depth)
+}
+
+// add changes the totals on the path above the leaf; the leaf keeps its own.
+func (t *tree) add(p *treePath, entries int, size int64) {
+	for l := 0; l < p.depth; l++ {
+		s := p.at[l]
+		s.n.n += entries
+		s.n.size += size
+		s.n.counts[s.i] += entries
+	}
+	t.count(size)
+}
+
+// count keeps heapStats.
+func (t *tree) count(size int64) {
+	if t.counted {
+		t.h.treeBytes += size
+	}
+}
+
+// own makes the nodes on the path down to level safe to change: those an open cut
+// may see are replaced by copies.
+func (t *tree) own(p *treePath, level int) {
+	if t.h == nil || t.h.shared == 0 {
+		return
+	}
+	for l := 0; l <= level; l++ {
+		n := t.ownNode(p.at[l].n)
+		p.at[l].n = n
+		if l == 0 {
+			t.root = n
+		} else {
+			p.at[l-1].n.kids[p.at[l-1].i] = n
+		}
+	}
+}
+
+// ownNode is n, or a copy of it when an open cut may see n.
+func (t *tree) ownNode(n *treeNode) *treeNode {
+	if t.h == nil || n.epoch >= t.h.shared {
+		return n
+	}
+	c := n.clone()
+	c.epoch = t.h.epoch
+	return c
+}
+
+func (t *tree) newNode() *treeNode {
+	n := &treeNode{}
+	if t.h != nil {
+		n.epoch = t.h.epoch
+	}
+	return n
+}

@@ -7,8 +7,10 @@ import (
 )
 
 type heap struct {
-	seed  uint64
-	epoch uint64
+	seed      uint64
+	epoch     uint64
+	shared    uint64
+	treeBytes int64
 }
 
 func newHeap(seed uint64) *heap { return &heap{seed: seed} }
