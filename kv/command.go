@@ -55,6 +55,10 @@ type Command struct {
 	Sub []*Command
 	// Summary is one line for COMMAND DOCS.
 	Summary string
+
+	// argv0 is what stands before the arguments in Ctx.Args: the name, and the
+	// subcommand's. Set when the table is built.
+	argv0 [][]byte
 }
 
 // IsWrite reports whether the command goes through the log.

@@ -1,52 +1,5 @@
 package kv
 
-// Type is a Redis data type, as TYPE names it.
-type Type uint8
-
-// The data types. The numbers are part of the record format.
-const (
-	TypeNone Type = iota
-	TypeString
-	TypeList
-	TypeSet
-	TypeZSet
-	TypeHash
-	TypeStream
-)
-
-// String is the name TYPE replies with.
-func (t Type) String() string {
-	return [...]string{"none", "string", "list", "set", "zset", "hash", "stream"}[t]
-}
-
-// Encoding says how a value's bytes are laid out. The numbers are part of the
-// record format.
-type Encoding uint8
-
-// The encodings. What OBJECT ENCODING reports is derived from them (and, for
-// strings, from the bytes).
-const (
-	EncRaw       Encoding = iota // string bytes
-	EncPacked                    // packed elements (listpack): list, set, hash, zset
-	EncIntset                    // packed sorted integers: set
-	EncTree                      // block tree: hashtable, quicklist, skiplist
-	EncBigString                 // string held as an object
-)
-
-// Value is a view of what a key holds. Bytes may alias the arena: they are
-// read-only and valid until the next change to the keyspace.
-type Value struct {
-	Type Type
-	Enc  Encoding
-	// ExpireAt is Unix ms; 0 means no expiry.
-	ExpireAt int64
-	// Bytes is the string, or the packed collection, when Enc holds its data in
-	// the record.
-	Bytes []byte
-	// Obj is the large object when Enc is EncTree or EncBigString.
-	Obj *object
-}
-
 // Ctx is one execution of one command. Command functions read Args, use the
 // methods below and append exactly one value to Out. They must check everything
 // that can fail before the first change: a command that replies an error has
@@ -67,4 +20,134 @@ type Ctx struct {
 	needTick bool
 	rng      rng
 	cmd      *Command
+	// cost is what the command spent beyond its base price (apply slices).
+	cost int
 }
+
+// Error texts shared by many commands, in Redis's words.
+const (
+	errWrongType  = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	errSyntax     = "ERR syntax error"
+	errNotInt     = "ERR value is not an integer or out of range"
+	errNotFloat   = "ERR value is not a valid float"
+	errNoKey      = "ERR no such key"
+	errTooLong    = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errOverflow   = "ERR increment or decrement would overflow"
+	errOutOfRange = "ERR value is out of range"
+	errOOM        = "OOM command not allowed when used memory > 'maxmemory'."
+)
+
+// lookup returns the key's value; an expired key is absent. The value's bytes are
+// valid until the next change to the keyspace.
+func (c *Ctx) lookup(key []byte) (Value, bool) {
+	v, ok := c.ks.get(key)
+	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
+		return v, ok
+	}
+	if c.logged {
+		c.ks.delete(key)
+		c.touched("expired", key)
+	} else if v.ExpireAt > c.store.st.Stamp {
+		c.needTick = true
+	}
+	return Value{}, false
+}
+
+// exists reports whether the key is there.
+func (c *Ctx) exists(key []byte) bool { _, ok := c.lookup(key); return ok }
+
+// typed is lookup for a command that works on one type only: when the key holds
+// another type it replies WRONGTYPE and returns ok = false.
+func (c *Ctx) typed(key []byte, t Type) (v Value, found, ok bool) {
+	v, found = c.lookup(key)
+	if found && v.Type != t {
+		c.Out.Error(errWrongType)
+		return Value{}, true, false
+	}
+	return v, found, true
+}
+
+// put stores the value, its expiry included, and marks the key as modified. The
+// bytes are copied; they may alias the arena.
+func (c *Ctx) put(key []byte, v Value) {
+	c.ks.set(key, v)
+	c.modified(key)
+}
+
+// remove deletes the key and reports whether it was there. The caller looked it up
+// before, so an expired key is gone already.
+func (c *Ctx) remove(key []byte) bool {
+	if !c.ks.delete(key) {
+		return false
+	}
+	c.modified(key)
+	return true
+}
+
+// touched records one effect: event (Redis's keyspace event) happened to the key.
+// Each change of a key calls it once; it feeds WATCH and the change counter.
+func (c *Ctx) touched(event string, key []byte) {
+	_ = event // notifications: the effects list is where they will be taken from
+	c.store.dirty++
+	c.modified(key)
+}
+
+func (c *Ctx) modified(key []byte) {
+	c.store.st.watch.touch(c.db, c.store.hash(key), c.store.st.Version)
+}
+
+// settings are the replicated settings; read only.
+func (c *Ctx) settings() *Settings { return &c.store.st.Settings }
+
+// mutableObj returns v with an object that may be changed in place. If it differs
+// from v's (a cut is open) it has been stored under the key already.
+func (c *Ctx) mutableObj(key []byte, v Value) Value {
+	o := c.store.heap.mutable(v.Obj)
+	if o != v.Obj {
+		v.Obj = o
+		c.ks.set(key, v)
+	}
+	return v
+}
+
+// rand draws from [0, n); n must be positive. In logged commands it is the same on
+// every node.
+func (c *Ctx) rand(n int) int { return int(c.rng.intn(uint64(n))) }
+
+// work notes that the command touched n elements, about 100 ns each, beyond what
+// its arguments and its reply show. Apply ends its lock slices by it.
+func (c *Ctx) work(n int) { c.cost += n }
+
+// intArg is argument i as an integer; else it replies an error and returns false.
+func (c *Ctx) intArg(i int) (int64, bool) {
+	n, ok := parseInt(c.Args[i])
+	if !ok {
+		c.Out.Error(errNotInt)
+	}
+	return n, ok
+}
+
+// floatArg is argument i as a double; else it replies an error and returns false.
+func (c *Ctx) floatArg(i int) (float64, bool) {
+	f, ok := parseFloat(c.Args[i])
+	if !ok {
+		c.Out.Error(errNotFloat)
+	}
+	return f, ok
+}
+
+// wrongArgs replies that the number of arguments is wrong.
+func (c *Ctx) wrongArgs() {
+	c.Out.Error(WrongArgs(c.cmd.Name))
+}
+
+// WrongArgs is Redis's error for a wrong number of arguments to the command.
+func WrongArgs(name string) string {
+	return "ERR wrong number of arguments for '" + name + "' command"
+}
+
+// syntaxError replies Redis's syntax error.
+func (c *Ctx) syntaxError() { c.Out.Error(errSyntax) }
+
+// wrongType replies WRONGTYPE.
+func (c *Ctx) wrongType() { c.Out.Error(errWrongType) }

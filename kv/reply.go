@@ -16,6 +16,7 @@ import (
 //	'+' status  '-' error  ':' integer  '$' bulk  '*' array
 //	'_' null    'N' null array         ',' double  '#' boolean (t/f)
 //	'(' big number  '=' verbatim text  '%' map (pairs)  '~' set
+//	'!' a value that package resp puts in while rendering, by its number
 //	'P' pairs: n pairs follow as 2n values; nested arrays of two in RESP3,
 //	    one flat array in RESP2 (ZRANGE WITHSCORES and its kin)
 type Reply struct {
@@ -153,6 +154,10 @@ func (r *Reply) Verbatim(format string, p []byte) {
 	r.b = append(r.b, p...)
 	r.b = append(r.b, '\r', '\n')
 }
+
+// Deferred appends the place of value number n, which package resp fills in while
+// it renders the tape ('!' in the tape; Chunk.AddDeferred).
+func (r *Reply) Deferred(n int) { r.complex = true; r.head('!', int64(n)) }
 
 // AppendDouble appends f as Redis prints scores: the shortest text that reads
 // back as f, integers without exponent up to 1e17 and so on (%.17g), inf, -inf, nan.

@@ -1,0 +1,215 @@
+package kv
+
+import (
+	"encoding/binary"
+	"strconv"
+)
+
+// Chunk is one connection's pipeline chunk (or a part of one): the operations that
+// go through the log, already encoded as they will be proposed, and the reads that
+// run between them on this node only. Its tape collects one value per command, in
+// the order of the commands.
+//
+// The connection fills it, the node proposes Ops (Logged) or calls Store.Read, and
+// the applier or the reader fills Reply, Ends and Index. At each moment one of
+// them owns it. A node embeds Chunk in a larger struct of its own.
+type Chunk struct {
+	// Ops holds NumOps encoded operations, exactly the bytes that are proposed.
+	Ops    []byte
+	NumOps int
+	// Reads run between the operations, in this order.
+	Reads []LocalRead
+
+	// Reply is the tape, Ends the end offset in it of each top-level value: one per
+	// command outside a transaction, one per transaction.
+	Reply Reply
+	Ends  []uint32
+	// Index is the log index at which the chunk was applied; 0 for reads.
+	Index uint64
+
+	// Seq, Err and Waiter belong to the node that proposes the chunk and to the
+	// front end that waits for it; this package never looks at them. Seq is the
+	// unit's number in the node's session. Err, if set when the waiter is called,
+	// replaces all replies; its text is in Redis's words ("TIMEOUT ...").
+	Seq    uint64
+	Err    error
+	Waiter Waiter
+
+	ctx        Ctx    // for Store.Read
+	run        runner // for Store.Read
+	db, sentDB int    // selected for what is added next; selected by Ops so far
+	writes     int
+	groups     []execGroup
+	inExec     bool
+	execCount  int // offset of the open EXEC's count in Ops
+	buf        []byte
+	args       [][]byte
+}
+
+// Waiter is told once when a proposed chunk was answered. It is called on an
+// arbitrary goroutine and must only enqueue.
+type Waiter interface{ ChunkDone(c *Chunk) }
+
+// LocalRead is something the origin answers itself, at a position between the
+// logged operations. Exactly one of Cmd, Tape and Deferred is used.
+type LocalRead struct {
+	// Before: it runs before operation number Before of Ops (and after the one
+	// before that).
+	Before int
+	// Group is the number, from 1, of the transaction it belongs to; 0: none.
+	Group int
+	DB    int
+	Cmd   *Command
+	// Args are the command's arguments, the name included. The chunk owns them.
+	Args [][]byte
+	// Tape is a reply that is known already (an error found by the front end, +OK of
+	// a SELECT); it is copied.
+	Tape []byte
+	// tapeComplex and tapeFailed are the tape's marks (Reply).
+	tapeComplex, tapeFailed bool
+	// deferred is the number of a value that package resp fills in while it
+	// renders the tape; -1: none.
+	deferred int
+}
+
+// execGroup is one transaction.
+type execGroup struct {
+	op      int // ordinal of its EXEC in Ops
+	ops     int // operations in it, control operations included
+	values  int // values its array holds
+	watches []Watch
+}
+
+// Reset empties the chunk and keeps its memory and its Waiter.
+func (c *Chunk) Reset() {
+	clear(c.Reads)
+	clear(c.args)
+	clear(c.groups)
+	c.Ops, c.Reads, c.Ends = c.Ops[:0], c.Reads[:0], c.Ends[:0]
+	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
+	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
+	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
+	c.Reply.Reset()
+}
+
+// Logged reports whether the chunk has to be proposed; otherwise Store.Read
+// answers it.
+func (c *Chunk) Logged() bool { return c.writes > 0 }
+
+// Empty reports whether nothing was added.
+func (c *Chunk) Empty() bool { return c.NumOps == 0 && len(c.Reads) == 0 }
+
+// Size is the number of bytes the chunk holds for its commands.
+func (c *Chunk) Size() int { return len(c.Ops) + len(c.buf) }
+
+// AppendSelect sets the database of what is added next; a chunk begins in 0. The
+// reply to SELECT is the front end's (AddTape).
+func (c *Chunk) AppendSelect(db int) { c.db = db }
+
+// AppendOp adds a logged command. args includes the name (and the subcommand's);
+// it is copied.
+func (c *Chunk) AppendOp(cmd *Command, args [][]byte) {
+	if c.db != c.sentDB {
+		c.sentDB = c.db
+		var tmp [8]byte
+		c.appendControl(opSelect, strconv.AppendInt(tmp[:0], int64(c.db), 10))
+	}
+	c.Ops = appendOp(c.Ops, cmd.Op, args[len(cmd.argv0):]...)
+	c.NumOps++
+	c.writes++
+	c.countValue()
+}
+
+func (c *Chunk) appendControl(code Opcode, args ...[]byte) {
+	c.Ops = appendOp(c.Ops, code, args...)
+	c.NumOps++
+}
+
+// AppendConfigSet adds CONFIG SET of replicated settings: name, value, ... It
+// replies OK, or an error if a value is refused (ValidateSettings tells before).
+func (c *Chunk) AppendConfigSet(pairs [][]byte) {
+	c.appendControl(opConfigSet, pairs...)
+	c.writes++
+	c.countValue()
+}
+
+// AppendOpen adds OPEN(node, boot); it must be alone in a unit of session 0.
+func (c *Chunk) AppendOpen(node, boot uint64) {
+	c.appendControl(opOpen, strconv.AppendUint(nil, node, 10), strconv.AppendUint(nil, boot, 10))
+	c.writes++
+	c.countValue()
+}
+
+// BeginExec opens a transaction: what is added until EndExec yields one value, an
+// array, or the null array if one of the watched keys was modified.
+func (c *Chunk) BeginExec(watches []Watch) {
+	args := make([][]byte, 1, 1+len(watches))
+	args[0] = make([]byte, 4)
+	for _, w := range watches {
+		args = append(args, w.append(nil))
+	}
+	c.groups = append(c.groups, execGroup{op: c.NumOps, watches: watches})
+	c.inExec = true
+	// The count is patched at EndExec: it stands behind opcode, argc and its length.
+	c.execCount = len(c.Ops) + 1 + uvarintLen(uint64(len(args))) + 1
+	c.appendControl(opExec, args...)
+}
+
+// EndExec closes the transaction.
+func (c *Chunk) EndExec() {
+	g := &c.groups[len(c.groups)-1]
+	g.ops = c.NumOps - g.op - 1
+	binary.LittleEndian.PutUint32(c.Ops[c.execCount:], uint32(g.ops))
+	c.inExec = false
+}
+
+// AddRead adds a command that changes nothing, run on this node only. args is
+// copied.
+func (c *Chunk) AddRead(cmd *Command, args [][]byte) {
+	first := len(c.args)
+	for _, a := range args {
+		at := len(c.buf)
+		c.buf = append(c.buf, a...)
+		c.args = append(c.args, c.buf[at:len(c.buf):len(c.buf)])
+	}
+	c.addRead(LocalRead{Cmd: cmd, Args: c.args[first:len(c.args):len(c.args)], deferred: -1})
+}
+
+// AddTape adds a reply that is known already; the tape must hold one value. It is
+// copied.
+func (c *Chunk) AddTape(tape *Reply) {
+	at := len(c.buf)
+	c.buf = append(c.buf, tape.b...)
+	c.addRead(LocalRead{
+		Tape: c.buf[at:len(c.buf):len(c.buf)], tapeComplex: tape.complex, tapeFailed: tape.failed, deferred: -1,
+	})
+}
+
+// AddDeferred adds a value that package resp produces while it renders the tape,
+// after everything before it was applied: a node-local command inside EXEC. The
+// tape holds Reply.Deferred(n) in its place.
+func (c *Chunk) AddDeferred(n int) { c.addRead(LocalRead{deferred: n}) }
+
+func (c *Chunk) addRead(r LocalRead) {
+	r.Before, r.DB = c.NumOps, c.db
+	if c.inExec {
+		r.Group = len(c.groups)
+	}
+	c.Reads = append(c.Reads, r)
+	c.countValue()
+}
+
+func (c *Chunk) countValue() {
+	if c.inExec {
+		c.groups[len(c.groups)-1].values++
+	}
+}
+
+// mark ends a top-level value.
+func (c *Chunk) mark() { c.Ends = append(c.Ends, uint32(c.Reply.Len())) }
+
+// restart empties the reply so that the chunk can be run (again).
+func (c *Chunk) restart() {
+	c.Reply.Reset()
+	c.Ends = c.Ends[:0]
+}

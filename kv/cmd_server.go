@@ -1,0 +1,3 @@
+package kv
+
+var serverCommands = []Command{}

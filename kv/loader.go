@@ -1,0 +1,67 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Loader builds the data of a snapshot beside the store's own; nothing changes
+// until Commit. It is used by one goroutine; drop it to abandon the load.
+type Loader struct {
+	s    *Store
+	heap *heap
+	dbs  []*keyspace
+	st   state
+}
+
+// NewLoader begins an empty replacement.
+func (s *Store) NewLoader() *Loader { return &Loader{s: s} }
+
+var errLoadOrder = errors.New("snapshot has keys before its system state")
+
+// SetState takes the encoded system state (Cut.State). It comes first: it brings
+// the seed that orders the keys.
+func (l *Loader) SetState(b []byte) error {
+	st, err := decodeState(b)
+	if err != nil {
+		return err
+	}
+	if n := len(st.watch.flush); n != len(l.s.dbs) {
+		return fmt.Errorf("snapshot has %d databases, this store %d", n, len(l.s.dbs))
+	}
+	l.st = st
+	l.heap, l.dbs = newKeyspaces(st.HashSeed, len(l.s.dbs))
+	return nil
+}
+
+// Add adds one key. The bytes are copied; an object becomes the store's.
+func (l *Loader) Add(db int, key []byte, v Value) error {
+	if l.heap == nil {
+		return errLoadOrder
+	}
+	if db < 0 || db >= len(l.dbs) {
+		return fmt.Errorf("snapshot has a key in database %d, the store has %d", db, len(l.dbs))
+	}
+	l.dbs[db].set(key, v)
+	return nil
+}
+
+// Commit makes the loaded data the store's, between two entries, in one step that
+// does not depend on its size. index is the snapshot's; it must be the one in the
+// state. The loader is used up.
+func (l *Loader) Commit(index uint64) error {
+	if l.heap == nil {
+		return errLoadOrder
+	}
+	if index != l.st.Index {
+		return fmt.Errorf("snapshot of index %d holds the state of %d", index, l.st.Index)
+	}
+	s := l.s
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
+	l.heap, l.dbs = nil, nil
+	return nil
+}

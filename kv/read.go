@@ -1,0 +1,242 @@
+package kv
+
+import (
+	"fmt"
+	"math"
+)
+
+// Read answers a chunk without logged operations; the whole chunk sees one state.
+// now is the node's clock, Unix ms. When it returns needTick, the replies are
+// worthless: a key is due by now, but not by the stamp. The caller has a TICK
+// applied and calls again with now = 0, which judges by the stamp alone (ADR 4).
+//
+// Any number of goroutines may read at the same time.
+func (s *Store) Read(c *Chunk, now int64) (needTick bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r := &c.run
+	r.begin(s, &c.ctx, c)
+	c.ctx.now = max(now, s.st.Stamp)
+	r.entry.Seed = s.readSeed.Add(1)
+	r.readOnly = true
+	if err := r.all(c.Ops, uint64(c.NumOps)); err != nil {
+		panic("kv: Read of a chunk that has to be logged: " + err.Error()) // the caller's bug
+	}
+	needTick = c.ctx.needTick
+	r.end()
+	return needTick
+}
+
+// runner executes one unit: its operations and, on the origin, the reads between
+// them.
+type runner struct {
+	s     *Store
+	c     *Ctx
+	chunk *Chunk // nil on other nodes than the origin
+	out   *Reply
+	reads []LocalRead // those not yet run
+
+	entry    EntryHeader
+	index    uint64
+	unit     int
+	open     bool // a unit of session 0: only OPEN is allowed
+	readOnly bool
+	groups   int // transactions met so far
+	o        op
+}
+
+func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
+	args := r.o.args[:0]
+	*r = runner{s: s, c: c, chunk: chunk, o: op{args: args}}
+	*c = Ctx{store: s}
+	c.selectDB(0)
+	if chunk != nil {
+		chunk.restart()
+		r.out, r.reads = &chunk.Reply, chunk.Reads
+	}
+}
+
+// end lets go of what belongs to the entry and the chunk.
+func (r *runner) end() {
+	clear(r.o.args[:cap(r.o.args)])
+	*r.c = Ctx{}
+	*r = runner{o: op{args: r.o.args[:0]}}
+}
+
+func (c *Ctx) selectDB(db int) { c.db, c.ks = db, c.store.dbs[db] }
+
+// all runs the unit's operations.
+func (r *runner) all(data []byte, ops uint64) error {
+	rest, err := r.some(data, 0, ops, 0, false)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 0 {
+		return fmt.Errorf("%w: %d bytes after the last operation", ErrMalformed, len(rest))
+	}
+	return nil
+}
+
+// some runs count operations from ordinal first on, which belong to the
+// transaction group (0: none). In a transaction that was refused (skip) only
+// SELECT acts, because the encoder counts on it for what follows.
+func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([]byte, error) {
+	var err error
+	for n := first; n < first+count; n++ {
+		r.readsBefore(n, group, skip)
+		if data, err = r.o.parse(data); err != nil {
+			return nil, err
+		}
+		if err = r.o.check(first + count - n - 1); err != nil && r.o.code < firstOpcode {
+			return nil, err
+		}
+		switch {
+		case r.o.code == opSelect:
+			db, _ := r.o.db()
+			if db >= len(r.s.dbs) {
+				return nil, fmt.Errorf("%w: database %d", ErrUnknown, db)
+			}
+			r.c.selectDB(db)
+			continue
+		case r.o.code == opExec:
+			if group != 0 {
+				return nil, fmt.Errorf("%w: EXEC inside EXEC", ErrMalformed)
+			}
+			inside, _, _ := r.o.exec()
+			if data, err = r.exec(data, n+1, uint64(inside)); err != nil {
+				return nil, err
+			}
+			n += uint64(inside)
+		case r.readOnly || r.open != (r.o.code == opOpen):
+			return nil, fmt.Errorf("%w: opcode %d in this place", ErrMalformed, r.o.code)
+		case skip:
+			continue
+		default:
+			r.operation(n)
+		}
+		if group == 0 {
+			r.mark()
+		}
+	}
+	end := first + count
+	if group == 0 {
+		end = math.MaxInt64
+	}
+	r.readsBefore(end, group, skip)
+	return data, nil
+}
+
+// exec runs one transaction: its count operations from ordinal first on.
+func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
+	r.groups++
+	hold := true
+	for _, enc := range r.o.args[1:] {
+		w, _ := parseWatch(enc)
+		hold = hold && r.s.watchHolds(&w, r.c)
+	}
+	if !hold {
+		r.out.NullArray()
+	} else if r.chunk != nil && r.groups <= len(r.chunk.groups) {
+		r.out.Array(r.chunk.groups[r.groups-1].values)
+	}
+	return r.some(data, first, count, r.groups, !hold)
+}
+
+// readsBefore runs the reads that stand before operation n.
+func (r *runner) readsBefore(n uint64, group int, skip bool) {
+	for len(r.reads) > 0 && uint64(r.reads[0].Before) <= n && r.reads[0].Group == group {
+		lr := &r.reads[0]
+		r.reads = r.reads[1:]
+		if skip {
+			continue
+		}
+		r.read(lr)
+		if group == 0 {
+			r.mark()
+		}
+	}
+}
+
+func (r *runner) mark() {
+	if r.chunk != nil {
+		r.chunk.mark()
+	}
+}
+
+// read runs one local read.
+func (r *runner) read(lr *LocalRead) {
+	switch {
+	case lr.deferred >= 0:
+		r.out.Deferred(lr.deferred)
+		return
+	case lr.Cmd == nil:
+		r.out.b = append(r.out.b, lr.Tape...)
+		r.out.complex = r.out.complex || lr.tapeComplex
+		r.out.failed = r.out.failed || lr.tapeFailed
+		return
+	}
+	c, db, logged := r.c, r.c.db, r.c.logged
+	c.logged = false
+	c.selectDB(lr.DB)
+	r.command(lr.Cmd, lr.Args, uint64(lr.Before))
+	c.selectDB(db)
+	c.logged = logged
+}
+
+// operation runs one logged operation.
+func (r *runner) operation(n uint64) {
+	if r.chunk == nil {
+		r.out.Reset()
+	}
+	switch r.o.code {
+	case opOpen:
+		node, boot, _ := r.o.open()
+		if id, ok := r.s.st.sessions.open(node, boot, r.index); ok {
+			r.out.Int(int64(id))
+		} else {
+			r.out.Error("ERR a later boot of the node has a session")
+		}
+	case opConfigSet:
+		if msg := r.s.st.Settings.set(r.o.args); msg != "" {
+			r.out.Error(msg)
+		} else {
+			r.out.OK()
+		}
+	default:
+		r.command(r.o.cmd, r.o.args, n)
+	}
+}
+
+// command executes one command with all that guards it.
+func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
+	c, out := r.c, r.out
+	c.Args, c.Out, c.cmd = args, out, cmd
+	c.rng = newRNG(r.entry.Seed, r.unit, int(n))
+	before := out.Len()
+	switch {
+	case !cmd.ArityOK(len(args)):
+		c.wrongArgs()
+	case c.logged && r.entry.Flags&EntryOOM != 0 && cmd.Flags&FlagDenyOOM != 0:
+		out.Error(errOOM)
+	case c.logged && tooLong(args, c.settings().ProtoMaxBulkLen):
+		out.Error(errTooLong)
+	default:
+		cmd.Run(c)
+	}
+	size := out.Len() - before
+	for _, a := range args {
+		size += len(a)
+	}
+	c.cost += opCost + size/bytesPerCost
+}
+
+// tooLong reports whether an argument is beyond the limit. The front end refuses
+// it before; here it counts again because the limit may have been lowered since.
+func tooLong(args [][]byte, limit int64) bool {
+	for _, a := range args {
+		if int64(len(a)) > limit {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,164 @@
+package kv
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// registry is the command table by name and by opcode. It is built once, when the
+// program starts, and never changes.
+type registry struct {
+	byName map[string]*Command
+	byOp   []*Command
+	all    []*Command
+}
+
+var table registry
+
+func init() {
+	table = newRegistry(
+		stringCommands, genericCommands, serverCommands, localCommands,
+		hashCommands, listCommands, setCommands, zsetCommands,
+	)
+}
+
+// maxNameLen bounds Lookup's work for a name no command has.
+const maxNameLen = 32
+
+func newRegistry(groups ...[]Command) registry {
+	r := registry{byName: make(map[string]*Command)}
+	for _, rows := range groups {
+		for i := range rows {
+			r.add(&rows[i])
+		}
+	}
+	sort.Slice(r.all, func(i, j int) bool { return r.all[i].Name < r.all[j].Name })
+	return r
+}
+
+func (r *registry) add(cmd *Command) {
+	r.register(cmd)
+	r.all = append(r.all, cmd)
+	sort.Slice(cmd.Sub, func(i, j int) bool { return cmd.Sub[i].Name < cmd.Sub[j].Name })
+	for _, sub := range cmd.Sub {
+		r.register(sub)
+	}
+}
+
+func (r *registry) register(cmd *Command) {
+	if r.byName[cmd.Name] != nil || len(cmd.Name) > maxNameLen {
+		panic("kv: command " + cmd.Name + " is in the table twice, or its name is too long")
+	}
+	r.byName[cmd.Name] = cmd
+	for _, word := range strings.Split(cmd.Name, "|") {
+		cmd.argv0 = append(cmd.argv0, []byte(word))
+	}
+	if cmd.Op == 0 {
+		return
+	}
+	for int(cmd.Op) >= len(r.byOp) {
+		r.byOp = append(r.byOp, nil)
+	}
+	if cmd.Op < firstOpcode || r.byOp[cmd.Op] != nil {
+		panic(fmt.Sprintf("kv: opcode %d of %s is taken", cmd.Op, cmd.Name))
+	}
+	r.byOp[cmd.Op] = cmd
+}
+
+// Lookup finds a command by its name in any case; nil if there is none. It does
+// not allocate.
+func Lookup(name []byte) *Command {
+	var low [maxNameLen]byte
+	if len(name) > len(low) {
+		return nil
+	}
+	lower(low[:], name)
+	cmd := table.byName[string(low[:len(name)])]
+	if cmd != nil && len(cmd.argv0) > 1 {
+		return nil // "config|get" is a name of ours, not one a client may send
+	}
+	return cmd
+}
+
+// Subcommand finds a container's subcommand by its name in any case; nil if there
+// is none.
+func (c *Command) Subcommand(name []byte) *Command {
+	for _, sub := range c.Sub {
+		if equalFold(sub.argv0[1], name) {
+			return sub
+		}
+	}
+	return nil
+}
+
+// LookupOp finds a logged command by its opcode; nil if this node knows none.
+func LookupOp(code Opcode) *Command {
+	if int(code) >= len(table.byOp) {
+		return nil
+	}
+	return table.byOp[code]
+}
+
+// All returns the commands, without subcommands, by name. It must not be changed.
+func All() []*Command { return table.all }
+
+var flagNames = [...]struct {
+	flag Flag
+	name string
+}{
+	{FlagWrite, "write"},
+	{FlagReadonly, "readonly"},
+	{FlagDenyOOM, "denyoom"},
+	{FlagAdmin, "admin"},
+	{FlagPubsub, "pubsub"},
+	{FlagNoScript, "noscript"},
+	{FlagBlocking, "blocking"},
+	{FlagLoading, "loading"},
+	{FlagStale, "stale"},
+	{FlagSkipMonitor, "skip_monitor"},
+	{FlagSkipSlowlog, "skip_slowlog"},
+	{FlagAsking, "asking"},
+	{FlagFast, "fast"},
+	{FlagNoAuth, "no_auth"},
+	{FlagMayReplicate, "may_replicate"},
+	{FlagMovableKeys, "movablekeys"},
+	{FlagTouchesArbitraryKeys, "touches_arbitrary_keys"},
+	{FlagNoAsyncLoading, "no_async_loading"},
+	{FlagNoMulti, "no_multi"},
+	{FlagAllowBusy, "allow_busy"},
+	{FlagNoMandatoryKeys, "no_mandatory_keys"},
+}
+
+// Names are the flags as COMMAND INFO shows them, in Redis's order.
+func (f Flag) Names() []string {
+	var names []string
+	for _, n := range flagNames {
+		if f&n.flag != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
+
+// KeyPositions returns the indexes in args of the command's keys; ok is false if
+// the arguments do not add up. args includes the name.
+func (c *Command) KeyPositions(args [][]byte) (keys []int, ok bool) {
+	if !c.ArityOK(len(args)) {
+		return nil, false
+	}
+	if c.Keys != nil {
+		return c.Keys(args)
+	}
+	if c.FirstKey == 0 {
+		return nil, true
+	}
+	last := c.LastKey
+	if last < 0 {
+		last += len(args)
+	}
+	for i := c.FirstKey; i <= last && i < len(args); i += c.KeyStep {
+		keys = append(keys, i)
+	}
+	return keys, true
+}

@@ -1,0 +1,175 @@
+package kv
+
+import (
+	"strconv"
+)
+
+// Settings are the replicated settings: everything configurable that apply reads
+// (DESIGN 4.3). They change only through the log (CONFIG SET), so that every node
+// decides alike. Names, meanings and defaults are those of redis.conf.
+type Settings struct {
+	// A hash is packed up to so many fields, of at most so many bytes each.
+	HashMaxListpackEntries int64
+	HashMaxListpackValue   int64
+	// A list's node size: positive counts elements, -1..-5 mean 4, 8, 16, 32, 64 KiB.
+	// A list is packed while it fits one node.
+	ListMaxListpackSize int64
+	// A set of integers is an intset up to so many; another set is packed up to so
+	// many members, of at most so many bytes each.
+	SetMaxIntsetEntries   int64
+	SetMaxListpackEntries int64
+	SetMaxListpackValue   int64
+	// A sorted set is packed up to so many members, of at most so many bytes each.
+	ZSetMaxListpackEntries int64
+	ZSetMaxListpackValue   int64
+	// ProtoMaxBulkLen bounds an argument and a string value, in bytes. Above the
+	// default an entry could outgrow its 64 MiB.
+	ProtoMaxBulkLen int64
+}
+
+// defaultSettings are those of a cluster at genesis.
+func defaultSettings() Settings {
+	return Settings{
+		HashMaxListpackEntries: 128, HashMaxListpackValue: 64,
+		ListMaxListpackSize: -2,
+		SetMaxIntsetEntries: 512, SetMaxListpackEntries: 128, SetMaxListpackValue: 64,
+		ZSetMaxListpackEntries: 128, ZSetMaxListpackValue: 64,
+		ProtoMaxBulkLen: 32 << 20,
+	}
+}
+
+// setting is one row: a name CONFIG knows, the field behind it and its limits.
+type setting struct {
+	name     string
+	field    func(*Settings) *int64
+	min, max int64
+	memory   bool // accepts 32mb and the like
+}
+
+const maxThreshold = 1 << 20 // a packed value is scanned: beyond this it would hold the lock too long
+
+// settingRows is ordered by name.
+var settingRows = []setting{
+	{"hash-max-listpack-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
+	{"hash-max-listpack-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
+	{"hash-max-ziplist-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
+	{"hash-max-ziplist-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
+	{"list-max-listpack-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
+	{"list-max-ziplist-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
+	{"proto-max-bulk-len", func(s *Settings) *int64 { return &s.ProtoMaxBulkLen }, 1 << 20, 32 << 20, true},
+	{"set-max-intset-entries", func(s *Settings) *int64 { return &s.SetMaxIntsetEntries }, 0, maxThreshold, false},
+	{"set-max-listpack-entries", func(s *Settings) *int64 { return &s.SetMaxListpackEntries }, 0, maxThreshold, false},
+	{"set-max-listpack-value", func(s *Settings) *int64 { return &s.SetMaxListpackValue }, 0, maxThreshold, true},
+	{"zset-max-listpack-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},
+	{"zset-max-listpack-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, maxThreshold, true},
+	{"zset-max-ziplist-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},
+	{"zset-max-ziplist-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, maxThreshold, true},
+}
+
+func findSetting(name []byte) *setting {
+	for i := range settingRows {
+		if is(name, settingRows[i].name) {
+			return &settingRows[i]
+		}
+	}
+	return nil
+}
+
+// IsSetting reports whether name (any case) is a replicated setting, that CONFIG
+// SET has to take through the log.
+func IsSetting(name []byte) bool { return findSetting(name) != nil }
+
+// Each calls fn for every setting in the order of names, with its value as CONFIG
+// GET shows it.
+func (s *Settings) Each(fn func(name, value string)) {
+	for i := range settingRows {
+		fn(settingRows[i].name, strconv.FormatInt(*settingRows[i].field(s), 10))
+	}
+}
+
+// ValidateSettings checks name, value, name, value ... before they are proposed:
+// the error is the reply, in Redis's words, "" if all is well. Apply checks the
+// same again.
+func ValidateSettings(pairs [][]byte) string {
+	s := defaultSettings()
+	return s.set(pairs)
+}
+
+// set changes all named settings, or none and returns an error reply.
+func (s *Settings) set(pairs [][]byte) string {
+	next := *s
+	if len(pairs)%2 != 0 {
+		return WrongArgs("config|set")
+	}
+	var seen []*setting
+	for ; len(pairs) > 0; pairs = pairs[2:] {
+		row := findSetting(pairs[0])
+		if row == nil {
+			return "ERR Unknown option or number of arguments for CONFIG SET - '" + clip(pairs[0], 128) + "'"
+		}
+		for _, other := range seen {
+			if other == row {
+				return configFailed(row.name, "duplicate parameter")
+			}
+		}
+		seen = append(seen, row)
+		v, ok := row.parse(pairs[1])
+		switch {
+		case !ok && row.memory:
+			return configFailed(row.name, "argument must be a memory value")
+		case !ok:
+			return configFailed(row.name, "argument couldn't be parsed into an integer")
+		case v < row.min || v > row.max:
+			return configFailed(row.name, "argument must be between "+
+				strconv.FormatInt(row.min, 10)+" and "+strconv.FormatInt(row.max, 10)+" inclusive")
+		}
+		*row.field(&next) = v
+	}
+	*s = next
+	return ""
+}
+
+func configFailed(name, why string) string {
+	return "ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + why
+}
+
+func (r *setting) parse(b []byte) (int64, bool) {
+	if r.memory {
+		return ParseMemory(b)
+	}
+	return parseInt(b)
+}
+
+// ParseMemory reads a number of bytes as redis.conf does: 1k is 1000, 1kb is 1024,
+// also m, mb, g, gb, b, in any case.
+func ParseMemory(b []byte) (int64, bool) {
+	digits := 0
+	for digits < len(b) && b[digits]-'0' <= 9 {
+		digits++
+	}
+	u, ok := parseUint(b[:digits])
+	if !ok {
+		return 0, false
+	}
+	for _, unit := range memoryUnits {
+		if is(b[digits:], unit.suffix) && u <= uint64(1<<63-1)/unit.bytes {
+			return int64(u * unit.bytes), true
+		}
+	}
+	return 0, false
+}
+
+var memoryUnits = [...]struct {
+	suffix string
+	bytes  uint64
+}{
+	{"", 1}, {"b", 1}, {"k", 1000}, {"kb", 1 << 10}, {"m", 1e6}, {"mb", 1 << 20}, {"g", 1e9}, {"gb", 1 << 30},
+}
+
+// clip shortens text of a client for an error reply.
+func clip(b []byte, n int) string {
+	if len(b) > n {
+		b = b[:n]
+	}
+	return string(b)
+}

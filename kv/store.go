@@ -1,0 +1,145 @@
+package kv
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Options are what a store is born with. They are the same on all nodes of a
+// cluster.
+type Options struct {
+	// HashSeed is the cluster-wide secret that seeds the hash of keys: without it a
+	// client could choose colliding keys. A snapshot brings its own.
+	HashSeed uint64
+	// Databases is the number of databases; 0 means 16.
+	Databases int
+}
+
+// Store is the state machine. Apply and Read are the two ways in; everything else
+// looks on.
+//
+// Locking: mu guards everything. Apply holds it exclusively, in slices that end at
+// unit boundaries; reads hold it shared. applying is held from the first to the
+// last unit of an entry, so that a cut or a swap never sees half an entry; it is
+// taken before mu.
+type Store struct {
+	applying sync.Mutex
+	mu       sync.RWMutex
+
+	heap *heap
+	dbs  []*keyspace
+	st   state
+
+	// dirty counts changes of keys and expired those removed by time since the
+	// start of the process: for INFO, not replicated.
+	dirty   uint64
+	expired uint64
+	// readSeed makes the random choices of reads differ from each other. It is this
+	// node's own: reads change nothing.
+	readSeed atomic.Uint64
+
+	// Scratch of Apply, guarded by applying.
+	ctx     Ctx
+	run     runner
+	discard Reply
+	done    []*Chunk
+}
+
+// New returns an empty store.
+func New(o Options) *Store {
+	if o.Databases == 0 {
+		o.Databases = 16
+	}
+	s := &Store{}
+	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
+	s.st = newState(o.HashSeed, o.Databases)
+	return s
+}
+
+func newKeyspaces(seed uint64, n int) (*heap, []*keyspace) {
+	h := newHeap(seed)
+	dbs := make([]*keyspace, n)
+	for i := range dbs {
+		dbs[i] = newKeyspace(h)
+	}
+	return h, dbs
+}
+
+// hash is the seeded hash of a key.
+func (s *Store) hash(key []byte) uint64 { return hash64(s.heap, key) }
+
+// Applied is the index of the last entry applied completely.
+func (s *Store) Applied() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.st.Index
+}
+
+// Stamp is the state machine's time, Unix ms (docs/adr/0004).
+func (s *Store) Stamp() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.st.Stamp
+}
+
+// Databases is the number of databases.
+func (s *Store) Databases() int { return len(s.dbs) }
+
+// DBSize is the number of keys of a database, expired ones that are still there
+// included, as in Redis.
+func (s *Store) DBSize(db int) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.dbs[db].len()
+}
+
+// Settings is a copy of the replicated settings.
+func (s *Store) Settings() Settings {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.st.Settings
+}
+
+// Stats is what INFO tells about the data.
+type Stats struct {
+	Index uint64
+	Stamp int64
+	// Keys and Expires count, per database, the keys and those with an expiry.
+	Keys, Expires []int
+	// LiveBytes are the bytes of live records and objects, UsedBytes what the arena
+	// takes from the system.
+	LiveBytes, UsedBytes int64
+	Objects              int
+	// Dirty counts changes, Expired keys removed by time, since the process began.
+	Dirty, Expired uint64
+	Sessions       int
+}
+
+// Stats takes the read lock shortly.
+func (s *Store) Stats() Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h := s.heap.stats()
+	st := Stats{
+		Index: s.st.Index, Stamp: s.st.Stamp,
+		LiveBytes: h.LiveBytes, UsedBytes: h.UsedBytes, Objects: h.Objects,
+		Dirty: s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
+	}
+	for _, ks := range s.dbs {
+		st.Keys = append(st.Keys, ks.len())
+		st.Expires = append(st.Expires, ks.expires())
+	}
+	return st
+}
+
+// Maintain frees memory that deletions and closed cuts left behind, in a bounded
+// slice under the lock, and reports whether more is left. Apply does a part of it
+// with every entry; a node calls it while idle.
+func (s *Store) Maintain() (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heap.freeSome(maintainOps)
+}
+
+// maintainOps bounds Maintain's time under the lock, to well below a millisecond.
+const maintainOps = 512

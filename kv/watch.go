@@ -1,0 +1,130 @@
+package kv
+
+import (
+	"encoding/binary"
+)
+
+// watchSlots is the size of the table of last modifications. A key shares its slot
+// with others: a collision makes EXEC abort though nobody touched the key, which
+// WATCH allows. 2^20 slots keep that below one in a thousand with a thousand
+// modifications between WATCH and EXEC, at 8 MB and nothing per key.
+const watchSlots = 1 << 20
+
+// Watch is one watched key as EXEC carries it (DESIGN 19). Make it with
+// Store.Watch.
+type Watch struct {
+	DB  int
+	Key []byte
+	// Since is the state's version when the key was watched. It counts units, not
+	// entries: a connection's own write in the same entry, just before the WATCH,
+	// must not abort it.
+	Since uint64
+	// Missing tells that the key did not exist: then FLUSHALL does not modify it.
+	Missing bool
+}
+
+// append encodes w: uvarint db, uvarint since*2 + missing, key.
+func (w *Watch) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(w.DB))
+	since := w.Since << 1
+	if w.Missing {
+		since |= 1
+	}
+	dst = binary.AppendUvarint(dst, since)
+	return append(dst, w.Key...)
+}
+
+func parseWatch(b []byte) (w Watch, ok bool) {
+	db, b, err := takeUvarint(b)
+	if err != nil || db > 0xffff {
+		return w, false
+	}
+	since, key, err := takeUvarint(b)
+	if err != nil {
+		return w, false
+	}
+	return Watch{DB: int(db), Key: key, Since: since >> 1, Missing: since&1 != 0}, true
+}
+
+// watchPageSlots is the size of the piece that is copied on the first change after
+// a cut: 32 KiB.
+const watchPageSlots = 1 << 12
+
+type watchPage [watchPageSlots]uint64
+
+// watchTable is the replicated memory of modifications: for each slot the version
+// at which a key of it was last modified. Pages exist from their first use.
+type watchTable struct {
+	pages [watchSlots / watchPageSlots]*watchPage
+	// shared marks pages that a frozen copy of the table also holds: immutable.
+	shared [watchSlots / watchPageSlots]bool
+	flush  []uint64 // per database: the version of its last flush
+}
+
+func newWatchTable(databases int) watchTable {
+	return watchTable{flush: make([]uint64, databases)}
+}
+
+func watchSlot(db int, hash uint64) uint64 {
+	return (hash + uint64(db)*0x9e3779b97f4a7c15) >> (64 - 20)
+}
+
+// touch notes that the key was modified at version.
+func (t *watchTable) touch(db int, hash, version uint64) { t.set(watchSlot(db, hash), version) }
+
+func (t *watchTable) set(slot, version uint64) {
+	p := slot / watchPageSlots
+	switch {
+	case t.pages[p] == nil:
+		t.pages[p] = new(watchPage)
+		t.shared[p] = false
+	case t.shared[p]:
+		page := *t.pages[p]
+		t.pages[p] = &page
+		t.shared[p] = false
+	}
+	t.pages[p][slot%watchPageSlots] = version
+}
+
+func (t *watchTable) get(slot uint64) uint64 {
+	if page := t.pages[slot/watchPageSlots]; page != nil {
+		return page[slot%watchPageSlots]
+	}
+	return 0
+}
+
+// modified reports whether the key was modified since the watch was made.
+func (t *watchTable) modified(w *Watch, hash uint64) bool {
+	if w.DB >= len(t.flush) {
+		return true
+	}
+	return t.get(watchSlot(w.DB, hash)) > w.Since || !w.Missing && t.flush[w.DB] > w.Since
+}
+
+// Watch makes the watch of a key as of now: what WATCH hands to EXEC. It takes the
+// store's read lock for a lookup; key is copied.
+func (s *Store) Watch(db int, key []byte) Watch {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	v, ok := s.dbs[db].get(key)
+	return Watch{
+		DB: db, Key: append([]byte(nil), key...), Since: s.st.Version,
+		Missing: !ok || v.ExpireAt != 0 && v.ExpireAt <= s.st.Stamp,
+	}
+}
+
+// watchHolds reports whether the watched key was neither modified nor expired
+// since the watch was made.
+func (s *Store) watchHolds(w *Watch, c *Ctx) bool {
+	if s.st.watch.modified(w, s.hash(w.Key)) {
+		return false
+	}
+	v, ok := s.dbs[w.DB].get(w.Key)
+	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
+		return true
+	}
+	if !c.logged && v.ExpireAt > s.st.Stamp {
+		c.needTick = true
+	}
+	return false
+}
