@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"strconv"
 	"sync"
 )
 
@@ -181,3 +182,42 @@ func encodingName(v Value) string {
 	}
 	return "hashtable"
 }
+
+// keyBufSize holds the tree key of most members, so that building one on the
+// stack does not allocate.
+const keyBufSize = 128
+
+// packedMaxBytes bounds a packed collection whatever the thresholds say: it is
+// rewritten at each change, and it must fit a record.
+const packedMaxBytes = 128 << 10
+
+// fitsPacked reports whether a packed collection may grow by elements of n bytes
+// in all.
+func (x *collection) fitsPacked(n int) bool {
+	return len(x.v.Bytes)+n+2*uvarintMax <= packedMaxBytes
+}
+
+const uvarintMax = 10
+
+// packedElems lists the elements: for access by rank and for walking backwards.
+func packedElems(p []byte) [][]byte {
+	elems := make([][]byte, 0, packedLen(p))
+	it := iterPacked(p)
+	for e, ok := it.next(); ok; e, ok = it.next() {
+		elems = append(elems, e)
+	}
+	return elems
+}
+
+// touchedRemoving records the event of a command that took elements away, and the
+// key's removal if none are left.
+func (c *Ctx) touchedRemoving(event string, key []byte, left int) {
+	c.touched(event, key)
+	if left == 0 {
+		c.touched("del", key)
+	}
+}
+
+func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }
+
+func appendUint(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) }

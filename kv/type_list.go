@@ -1,3 +1,466 @@
 package kv
 
-var listCommands []Command
+import (
+	"bytes"
+	"math"
+)
+
+// The list commands (https://redis.io/docs/latest/commands/?group=list).
+var listCommands = []Command{
+	{Name: "lpush", Group: "list", Since: "1.0.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 240, Run: func(c *Ctx) { push(c, true, false) },
+		Summary: "Prepends one or more elements to a list. Creates the key if it doesn't exist."},
+	{Name: "rpush", Group: "list", Since: "1.0.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 241, Run: func(c *Ctx) { push(c, false, false) },
+		Summary: "Appends one or more elements to a list. Creates the key if it doesn't exist."},
+	{Name: "lpop", Group: "list", Since: "1.0.0", Arity: -2, Flags: FlagWrite | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 242, Run: func(c *Ctx) { pop(c, true) },
+		Summary: "Returns the first elements in a list after removing it. Deletes the list if the last element was popped."},
+	{Name: "rpop", Group: "list", Since: "1.0.0", Arity: -2, Flags: FlagWrite | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 243, Run: func(c *Ctx) { pop(c, false) },
+		Summary: "Returns and removes the last elements of a list. Deletes the list if the last element was popped."},
+	{Name: "lpushx", Group: "list", Since: "2.2.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 244, Run: func(c *Ctx) { push(c, true, true) },
+		Summary: "Prepends one or more elements to a list only when the list exists."},
+	{Name: "rpushx", Group: "list", Since: "2.2.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 245, Run: func(c *Ctx) { push(c, false, true) },
+		Summary: "Appends one or more elements to a list only when the list exists."},
+	{Name: "lset", Group: "list", Since: "1.0.0", Arity: 4, Flags: FlagWrite | FlagDenyOOM,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 246, Run: cmdLSet,
+		Summary: "Sets the value of an element in a list by its index."},
+	{Name: "linsert", Group: "list", Since: "2.2.0", Arity: 5, Flags: FlagWrite | FlagDenyOOM,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 247, Run: cmdLInsert,
+		Summary: "Inserts an element before or after another element in a list."},
+	{Name: "lrem", Group: "list", Since: "1.0.0", Arity: 4, Flags: FlagWrite,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 248, Run: cmdLRem,
+		Summary: "Removes elements from a list. Deletes the list if the last element was removed."},
+	{Name: "ltrim", Group: "list", Since: "1.0.0", Arity: 4, Flags: FlagWrite,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 249, Run: cmdLTrim,
+		Summary: "Removes elements from both ends a list. Deletes the list if all elements were trimmed."},
+	{Name: "lmove", Group: "list", Since: "6.2.0", Arity: 5, Flags: FlagWrite | FlagDenyOOM,
+		FirstKey: 1, LastKey: 2, KeyStep: 1, Op: 250, Run: cmdLMove,
+		Summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if the last element was moved."},
+	{Name: "rpoplpush", Group: "list", Since: "1.2.0", Arity: 3, Flags: FlagWrite | FlagDenyOOM,
+		FirstKey: 1, LastKey: 2, KeyStep: 1, Op: 251, Run: func(c *Ctx) { moveElement(c, false, true) },
+		Summary: "Returns the last element of a list after removing and pushing it to another list. Deletes the list if the last element was popped."},
+	{Name: "lmpop", Group: "list", Since: "7.0.0", Arity: -4, Flags: FlagWrite | FlagMovableKeys,
+		Op: 252, Run: cmdLMPop, Keys: numKeysAt1,
+		Summary: "Returns multiple elements from a list after removing them. Deletes the list if the last element was popped."},
+
+	{Name: "lrange", Group: "list", Since: "1.0.0", Arity: 4, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdLRange,
+		Summary: "Returns a range of elements from a list."},
+	{Name: "llen", Group: "list", Since: "1.0.0", Arity: 2, Flags: FlagReadonly | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdLLen,
+		Summary: "Returns the length of a list."},
+	{Name: "lindex", Group: "list", Since: "1.0.0", Arity: 3, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdLIndex,
+		Summary: "Returns an element from a list by its index."},
+	{Name: "lpos", Group: "list", Since: "6.0.6", Arity: -3, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdLPos,
+		Summary: "Returns the index of matching elements in a list."},
+}
+
+// push is LPUSH, RPUSH, LPUSHX, RPUSHX key element [element ...].
+func push(c *Ctx, head, onlyIfExists bool) {
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	if onlyIfExists && !l.found {
+		c.Out.Int(0)
+		return
+	}
+	l.push(c.Args[2:], head)
+	n := l.len()
+	l.save(n)
+	c.touched(endName(head, "lpush", "rpush"), c.Args[1])
+	c.Out.Int(int64(n))
+}
+
+// pop is LPOP, RPOP key [count].
+func pop(c *Ctx, head bool) {
+	if len(c.Args) > 3 {
+		c.wrongArgs()
+		return
+	}
+	single, count := len(c.Args) == 2, 1
+	if !single {
+		var ok bool
+		if count, ok = c.positiveArg(2); !ok {
+			return
+		}
+	}
+	l, ok := c.openList(c.Args[1])
+	switch {
+	case !ok:
+	case !l.found && single:
+		c.Out.Null()
+	case !l.found:
+		c.Out.NullArray()
+	case single:
+		l.popTo(c.Out, 1, head)
+	default:
+		count = min(count, l.len())
+		c.Out.Array(count)
+		l.popTo(c.Out, count, head)
+	}
+}
+
+// popTo takes count elements off an end, appends them to out in the order they
+// are popped, and saves the list.
+func (l *listView) popTo(out *Reply, count int, head bool) {
+	if count == 0 {
+		return
+	}
+	c, n := l.c, l.len()
+	switch {
+	case count == 1 && head:
+		out.Bulk(l.at(0))
+	case count == 1:
+		out.Bulk(l.at(n - 1))
+	case head:
+		l.forward(0, func(rank int, elem []byte) bool { out.Bulk(elem); return rank+1 < count })
+	default:
+		l.backward(n-1, func(rank int, elem []byte) bool { out.Bulk(elem); return rank > n-count })
+	}
+	if head {
+		l.remove(0, count)
+	} else {
+		l.remove(n-count, n)
+	}
+	l.save(n - count)
+	c.touchedRemoving(endName(head, "lpop", "rpop"), l.key, n-count)
+}
+
+func endName(head bool, left, right string) string {
+	if head {
+		return left
+	}
+	return right
+}
+
+// cmdLMPop is LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count].
+func cmdLMPop(c *Ctx) {
+	keys, where, count, ok := c.mpopArgs("left", "right")
+	if !ok {
+		return
+	}
+	for _, key := range keys {
+		l, ok := c.openList(key)
+		if !ok {
+			return
+		}
+		if !l.found {
+			continue
+		}
+		count = min(count, l.len())
+		c.Out.Array(2)
+		c.Out.Bulk(key)
+		c.Out.Array(count)
+		l.popTo(c.Out, count, where == 0)
+		return
+	}
+	c.Out.NullArray()
+}
+
+// cmdLRange is LRANGE key start stop.
+func cmdLRange(c *Ctx) {
+	start, stop, ok := c.rangeArgs(2)
+	if !ok {
+		return
+	}
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	lo, hi := rankRange(start, stop, l.len())
+	c.Out.Array(hi - lo)
+	if lo < hi {
+		l.forward(lo, func(rank int, elem []byte) bool { c.Out.Bulk(elem); return rank+1 < hi })
+	}
+}
+
+// cmdLLen is LLEN key.
+func cmdLLen(c *Ctx) {
+	if l, ok := c.openList(c.Args[1]); ok {
+		c.Out.Int(int64(l.len()))
+	}
+}
+
+// cmdLIndex is LINDEX key index.
+func cmdLIndex(c *Ctx) {
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	if !l.found {
+		c.Out.Null()
+		return
+	}
+	index, ok := c.intArg(2)
+	if !ok {
+		return
+	}
+	if rank, inside := rankOf(index, l.len()); inside {
+		c.Out.Bulk(l.at(rank))
+	} else {
+		c.Out.Null()
+	}
+}
+
+// cmdLSet is LSET key index element.
+func cmdLSet(c *Ctx) {
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	if !l.found {
+		c.Out.Error(errNoKey)
+		return
+	}
+	index, ok := c.intArg(2)
+	if !ok {
+		return
+	}
+	rank, inside := rankOf(index, l.len())
+	if !inside {
+		c.Out.Error("ERR index out of range")
+		return
+	}
+	l.set(rank, c.Args[3])
+	l.save(l.len())
+	c.touched("lset", c.Args[1])
+	c.Out.OK()
+}
+
+// cmdLInsert is LINSERT key BEFORE|AFTER pivot element.
+func cmdLInsert(c *Ctx) {
+	after := is(c.Args[2], "after")
+	if !after && !is(c.Args[2], "before") {
+		c.syntaxError()
+		return
+	}
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	if !l.found {
+		c.Out.Int(0)
+		return
+	}
+	at := -1
+	l.forward(0, func(rank int, elem []byte) bool {
+		if bytes.Equal(elem, c.Args[3]) {
+			at = rank
+		}
+		return at < 0
+	})
+	if at < 0 {
+		c.work(l.len())
+		c.Out.Int(-1)
+		return
+	}
+	c.work(at)
+	if after {
+		at++
+	}
+	l.insert(at, c.Args[4])
+	n := l.len()
+	l.save(n)
+	c.touched("linsert", c.Args[1])
+	c.Out.Int(int64(n))
+}
+
+// cmdLRem is LREM key count element.
+func cmdLRem(c *Ctx) {
+	count, ok := c.intArg(2)
+	if !ok {
+		return
+	}
+	if count == math.MinInt64 {
+		c.Out.Error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")
+		return
+	}
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	c.work(l.len())
+	removed := 0
+	if count < 0 {
+		removed = l.removeEqual(c.Args[3], int(-count), true)
+	} else {
+		removed = l.removeEqual(c.Args[3], int(count), false)
+	}
+	if removed > 0 {
+		left := l.len()
+		l.save(left)
+		c.touchedRemoving("lrem", c.Args[1], left)
+	}
+	c.Out.Int(int64(removed))
+}
+
+// cmdLTrim is LTRIM key start stop.
+func cmdLTrim(c *Ctx) {
+	start, stop, ok := c.rangeArgs(2)
+	if !ok {
+		return
+	}
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	if l.found {
+		n := l.len()
+		lo, hi := rankRange(start, stop, n)
+		l.remove(hi, n)
+		l.remove(0, lo)
+		l.save(hi - lo)
+		c.touchedRemoving("ltrim", c.Args[1], hi-lo)
+	}
+	c.Out.OK()
+}
+
+// cmdLMove is LMOVE source destination LEFT|RIGHT LEFT|RIGHT.
+func cmdLMove(c *Ctx) {
+	from, okFrom := listEnd(c.Args[3])
+	to, okTo := listEnd(c.Args[4])
+	if !okFrom || !okTo {
+		c.syntaxError()
+		return
+	}
+	moveElement(c, from, to)
+}
+
+func listEnd(b []byte) (head, ok bool) {
+	head = is(b, "left")
+	return head, head || is(b, "right")
+}
+
+// moveElement is LMOVE and RPOPLPUSH source destination.
+func moveElement(c *Ctx, fromHead, toHead bool) {
+	src, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	if !src.found {
+		c.Out.Null()
+		return
+	}
+	if _, ok := c.openList(c.Args[2]); !ok {
+		return
+	}
+	if src.len() == 1 && bytes.Equal(c.Args[1], c.Args[2]) {
+		// Moved onto itself: the key must not come and go, its expiry would be lost.
+		c.Out.Bulk(src.at(0))
+		c.touched(endName(fromHead, "lpop", "rpop"), c.Args[1])
+		c.touched(endName(toHead, "lpush", "rpush"), c.Args[1])
+		return
+	}
+	// The popped element lives on in the reply while its list changes under it.
+	start := c.Out.Len()
+	src.popTo(c.Out, 1, fromHead)
+	elem := lastBulk(c.Out.Bytes()[start:])
+	dst, _ := c.openList(c.Args[2])
+	dst.push([][]byte{elem}, toHead)
+	dst.save(dst.len())
+	c.touched(endName(toHead, "lpush", "rpush"), c.Args[2])
+}
+
+// lastBulk is the text of the one bulk on the tape.
+func lastBulk(tape []byte) []byte {
+	return tape[bytes.IndexByte(tape, '\n')+1 : len(tape)-2]
+}
+
+// cmdLPos is LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len].
+func cmdLPos(c *Ctx) {
+	o, ok := lposOptions(c)
+	if !ok {
+		return
+	}
+	l, ok := c.openList(c.Args[1])
+	if !ok {
+		return
+	}
+	found := l.positions(c.Args[2], o)
+	switch {
+	case o.hasCount:
+		c.Out.Array(len(found))
+		for _, rank := range found {
+			c.Out.Int(int64(rank))
+		}
+	case len(found) > 0:
+		c.Out.Int(int64(found[0]))
+	default:
+		c.Out.Null()
+	}
+}
+
+type lposArgs struct {
+	skip     int  // matches to pass over
+	backward bool // from the tail
+	hasCount bool
+	count    int // matches wanted; 0: all
+	maxLen   int // comparisons; 0: any number
+}
+
+func lposOptions(c *Ctx) (o lposArgs, ok bool) {
+	o.count = 1
+	for i := 3; i < len(c.Args); i += 2 {
+		rank, count, maxLen := is(c.Args[i], "rank"), is(c.Args[i], "count"), is(c.Args[i], "maxlen")
+		if i+1 == len(c.Args) || !rank && !count && !maxLen {
+			c.syntaxError()
+			return o, false
+		}
+		n, isInt := parseInt(c.Args[i+1])
+		switch {
+		case rank && !isInt:
+			c.Out.Error(errNotInt)
+			return o, false
+		case rank && n == math.MinInt64:
+			c.Out.Error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")
+			return o, false
+		case rank && n == 0:
+			c.Out.Error("ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list")
+			return o, false
+		case count && (!isInt || n < 0):
+			c.Out.Error("ERR COUNT can't be negative")
+			return o, false
+		case maxLen && (!isInt || n < 0):
+			c.Out.Error("ERR MAXLEN can't be negative")
+			return o, false
+		case rank && n > 0:
+			o.skip, o.backward = int(n-1), false
+		case rank:
+			o.skip, o.backward = int(-n-1), true
+		case count:
+			o.count, o.hasCount = int(n), true
+		default:
+			o.maxLen = int(n)
+		}
+	}
+	return o, true
+}
+
+// positions finds the ranks LPOS asks for.
+func (l *listView) positions(elem []byte, o lposArgs) (found []int) {
+	compared := 0
+	visit := func(rank int, e []byte) bool {
+		compared++
+		switch {
+		case !bytes.Equal(e, elem):
+		case o.skip > 0:
+			o.skip--
+		default:
+			found = append(found, rank)
+		}
+		return (o.count == 0 || len(found) < o.count) && compared != o.maxLen
+	}
+	if o.backward {
+		l.backward(l.len()-1, visit)
+	} else {
+		l.forward(0, visit)
+	}
+	return found
+}
