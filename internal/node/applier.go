@@ -1,0 +1,153 @@
+package node
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rkvdb/rkv/kv"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// applier feeds committed entries to the state machine, in order, and installs
+// snapshots between them. It is the state machine's only writer.
+type applier struct {
+	store   *kv.Store
+	owner   kv.Owner
+	restore func(meta raftcore.SnapshotMeta) error
+	applied func()
+	fail    func(err error)
+
+	// What the state machine looked like after the last batch, for the loop, which
+	// must not wait for the store's lock. noDue means that no key expires.
+	index   atomic.Uint64
+	stamp   atomic.Int64
+	nextDue atomic.Int64
+	mu      sync.Mutex
+	jobs    []applyJob
+	closed  bool
+	wake    chan struct{}
+	exit    chan struct{}
+	batch   []kv.LogEntry
+}
+
+type applyJob struct {
+	entries []raftcore.Entry
+	restore *raftcore.SnapshotMeta
+}
+
+func newApplier(store *kv.Store, owner kv.Owner) *applier {
+	return &applier{store: store, owner: owner, wake: make(chan struct{}, 1), exit: make(chan struct{})}
+}
+
+// put queues a job. The queue is bounded by the core, which hands out committed
+// entries of its memory window or fetches them a message's worth at a time.
+func (a *applier) put(j applyJob) {
+	a.mu.Lock()
+	a.jobs = append(a.jobs, j)
+	first := len(a.jobs) == 1
+	a.mu.Unlock()
+	if first {
+		a.signal()
+	}
+}
+
+func (a *applier) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *applier) run() {
+	defer close(a.exit)
+	var jobs []applyJob
+	for {
+		a.mu.Lock()
+		clear(jobs)
+		jobs, a.jobs = a.jobs, jobs[:0]
+		closed := a.closed
+		a.mu.Unlock()
+		if len(jobs) == 0 {
+			if closed {
+				return
+			}
+			<-a.wake
+			continue
+		}
+		if err := a.do(jobs); err != nil {
+			a.fail(err)
+			return
+		}
+		a.publish()
+		a.applied()
+	}
+}
+
+func (a *applier) do(jobs []applyJob) error {
+	for _, j := range jobs {
+		if j.restore != nil {
+			if err := a.restore(*j.restore); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := a.apply(j.entries); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply turns a panic into an error that names the entry: a poisoned entry must
+// stop the node, on every node alike, and be found (DESIGN 5).
+func (a *applier) apply(entries []raftcore.Entry) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			at := a.store.Applied() + 1
+			err = fmt.Errorf("applying entry %d (checksum %08x) panicked: %v", at, checksumOf(entries, at), p)
+		}
+	}()
+	a.batch = a.batch[:0]
+	for i := range entries {
+		e := &entries[i]
+		kind := kv.EntryOther
+		if e.Type == raftcore.EntryNormal {
+			kind = kv.EntryNormal
+		}
+		a.batch = append(a.batch, kv.LogEntry{Index: e.Index, Kind: kind, Body: e.Body})
+	}
+	err = a.store.Apply(a.batch, a.owner)
+	clear(a.batch)
+	return err
+}
+
+func checksumOf(entries []raftcore.Entry, index uint64) uint32 {
+	for i := range entries {
+		if entries[i].Index == index {
+			return entries[i].CRC
+		}
+	}
+	return 0
+}
+
+func (a *applier) close() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.signal()
+	<-a.exit
+}
+
+const noDue = math.MaxInt64
+
+func (a *applier) publish() {
+	a.index.Store(a.store.Applied())
+	a.stamp.Store(a.store.Stamp())
+	at, ok := a.store.NextDue()
+	if !ok {
+		at = noDue
+	}
+	a.nextDue.Store(at)
+}

@@ -1,0 +1,127 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// Config is what a node is started with. Zero durations and sizes mean defaults.
+type Config struct {
+	ID      raftcore.NodeID // 0: whatever the data directory says, 1 in a new one
+	DataDir string
+	// PeerAddr is where peers reach this node; ListenPeer, if set, is bound instead
+	// of it. ClientAddr is announced to Redis clients.
+	PeerAddr, ListenPeer, ClientAddr string
+	// Initial forms a new cluster together with the others of the list (which
+	// includes this node). Join asks members of an existing one. Neither: a
+	// cluster of one. All are ignored once the directory belongs to a cluster.
+	Initial map[raftcore.NodeID]string
+	Join    []string
+	Secret  []byte
+
+	// ElectionTimeout is T: elections start after T to 2T without a leader. Too
+	// low: elections under load. Too high: slow failover. Default 500 ms.
+	ElectionTimeout time.Duration
+	// Heartbeat, at most T/2, default 50 ms.
+	Heartbeat time.Duration
+	// ParkTimeout is how long requests wait for a leader; shorter than the common
+	// clients' time-outs so that they hear our error. Default 1.8 s.
+	ParkTimeout time.Duration
+	// RequestTimeout bounds a unit's wait while there is a leader. Default 5 s.
+	RequestTimeout time.Duration
+	// ResendTimeout is the silence after which a unit is given to the same leader
+	// again. Default 2T.
+	ResendTimeout time.Duration
+	// SnapshotLogBytes of log since the last snapshot make the node take one.
+	// Smaller: faster restarts, more CPU. Default 256 MiB.
+	SnapshotLogBytes int64
+	// KeepLogBytes of log stay after a snapshot for followers that lag. Default a
+	// quarter of SnapshotLogBytes.
+	KeepLogBytes int64
+	SegmentSize  int64 // see segmentlog.Options
+	// MaxQueuedBytes of client chunks in flight; beyond it the front end stops
+	// reading. Default 256 MiB.
+	MaxQueuedBytes int64
+	MaxEntryBytes  int // default 64 MiB
+	Databases      int // default 16
+	// SyncNever is --sync never: one-node clusters only.
+	SyncNever bool
+
+	FS     vfs.FS
+	Logger *slog.Logger
+	Now    func() time.Time // the clock; nil: time.Now
+
+}
+
+func (c *Config) fill() error {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	size := func(n *int64, v int64) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	def(&c.ElectionTimeout, 500*time.Millisecond)
+	def(&c.Heartbeat, min(50*time.Millisecond, c.ElectionTimeout/2))
+	def(&c.ParkTimeout, 1800*time.Millisecond)
+	def(&c.RequestTimeout, 5*time.Second)
+	def(&c.ResendTimeout, 2*c.ElectionTimeout)
+	size(&c.SnapshotLogBytes, 256<<20)
+	size(&c.KeepLogBytes, c.SnapshotLogBytes/4)
+	size(&c.MaxQueuedBytes, 256<<20)
+	if c.MaxEntryBytes == 0 {
+		c.MaxEntryBytes = 64 << 20
+	}
+	if c.Databases == 0 {
+		c.Databases = 16
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.FS == nil {
+		c.FS = vfs.OS()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.ListenPeer == "" {
+		c.ListenPeer = c.PeerAddr
+	}
+	return c.validate()
+}
+
+func (c *Config) validate() error {
+	if c.Heartbeat > c.ElectionTimeout/2 {
+		return fmt.Errorf("heartbeat is %v, must be at most half of the election timeout (%v)", c.Heartbeat, c.ElectionTimeout)
+	}
+	if c.ElectionTimeout < 20*time.Millisecond {
+		return fmt.Errorf("election timeout is %v, must be at least 20ms", c.ElectionTimeout)
+	}
+	if len(c.Initial) > 0 && len(c.Join) > 0 {
+		return errors.New("an initial cluster and addresses to join exclude each other; give one")
+	}
+	if len(c.Initial) > 0 {
+		if addr, ok := c.Initial[c.ID]; !ok {
+			return fmt.Errorf("the initial cluster does not list this node's id %d", c.ID)
+		} else if addr != c.PeerAddr {
+			return fmt.Errorf("the initial cluster lists node %d at %s, but its peer address is %s", c.ID, addr, c.PeerAddr)
+		}
+		if c.SyncNever && len(c.Initial) > 1 {
+			return errors.New("sync never is for one-node clusters only")
+		}
+	}
+	return nil
+}
+
+// tick is the core's unit of time.
+func (c *Config) tick() time.Duration {
+	return max(c.Heartbeat/5, time.Millisecond)
+}

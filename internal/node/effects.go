@@ -1,0 +1,62 @@
+package node
+
+import (
+	"time"
+
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// The node implements effects and gauges for its loop: everything is handed to the
+// goroutine that owns it.
+
+func (n *Node) save(s *raftcore.Save) { n.syncer.put(syncJob{save: s}) }
+
+func (n *Node) apply(es []raftcore.Entry) { n.applier.put(applyJob{entries: es}) }
+
+func (n *Node) fetch(f raftcore.Fetch) { n.fetcher.put(f) }
+
+func (n *Node) restore(meta raftcore.SnapshotMeta) { n.applier.put(applyJob{restore: &meta}) }
+
+func (n *Node) compact(index uint64) {
+	n.syncer.put(syncJob{compact: index, then: func() { n.logBase.Store(n.wal.Bytes()) }})
+}
+
+func (n *Node) send(ms []raftcore.Message) { n.peers.Send(ms) }
+
+func (n *Node) sendUnits(to raftcore.NodeID, us []transport.Unit) bool {
+	return n.peers.SendUnits(to, us)
+}
+
+func (n *Node) sendRefused(to raftcore.NodeID, seqs []uint64) { n.peers.SendRefused(to, seqs) }
+
+// setPeers connects to everybody of the configuration, old and new.
+func (n *Node) setPeers(m raftcore.Membership) {
+	seen := make(map[raftcore.NodeID]bool)
+	var ps []transport.Peer
+	for _, list := range [][]raftcore.Member{m.Members, m.Outgoing} {
+		for _, x := range list {
+			if x.ID == n.identity.Node || seen[x.ID] {
+				continue
+			}
+			seen[x.ID] = true
+			ps = append(ps, transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr})
+		}
+	}
+	n.peers.SetPeers(ps)
+}
+
+func (n *Node) syncAge(now time.Time) time.Duration { return n.syncer.age(now) }
+
+func (n *Node) logBytes() int64 { return n.wal.Bytes() - n.logBase.Load() }
+
+func (n *Node) logTotal() int64 { return n.wal.Bytes() }
+
+func (n *Node) applied() uint64 { return n.applier.index.Load() }
+
+func (n *Node) stamp() int64 { return n.applier.stamp.Load() }
+
+func (n *Node) due() (int64, bool) {
+	at := n.applier.nextDue.Load()
+	return at, at != noDue
+}

@@ -1,0 +1,74 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/segmentlog"
+)
+
+// fetcher reads old entries from the log for followers that lag and for replay, so
+// that the loop never touches a file. At most one request per member is under way
+// (the core sees to it), which bounds the queue.
+type fetcher struct {
+	log  *segmentlog.Log
+	done func(f fetched)
+
+	mu     sync.Mutex
+	asks   []raftcore.Fetch
+	closed bool
+	wake   chan struct{}
+	exit   chan struct{}
+}
+
+func newFetcher(log *segmentlog.Log, done func(fetched)) *fetcher {
+	return &fetcher{log: log, done: done, wake: make(chan struct{}, 1), exit: make(chan struct{})}
+}
+
+func (f *fetcher) put(ask raftcore.Fetch) {
+	f.mu.Lock()
+	f.asks = append(f.asks, ask)
+	f.mu.Unlock()
+	f.signal()
+}
+
+func (f *fetcher) signal() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *fetcher) run() {
+	defer close(f.exit)
+	for {
+		f.mu.Lock()
+		asks := f.asks
+		f.asks = nil
+		closed := f.closed
+		f.mu.Unlock()
+		if closed {
+			return
+		}
+		for _, ask := range asks {
+			entries, err := f.log.Entries(ask.Lo, ask.Hi, ask.MaxBytes)
+			if errors.Is(err, segmentlog.ErrCompacted) {
+				err = fmt.Errorf("%w: %w", raftcore.ErrCompacted, err)
+			}
+			f.done(fetched{ask, entries, err})
+		}
+		if len(asks) == 0 {
+			<-f.wake
+		}
+	}
+}
+
+func (f *fetcher) close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.signal()
+	<-f.exit
+}

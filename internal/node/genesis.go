@@ -1,0 +1,266 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// A call is the cold conversation of nodes that do not (yet) share a cluster.
+type call struct {
+	Kind string
+	From raftcore.Member
+	// Of administration that is passed on to the leader.
+	ID        raftcore.NodeID
+	Addr      string
+	Forwarded bool
+}
+
+type callReply struct {
+	Self    raftcore.Member // incarnation and addresses of the one that answers
+	Genesis *Genesis        // nil: it belongs to no cluster yet
+	// Leader is where to ask again, if the callee could not decide a join.
+	Leader string
+	Done   bool // join: the member is in the configuration
+	Error  string
+}
+
+const (
+	callProbe    = "probe" // who are you
+	callJoin     = "join"  // take me in as a learner
+	callAdd      = "add"
+	callRemove   = "remove"
+	callPromote  = "promote"
+	callTransfer = "transfer"
+	// callAlive: a founder or member that does not answer in this time is asked again.
+	callAlive = 2 * time.Second
+	formRetry = 100 * time.Millisecond
+	// adminTimeout bounds a change that another node asked for.
+	adminTimeout = 10 * time.Second
+)
+
+// self is this node as a member.
+func (n *Node) self() raftcore.Member {
+	return raftcore.Member{
+		ID: n.identity.Node, Incarnation: n.identity.Incarnation,
+		PeerAddr: n.cfg.PeerAddr, ClientAddr: n.cfg.ClientAddr,
+	}
+}
+
+// form makes the node part of a cluster, if its directory is not yet: by founding
+// one alone, by founding one together with the others listed, or by joining.
+func (n *Node) form(ctx context.Context) error {
+	if n.identity.Genesis != nil {
+		return n.checkAddress()
+	}
+	var genesis *Genesis
+	var err error
+	switch {
+	case len(n.cfg.Join) > 0:
+		genesis, err = n.join(ctx, n.cfg.Join)
+	case len(n.cfg.Initial) > 1:
+		genesis, err = n.found(ctx)
+	default:
+		genesis = &Genesis{Members: []raftcore.Member{n.self()}}
+	}
+	if err != nil {
+		return err
+	}
+	return n.settle(genesis)
+}
+
+// settle writes down which cluster the directory belongs to, for ever.
+func (n *Node) settle(g *Genesis) error {
+	id := *n.identity
+	id.Genesis = g
+	if err := writeIdentity(n.cfg.FS, n.cfg.DataDir, &id); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.identity = &id
+	n.mu.Unlock()
+	n.log.Info("belongs to a cluster", "cluster", fmt.Sprintf("%x", g.ClusterID()), "founders", len(g.Members))
+	return nil
+}
+
+// checkAddress keeps a founder from coming back under an address its peers do not
+// dial: the cluster would run without it and nobody would know why.
+func (n *Node) checkAddress() error {
+	m := n.identity.Genesis.member(n.identity.Node, n.identity.Incarnation)
+	if m == nil || m.PeerAddr == n.cfg.PeerAddr || len(n.identity.Genesis.Members) == 1 {
+		return nil
+	}
+	return fmt.Errorf("node %d is known to its cluster as %s but was started with the peer address %s; "+
+		"start it with --peer-addr %s, or remove it from the cluster and let it join again with an empty directory",
+		m.ID, m.PeerAddr, n.cfg.PeerAddr, m.PeerAddr)
+}
+
+// found waits until every founder was reached once and found empty; all of them
+// then derive the same genesis. A founder that already settled hands its genesis
+// over, which must contain this very incarnation; if it does not, our directory
+// was emptied since, and we join as a learner instead.
+func (n *Node) found(ctx context.Context) (*Genesis, error) {
+	members := map[raftcore.NodeID]raftcore.Member{n.identity.Node: n.self()}
+	lastWord := n.cfg.Now()
+	for {
+		for id, addr := range n.cfg.Initial {
+			if _, ok := members[id]; ok {
+				continue
+			}
+			r, err := n.askSoon(ctx, addr, call{Kind: callProbe, From: n.self()})
+			switch {
+			case err != nil:
+				continue
+			case r.Self.ID != id:
+				return nil, fmt.Errorf("the initial cluster lists node %d at %s, but node %d answers there", id, addr, r.Self.ID)
+			case r.Genesis != nil && r.Genesis.member(n.identity.Node, n.identity.Incarnation) != nil:
+				return r.Genesis, nil
+			case r.Genesis != nil:
+				n.log.Info("the cluster exists already; joining it as a learner", "member", addr)
+				return n.join(ctx, []string{addr})
+			}
+			members[id] = r.Self
+		}
+		if len(members) == len(n.cfg.Initial) {
+			return n.genesisOf(members), nil
+		}
+		if now := n.cfg.Now(); now.Sub(lastWord) > 2*time.Second {
+			lastWord = now
+			n.log.Info("waiting for the other founders", "reached", len(members), "of", len(n.cfg.Initial))
+		}
+		if err := sleep(ctx, formRetry); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (n *Node) genesisOf(members map[raftcore.NodeID]raftcore.Member) *Genesis {
+	g := &Genesis{}
+	for id, m := range members {
+		m.PeerAddr = n.cfg.Initial[id] // one spelling on all nodes
+		g.Members = append(g.Members, m)
+	}
+	sort.Slice(g.Members, func(i, j int) bool { return g.Members[i].ID < g.Members[j].ID })
+	return g
+}
+
+// join asks members of an existing cluster until one of them took this node in.
+func (n *Node) join(ctx context.Context, addrs []string) (*Genesis, error) {
+	lastWord := n.cfg.Now()
+	var last error
+	for {
+		queue := append([]string(nil), addrs...)
+		for hops := 0; len(queue) > 0 && hops < 16; hops++ {
+			addr := queue[0]
+			queue = queue[1:]
+			r, err := n.askSoon(ctx, addr, call{Kind: callJoin, From: n.self()})
+			switch {
+			case err != nil:
+				last = err
+			case r.Done && r.Genesis != nil:
+				return r.Genesis, nil
+			case r.Error != "":
+				last = errors.New(r.Error)
+			case r.Leader != "" && r.Leader != addr:
+				queue = append(queue, r.Leader)
+			}
+		}
+		if now := n.cfg.Now(); now.Sub(lastWord) > 2*time.Second {
+			lastWord = now
+			n.log.Info("still asking to join", "members", addrs, "last_answer", fmt.Sprint(last))
+		}
+		if err := sleep(ctx, formRetry); err != nil {
+			return nil, fmt.Errorf("joining: %w (last answer: %v)", err, last)
+		}
+	}
+}
+
+// askSoon is ask for callers that try again.
+func (n *Node) askSoon(ctx context.Context, addr string, c call) (*callReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, callAlive)
+	defer cancel()
+	return n.ask(ctx, addr, c)
+}
+
+func (n *Node) ask(ctx context.Context, addr string, c call) (*callReply, error) {
+	var req []byte
+	if err := codec.NewEncoderBytes(&req, msgpackHandle()).Encode(&c); err != nil {
+		return nil, err
+	}
+	raw, err := n.peers.Call(ctx, addr, req)
+	if err != nil {
+		return nil, err
+	}
+	r := &callReply{}
+	if err := codec.NewDecoderBytes(raw, msgpackHandle()).Decode(r); err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", addr, err)
+	}
+	return r, nil
+}
+
+// HandleCall implements transport.Handler.
+func (n *Node) HandleCall(req []byte) ([]byte, error) {
+	var c call
+	if err := codec.NewDecoderBytes(req, msgpackHandle()).Decode(&c); err != nil {
+		return nil, fmt.Errorf("malformed call: %w", err)
+	}
+	n.mu.Lock()
+	identity := n.identity
+	n.mu.Unlock()
+	r := callReply{Self: n.self(), Genesis: identity.Genesis}
+	switch c.Kind {
+	case callProbe:
+	case callJoin:
+		n.answerJoin(c.From, &r)
+	default:
+		ctx, cancel := context.WithTimeout(n.ctx, adminTimeout)
+		defer cancel()
+		if err := n.answerAdmin(ctx, c); err != nil {
+			r.Error = err.Error()
+		}
+	}
+	var raw []byte
+	err := codec.NewEncoderBytes(&raw, msgpackHandle()).Encode(&r)
+	return raw, err
+}
+
+// answerJoin adds the caller as a learner if this node leads, and says whom to ask
+// if not.
+func (n *Node) answerJoin(m raftcore.Member, r *callReply) {
+	if r.Genesis == nil || !n.running.Load() {
+		r.Error = "this node does not belong to a cluster yet"
+		return
+	}
+	if m.ID == 0 || m.PeerAddr == "" {
+		r.Error = "a joining node needs an id and a peer address"
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callAlive)
+	defer cancel()
+	m.Learner = true
+	switch err := n.addMember(ctx, m); {
+	case err == nil:
+		r.Done = true
+	case errors.Is(err, raftcore.ErrNotLeader):
+		r.Leader = n.leaderPeerAddr()
+	default:
+		r.Error = err.Error()
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,305 @@
+package node
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/kv"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// effects is what a turn may cause. In production each call enqueues for a
+// goroutine; the scheduler of the tests and of the simulator queues and reorders.
+// None of them blocks or calls back.
+type effects interface {
+	save(s *raftcore.Save)
+	apply(es []raftcore.Entry)
+	fetch(f raftcore.Fetch)
+	restore(meta raftcore.SnapshotMeta)
+	compact(index uint64)
+	send(ms []raftcore.Message)
+	sendUnits(to raftcore.NodeID, us []transport.Unit) bool
+	sendRefused(to raftcore.NodeID, seqs []uint64)
+	sendSnapshot(to raftcore.NodeID)
+	setPeers(m raftcore.Membership)
+	// takeSnapshot starts one unless one is running.
+	takeSnapshot()
+}
+
+// loop is the node's decisions, one turn at a time. It belongs to one goroutine.
+type loop struct {
+	cfg    Config
+	id     raftcore.NodeID
+	boot   uint64
+	core   *raftcore.Core
+	store  *kv.Store
+	origin *origin
+	inbox  *inbox
+	reads  reads
+	fx     effects
+	log    *slog.Logger
+	// gauges read what other goroutines publish: the age of the oldest unfinished
+	// sync, and the log's size.
+	gauges gauges
+
+	held     []heldSend
+	lastSave uint64 // newest Save handed out
+	saved    uint64 // newest durable Save
+
+	foreign   []unitsFrom // units of other nodes, waiting for the next entry
+	units     []byte      // scratch: encoded units of the entry being built
+	unitCount uint32
+	batchOwn  []uint64  // their sequence numbers, if ours
+	batchPeer []peerSeq // and of other nodes
+	outgoing  []transport.Unit
+	term      uint64 // of the last turn, to notice a new leader
+	leader    raftcore.NodeID
+	openSent  time.Time
+	tickUnit  *tickUnit
+	tickWait  []func(error)
+	dice      dice
+	clock     clockWatch
+	lastStamp int64
+	lastTick  time.Time // last TICK proposed for due keys
+	readAgain bool      // a read round may be asked (new leader, or a clock tick)
+	waits     []*replicaWait
+	campaign  bool // as last told to the core
+	draining  bool
+	proposals uint64
+	batches   uint64
+}
+
+// gauges are numbers other goroutines own.
+type gauges interface {
+	// syncAge is how long the oldest write handed to the log syncer has been
+	// unfinished; 0 if there is none.
+	syncAge(now time.Time) time.Duration
+	// logBytes is what the log grew by since the last snapshot.
+	logBytes() int64
+	logTotal() int64
+	// applied, stamp and due are the state machine's, as of its last batch.
+	applied() uint64
+	stamp() int64
+	due() (at int64, ok bool)
+}
+
+// heldSend waits until Save after is durable (R4).
+type heldSend struct {
+	after uint64
+	ms    []raftcore.Message
+}
+
+type peerSeq struct {
+	from raftcore.NodeID
+	seq  uint64
+}
+
+// maxCatchUpTicks bounds the ticks of one turn: a process that was paused must not
+// run through an election timeout before it has read its mail.
+const maxCatchUpTicks = 5
+
+// turn takes everything that happened, in the order that lets old news lose:
+// messages first, then completions, then time, then new work.
+func (l *loop) turn(in *input, now time.Time) {
+	for i := range in.messages {
+		l.clock.observe(&in.messages[i], now)
+		l.core.Step(in.messages[i])
+	}
+	if in.saved > l.saved {
+		l.onSaved(in.saved)
+	}
+	for i := range in.fetched {
+		f := &in.fetched[i]
+		l.core.Fetched(f.ask, f.entries, f.err)
+	}
+	if in.applied {
+		l.onApplied()
+	}
+	for _, f := range in.calls {
+		f(l)
+	}
+	l.onPeers(in.peers)
+	l.origin.unsend(in.refused)
+	for i := 0; i < min(in.elapsed, maxCatchUpTicks); i++ {
+		l.core.Tick()
+	}
+	if in.elapsed > 0 {
+		l.onTick(now)
+	}
+	for _, c := range in.chunks {
+		l.origin.add(c, now)
+	}
+	for _, done := range in.barriers {
+		l.reads.add(done, now)
+	}
+	l.tickWait = append(l.tickWait, in.ticks...)
+	l.foreign = append(l.foreign, in.units...)
+	if len(in.barriers) > 0 {
+		l.readAgain = true
+	}
+	l.work(now)
+}
+
+// work hands new units and reads to whoever leads and performs what the core asks
+// for, again as long as that brings a new leader to light.
+func (l *loop) work(now time.Time) {
+	for {
+		l.proposeTicks(now)
+		l.route(now)
+		if l.readAgain && l.core.Leader() != 0 {
+			l.readAgain = false
+			l.reads.ask(now, l.core.ReadIndex)
+		}
+		l.drain()
+		if !l.noticeLeader() {
+			break
+		}
+	}
+	l.reads.release(l.gauges.applied())
+	l.checkWaits()
+}
+
+// noticeLeader reports whether term or leader changed since it was last called:
+// everything unanswered must then be given to the new leader.
+func (l *loop) noticeLeader() bool {
+	term, leader := l.core.Term(), l.core.Leader()
+	if term == l.term && leader == l.leader {
+		return false
+	}
+	l.term, l.leader = term, leader
+	l.readAgain = true
+	l.openSent = time.Time{}
+	return leader != 0
+}
+
+// drain performs the core's to-do lists.
+func (l *loop) drain() {
+	for l.core.HasReady() {
+		rd := l.core.Ready()
+		if rd.Change != nil {
+			l.logChange(rd.Change)
+		}
+		if rd.MembershipChanged != nil {
+			l.fx.setPeers(*rd.MembershipChanged)
+			l.log.Info("membership changed", "members", describeMembers(*rd.MembershipChanged))
+		}
+		if rd.Save != nil {
+			l.lastSave = rd.Save.ID
+			l.fx.save(rd.Save)
+		}
+		if len(rd.Send) > 0 {
+			l.fx.send(rd.Send)
+		}
+		if len(rd.SendAfterSave) > 0 {
+			l.sendAfterSave(rd.SendAfterSave)
+		}
+		if len(rd.Apply) > 0 {
+			l.fx.apply(rd.Apply)
+		}
+		for _, r := range rd.Reads {
+			l.reads.answer(r.ID, r.Index, r.Failed)
+		}
+		for _, f := range rd.Fetch {
+			l.fx.fetch(f)
+		}
+		for _, to := range rd.SendSnapshot {
+			l.fx.sendSnapshot(to)
+		}
+		if rd.Restore != nil {
+			l.fx.restore(*rd.Restore)
+		}
+	}
+}
+
+func (l *loop) sendAfterSave(ms []raftcore.Message) {
+	if l.saved >= l.lastSave {
+		l.fx.send(ms)
+		return
+	}
+	l.held = append(l.held, heldSend{l.lastSave, ms})
+}
+
+// onSaved releases what waited for the disk.
+func (l *loop) onSaved(id uint64) {
+	l.saved = id
+	l.core.Saved(id)
+	n := 0
+	for n < len(l.held) && l.held[n].after <= id {
+		l.fx.send(l.held[n].ms)
+		n++
+	}
+	if n > 0 {
+		l.held = append(l.held[:0], l.held[n:]...)
+	}
+}
+
+// onApplied tells the core how far the state machine is, and opens the session
+// once this boot's OPEN came by.
+func (l *loop) onApplied() {
+	l.core.Applied(l.gauges.applied())
+	if l.origin.opened() {
+		return
+	}
+	if session, ok := l.store.SessionOf(uint64(l.id), l.boot); ok {
+		l.origin.open(session)
+		l.log.Debug("session opened", "session", session)
+	}
+}
+
+func (l *loop) onPeers(changes []peerChange) {
+	for _, c := range changes {
+		// A reset may have eaten units on their way to the leader.
+		if c.id == l.core.Leader() && c.id != l.id {
+			l.origin.unsendAll()
+		}
+	}
+}
+
+// onTick is everything that happens for no other reason than time.
+func (l *loop) onTick(now time.Time) {
+	if l.origin.expire(now, l.patience()) {
+		l.requestTick(func(error) {}) // an empty unit carries the new low, which seals
+	}
+	l.reads.renew(now, l.cfg.ElectionTimeout, l.cfg.ParkTimeout)
+	l.readAgain = true
+	l.watchDisk(now)
+	l.watchClock(now)
+	l.proposeDueTick(now)
+	if l.gauges.logBytes() >= l.cfg.SnapshotLogBytes {
+		l.fx.takeSnapshot()
+	}
+}
+
+// patience is how long a unit may wait. With a leader in sight a slow answer is
+// still an answer worth waiting for; without one, clients should hear it before
+// their own time-out (DESIGN 10).
+func (l *loop) patience() time.Duration {
+	if l.core.Leader() != 0 {
+		return l.cfg.RequestTimeout
+	}
+	return l.cfg.ParkTimeout
+}
+
+// watchDisk steps out of the way when a sync hangs: others may lead (R37).
+func (l *loop) watchDisk(now time.Time) {
+	age := l.gauges.syncAge(now)
+	allowed := age < l.cfg.ElectionTimeout && !l.draining
+	if allowed == l.campaign {
+		return
+	}
+	l.campaign = allowed
+	cause := "disk answers again"
+	switch {
+	case l.draining:
+		cause = "shutting down"
+	case !allowed:
+		cause = "disk stall"
+		l.log.Warn("disk does not answer; handing leadership over", "pending", age.Round(time.Millisecond))
+	}
+	l.core.SetCampaignAllowed(allowed, cause)
+}
+
+func (l *loop) logChange(c *raftcore.Change) {
+	l.log.Info("role changed", "role", c.Role.String(), "term", c.Term, "leader", uint64(c.Leader), "cause", c.Cause)
+}

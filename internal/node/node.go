@@ -1,0 +1,310 @@
+package node
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/kv"
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/segmentlog"
+	"github.com/rkvdb/rkv/snapshot"
+)
+
+// Node is one running member: the shell of goroutines around the step functions.
+type Node struct {
+	cfg       Config
+	log       *slog.Logger
+	ctx       context.Context // ends when the node stops
+	cancel    context.CancelFunc
+	lock      io.Closer
+	clusterID string
+	runID     string
+
+	store   *kv.Store
+	wal     *segmentlog.Log
+	snaps   *snapshot.Store
+	peers   *transport.Transport
+	origin  *origin
+	inbox   *inbox
+	syncer  *syncer
+	applier *applier
+	fetcher *fetcher
+	first   *loop // what start runs
+
+	mu       sync.Mutex
+	identity *Identity
+	failure  error
+
+	running   atomic.Bool
+	ready     atomic.Bool
+	snapping  atomic.Bool
+	snapMu    sync.Mutex // one snapshot is written at a time
+	receiveMu sync.Mutex // and one is received
+	snapshots atomic.Uint64
+	logBase   atomic.Int64 // the log's size after the last compaction
+	status    atomic.Pointer[Status]
+	stopped   chan struct{} // closed when the loop has ended
+	failed    chan struct{} // closed at the first failure
+	failOnce  sync.Once
+	stopOnce  sync.Once
+	workers   sync.WaitGroup // short-lived goroutines: snapshots, streams
+}
+
+const lockName = "LOCK"
+
+// Open takes possession of the data directory, binds the peer port, forms or joins
+// the cluster if the directory belongs to none, recovers, and starts. It blocks for
+// as long as that takes; ctx ends it early. The node is usable at once, and serves
+// linearizably when Status().Ready says so.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, origin: newOrigin(), inbox: newInbox(),
+		stopped: make(chan struct{}), failed: make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	if err := n.open(ctx); err != nil {
+		n.release()
+		return nil, err
+	}
+	n.start()
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) error {
+	fs, dir := n.cfg.FS, n.cfg.DataDir
+	if err := fs.MkdirAll(dir); err != nil {
+		return fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	var err error
+	if n.lock, err = fs.Lock(filepath.Join(dir, lockName)); err != nil {
+		if errors.Is(err, vfs.ErrLocked) {
+			return fmt.Errorf("data directory %s is in use by another rkv process: %w", dir, err)
+		}
+		return fmt.Errorf("data directory %s: %w", dir, err)
+	}
+	if n.identity, err = loadIdentity(fs, dir, n.cfg.ID); err != nil {
+		return err
+	}
+	n.log = n.log.With("node", uint64(n.identity.Node))
+	n.peers, err = transport.New(transport.Options{
+		Listen: n.cfg.ListenPeer, Secret: n.cfg.Secret, Identity: n.transportIdentity, Handler: n,
+		Logger: n.log, Clock: func() int64 { return n.cfg.Now().UnixMilli() }, OnRefused: n.onRefused,
+	})
+	if err != nil {
+		return fmt.Errorf("peer port: %w", err)
+	}
+	n.peers.Start()
+	if err := n.form(ctx); err != nil {
+		return err
+	}
+	return n.recover()
+}
+
+func (n *Node) transportIdentity() transport.Identity {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := transport.Identity{Node: n.identity.Node, Incarnation: n.identity.Incarnation, Boot: n.identity.Boot}
+	if n.identity.Genesis != nil {
+		id.ClusterID = n.identity.Genesis.ClusterID()
+	}
+	return id
+}
+
+// start begins the goroutines. They are listed in docs/ARCHITECTURE.md.
+func (n *Node) start() {
+	go n.syncer.run()
+	go n.applier.run()
+	go n.fetcher.run()
+	n.running.Store(true)
+	go n.runLoop(n.first)
+	n.spawn(n.announceReady)
+}
+
+// runLoop is the shell of loop.turn: wait, drain, step.
+func (n *Node) runLoop(l *loop) {
+	defer close(n.stopped)
+	ticker := time.NewTicker(n.cfg.tick())
+	defer ticker.Stop()
+	last := n.cfg.Now()
+	n.fxSetup(l)
+	for {
+		elapsed := 0
+		select {
+		case <-n.inbox.wake:
+		case <-ticker.C:
+			elapsed = 1
+		}
+		if n.ctx.Err() != nil {
+			break
+		}
+		in := n.inbox.take()
+		now := n.cfg.Now()
+		if elapsed > 0 {
+			in.elapsed = max(1, int(now.Sub(last)/n.cfg.tick()))
+			last = now
+		}
+		l.turn(in, now)
+		if elapsed > 0 {
+			n.publish(l)
+		}
+	}
+	in := n.inbox.take()
+	for _, f := range in.calls {
+		f(l)
+	}
+	for _, c := range in.chunks {
+		n.origin.add(c, last)
+	}
+	for _, done := range append(in.barriers, in.ticks...) {
+		done(errStopped)
+	}
+	for _, done := range l.tickWait {
+		done(errStopped)
+	}
+	l.reads.abandon()
+	n.origin.abandon()
+}
+
+// fxSetup makes the peers known before the first message is sent.
+func (n *Node) fxSetup(l *loop) {
+	n.setPeers(l.core.Membership())
+	n.publish(l)
+}
+
+// announceReady logs once that the node serves linearizable reads.
+func (n *Node) announceReady() {
+	started := n.cfg.Now()
+	for n.ctx.Err() == nil {
+		done := make(chan error, 1)
+		n.ReadBarrier(func(err error) { done <- err })
+		select {
+		case err := <-done:
+			if err == nil {
+				n.ready.Store(true)
+				n.log.Info("ready", "clients", n.cfg.ClientAddr, "peers", n.cfg.PeerAddr,
+					"after", n.cfg.Now().Sub(started).Round(time.Millisecond))
+				return
+			}
+			n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// Close hands leadership over if it can, stops everything, and returns when no
+// goroutine is left. What was acknowledged is durable before and after.
+func (n *Node) Close(ctx context.Context) error {
+	n.stopOnce.Do(func() {
+		if n.running.Load() {
+			n.handOver(ctx)
+		}
+		n.cancel()
+		n.inbox.signal()
+		if n.running.Load() {
+			<-n.stopped
+		}
+		n.inbox.close()
+		n.release()
+	})
+	return n.Err()
+}
+
+// handOver gives leadership away and waits until somebody else has it.
+func (n *Node) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 4*n.cfg.ElectionTimeout)
+	defer cancel()
+	alone := false
+	_ = n.onLoop(ctx, func(l *loop) {
+		alone = voters(l.core.Membership()) < 2 || l.core.Role() != raftcore.Leader
+	})
+	if alone || n.ctx.Err() != nil {
+		return
+	}
+	if err := n.Transfer(ctx, 0); err != nil {
+		n.log.Warn("stopping without handing leadership over", "error", err)
+	}
+}
+
+func voters(m raftcore.Membership) int {
+	c := 0
+	for _, x := range m.Members {
+		if !x.Learner {
+			c++
+		}
+	}
+	return c
+}
+
+// release lets go of everything open or start acquired, in reverse order.
+func (n *Node) release() {
+	n.cancel()
+	if n.peers != nil {
+		_ = n.peers.Close()
+	}
+	if n.running.Load() {
+		n.fetcher.close()
+		n.applier.close()
+		n.syncer.close()
+	}
+	n.workers.Wait()
+	if n.wal != nil {
+		if err := n.wal.Close(); err != nil {
+			n.log.Warn("closing the log", "error", err)
+		}
+	}
+	if n.lock != nil {
+		_ = n.lock.Close()
+	}
+}
+
+// fail stops the node at the first error it cannot go on with. Failed tells.
+func (n *Node) fail(err error) {
+	n.failOnce.Do(func() {
+		n.mu.Lock()
+		n.failure = err
+		n.mu.Unlock()
+		n.log.Error("the node stops", "error", err)
+		close(n.failed)
+	})
+}
+
+// Failed is closed when the node cannot go on; Err tells why. The owner then calls
+// Close and exits.
+func (n *Node) Failed() <-chan struct{} { return n.failed }
+
+// Err is the failure, nil if there was none.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failure
+}
+
+// spawn runs f on a goroutine that Close waits for.
+func (n *Node) spawn(f func()) {
+	n.workers.Add(1)
+	go func() {
+		defer n.workers.Done()
+		f()
+	}()
+}
+
+// runID names this process for INFO: 40 hex digits.
+func makeRunID(id *Identity) string {
+	sum := sha1.Sum(fmt.Appendf(nil, "%d %d %d %d", id.Node, id.Incarnation, id.Boot, randomID()))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,255 @@
+package node
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// origin holds the units of this node's own clients from the moment they arrive
+// until they are answered: the client's half of exactly-once (docs/adr/0002, 0007).
+//
+// The loop adds, sends and times out; the applier takes units out when it meets
+// them in the log. Both hold mu, shortly.
+type origin struct {
+	mu sync.Mutex
+	// session is 0 until this boot's OPEN was applied; units wait until then.
+	session uint64
+	next    uint64 // sequence number of the next unit
+	// ring holds units base..next-1, those of answered chunks with chunk == nil.
+	// Its first unit is unanswered (or the ring is empty), so base is the "low"
+	// that seals everything before it.
+	ring []unit
+	base uint64
+	// bytes is what the waiting chunks hold, for back-pressure.
+	bytes atomic.Int64
+}
+
+// unit is a chunk with its history of being sent.
+type unit struct {
+	chunk   *kv.Chunk
+	arrived time.Time
+	// sentTerm is the term whose leader it was last given to, 0 if to none. A new
+	// term means it must be given again; the state machine drops the copy.
+	sentTerm uint64
+	sentAt   time.Time
+	// exposed is set for ever once the unit left towards a log: its outcome is
+	// then unknown until its apply is seen.
+	exposed bool
+	// taken: the applier is executing it; it can no longer time out.
+	taken bool
+}
+
+func newOrigin() *origin { return &origin{next: 1, base: 1} }
+
+// add gives the chunk its sequence number.
+func (o *origin) add(c *kv.Chunk, now time.Time) {
+	o.mu.Lock()
+	c.Seq = o.next
+	o.next++
+	o.ring = append(o.ring, unit{chunk: c, arrived: now})
+	o.mu.Unlock()
+}
+
+// at finds a unit that still waits. The caller holds mu.
+func (o *origin) at(seq uint64) *unit {
+	if seq < o.base || seq >= o.next {
+		return nil
+	}
+	u := &o.ring[seq-o.base]
+	if u.chunk == nil {
+		return nil
+	}
+	return u
+}
+
+// Chunk implements kv.Owner: apply met (session, seq). The chunk now belongs to
+// the applier.
+func (o *origin) Chunk(session, seq uint64) *kv.Chunk {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if session != o.session {
+		return nil
+	}
+	u := o.at(seq)
+	if u == nil || u.taken {
+		return nil
+	}
+	u.taken = true
+	return u.chunk
+}
+
+// Done implements kv.Owner: the chunk was applied and its replies are on its tape.
+func (o *origin) Done(c *kv.Chunk) {
+	o.mu.Lock()
+	o.forget(c.Seq)
+	o.mu.Unlock()
+	o.answer(c, nil)
+}
+
+// forget drops a unit. The caller holds mu.
+func (o *origin) forget(seq uint64) {
+	o.ring[seq-o.base].chunk = nil
+	n := 0
+	for n < len(o.ring) && o.ring[n].chunk == nil {
+		n++
+	}
+	o.base += uint64(n)
+	switch {
+	case n == len(o.ring):
+		o.ring = o.ring[:0]
+	case n > 1024 || n > len(o.ring)/2:
+		// Move the rest down instead of letting append grow a sliding window.
+		o.ring = o.ring[:copy(o.ring, o.ring[n:])]
+	default:
+		o.ring = o.ring[n:]
+	}
+}
+
+func (o *origin) answer(c *kv.Chunk, err error) {
+	o.bytes.Add(-int64(chunkBytes(c)))
+	c.Err = err
+	if c.Waiter != nil {
+		c.Waiter.ChunkDone(c)
+	}
+}
+
+// chunkBytes is what a waiting chunk counts for; the constant stands for the chunk
+// and its connection.
+func chunkBytes(c *kv.Chunk) int { return c.Size() + 512 }
+
+// low is the oldest sequence number without an answer.
+func (o *origin) low() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.base
+}
+
+// due calls send for every waiting unit that term's leader was not given yet, in
+// order of sequence, and marks those for which send reports true. A unit older
+// than resend is given again to the same leader: its frame may be lost.
+func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func(h kv.UnitHeader, c *kv.Chunk) bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.session == 0 {
+		return
+	}
+	for i := range o.ring {
+		u := &o.ring[i]
+		if u.chunk == nil || u.taken {
+			continue
+		}
+		if u.sentTerm == term && now.Sub(u.sentAt) < resend {
+			continue
+		}
+		h := kv.UnitHeader{Session: o.session, Seq: o.base + uint64(i), Low: o.base, Ops: uint64(u.chunk.NumOps)}
+		if !send(h, u.chunk) {
+			return
+		}
+		u.sentTerm, u.sentAt, u.exposed = term, now, true
+	}
+}
+
+// unsend marks units as not given to the current leader: it refused them. Being
+// refused is definite for that copy only, so exposed stays.
+func (o *origin) unsend(seqs []uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range seqs {
+		if u := o.at(s); u != nil {
+			u.sentTerm = 0
+		}
+	}
+}
+
+// unsendAll does so for all units: the way to the leader was lost.
+func (o *origin) unsendAll() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.ring {
+		o.ring[i].sentTerm = 0
+	}
+}
+
+// expire answers units that waited longer than patience allows and reports whether
+// any of them may still apply, so that the caller seals them by raising low.
+func (o *origin) expire(now time.Time, patience time.Duration) (sealNeeded bool) {
+	o.mu.Lock()
+	var gone []unit
+	for i := range o.ring {
+		u := &o.ring[i]
+		if u.chunk == nil || u.taken || now.Sub(u.arrived) < patience {
+			continue
+		}
+		gone = append(gone, *u)
+	}
+	for _, u := range gone {
+		o.forget(u.chunk.Seq)
+	}
+	o.mu.Unlock()
+	for _, u := range gone {
+		err := errNoLeader
+		if u.exposed {
+			err, sealNeeded = errUnknownOutcome, true
+		}
+		o.answer(u.chunk, err)
+	}
+	return sealNeeded
+}
+
+// reconcile runs after a snapshot replaced the state machine: units it contains
+// were applied where this node could not see their replies.
+func (o *origin) reconcile(applied func(session, seq uint64) bool) {
+	o.mu.Lock()
+	var gone []*kv.Chunk
+	for i := range o.ring {
+		u := &o.ring[i]
+		if u.chunk != nil && !u.taken && applied(o.session, o.base+uint64(i)) {
+			gone = append(gone, u.chunk)
+		}
+	}
+	for _, c := range gone {
+		o.forget(c.Seq)
+	}
+	o.mu.Unlock()
+	for _, c := range gone {
+		o.answer(c, errReplyLost)
+	}
+}
+
+// abandon answers everything: the node stops.
+func (o *origin) abandon() {
+	o.mu.Lock()
+	var gone []unit
+	for i := range o.ring {
+		if u := &o.ring[i]; u.chunk != nil && !u.taken {
+			gone = append(gone, *u)
+		}
+	}
+	for _, u := range gone {
+		o.forget(u.chunk.Seq)
+	}
+	o.mu.Unlock()
+	for _, u := range gone {
+		err := errStopped
+		if u.exposed {
+			err = errUnknownOutcome
+		}
+		o.answer(u.chunk, err)
+	}
+}
+
+// open starts the session; units may be sent from now on.
+func (o *origin) open(session uint64) {
+	o.mu.Lock()
+	o.session = session
+	o.mu.Unlock()
+}
+
+func (o *origin) opened() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.session != 0
+}

@@ -1,0 +1,50 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// The node implements transport.Handler: readers only enqueue.
+
+// HandleMessages implements transport.Handler.
+func (n *Node) HandleMessages(from raftcore.NodeID, ms []raftcore.Message) {
+	if !n.running.Load() {
+		return
+	}
+	n.inbox.put(func(in *input) { in.messages = append(in.messages, ms...) })
+}
+
+// HandleUnits implements transport.Handler.
+func (n *Node) HandleUnits(from raftcore.NodeID, units []transport.Unit) {
+	if !n.running.Load() {
+		return
+	}
+	n.inbox.put(func(in *input) { in.units = append(in.units, unitsFrom{from, units}) })
+}
+
+// HandleRefused implements transport.Handler.
+func (n *Node) HandleRefused(_ raftcore.NodeID, seqs []uint64) {
+	if !n.running.Load() {
+		return
+	}
+	n.inbox.put(func(in *input) { in.refused = append(in.refused, seqs...) })
+}
+
+// PeerChanged implements transport.Handler.
+func (n *Node) PeerChanged(id raftcore.NodeID, up bool) {
+	if !n.running.Load() {
+		return
+	}
+	n.inbox.put(func(in *input) { in.peers = append(in.peers, peerChange{id, up}) })
+}
+
+// onRefused stops a node that has a twin: a copy of its directory runs elsewhere,
+// and only one of them may speak for it.
+func (n *Node) onRefused(peer raftcore.NodeID, reason transport.Reason) {
+	if reason == transport.ReasonOldBoot || reason == transport.ReasonSecondHolder {
+		n.fail(fmt.Errorf("peer %d refuses this node: %v; another process runs with a copy of its data directory", peer, reason))
+	}
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"time"
+
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/kv"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// maxBatchBytes bounds an entry made of several units. Larger entries would make
+// every one of their commands wait for the last one's bytes; smaller ones pay the
+// fixed cost of an entry more often. One unit may be larger (Config.MaxEntryBytes).
+const maxBatchBytes = 1 << 20
+
+// route gives every unit that still needs it to the leader: into entries if that
+// is this node, over the wire otherwise.
+func (l *loop) route(now time.Time) {
+	switch leader := l.core.Leader(); {
+	case leader == 0:
+		l.refuseForeign()
+	case leader == l.id:
+		l.lead(now)
+	default:
+		l.refuseForeign()
+		l.forward(leader, now)
+	}
+}
+
+// lead makes entries of the units of all nodes, those that came first first.
+func (l *loop) lead(now time.Time) {
+	for _, f := range l.foreign {
+		for _, u := range f.units {
+			if _, err := kv.CheckUnit(u.Bytes); err != nil {
+				l.log.Warn("dropped a malformed unit", "from", uint64(f.from), "error", err)
+				continue
+			}
+			l.units = append(l.units, u.Bytes...)
+			l.batchPeer = append(l.batchPeer, peerSeq{f.from, u.Seq})
+			l.closeUnit(now)
+		}
+	}
+	clear(l.foreign)
+	l.foreign = l.foreign[:0]
+	l.leadOpen(now)
+	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
+		l.units = kv.AppendUnit(l.units, h, c.Ops)
+		l.batchOwn = append(l.batchOwn, h.Seq)
+		l.closeUnit(now)
+		return true
+	})
+	l.propose(now)
+}
+
+// closeUnit ends a unit of the entry being built, and the entry when it is full.
+func (l *loop) closeUnit(now time.Time) {
+	l.unitCount++
+	if len(l.units) >= maxBatchBytes {
+		l.propose(now)
+	}
+}
+
+// propose appends the units gathered so far as one entry. If the core cannot take
+// them they were not proposed: ours are tried again, other nodes are told.
+func (l *loop) propose(now time.Time) {
+	if l.unitCount == 0 {
+		return
+	}
+	err := l.appendEntry(now)
+	if err != nil {
+		l.origin.mu.Lock()
+		for _, s := range l.batchOwn {
+			if u := l.origin.at(s); u != nil {
+				u.sentTerm = 0
+			}
+		}
+		l.origin.mu.Unlock()
+		for _, p := range l.batchPeer {
+			l.fx.sendRefused(p.from, []uint64{p.seq})
+		}
+	}
+	l.proposals += uint64(l.unitCount)
+	l.units, l.unitCount = l.units[:0], 0
+	l.batchOwn, l.batchPeer = l.batchOwn[:0], l.batchPeer[:0]
+	if cap(l.units) > 4*maxBatchBytes {
+		l.units = nil // one huge unit must not keep its memory for ever
+	}
+}
+
+// appendEntry proposes l.units as one entry body (none: a TICK).
+func (l *loop) appendEntry(now time.Time) error {
+	h := kv.EntryHeader{
+		Stamp: l.stamp(now), Seed: l.dice.next(), Level: kv.ApplyLevel, Units: l.unitCount,
+	}
+	body := make([]byte, 0, 64+len(l.units))
+	body = kv.AppendEntryHeader(body, h)
+	body = append(body, l.units...)
+	_, err := l.core.Propose(raftcore.EntryNormal, body)
+	if err == nil {
+		l.batches++
+	}
+	return err
+}
+
+// refuseForeign sends units back that need a leader we are not.
+func (l *loop) refuseForeign() {
+	for _, f := range l.foreign {
+		seqs := make([]uint64, len(f.units))
+		for i, u := range f.units {
+			seqs[i] = u.Seq
+		}
+		l.fx.sendRefused(f.from, seqs)
+	}
+	clear(l.foreign)
+	l.foreign = l.foreign[:0]
+}
+
+// forward sends our units to the leader. Each gets bytes of its own: the transport
+// keeps them until they are written.
+func (l *loop) forward(leader raftcore.NodeID, now time.Time) {
+	l.outgoing = l.outgoing[:0]
+	if open := l.openUnit(now); open != nil {
+		l.outgoing = append(l.outgoing, transport.Unit{Bytes: open})
+	}
+	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
+		b := kv.AppendUnit(make([]byte, 0, len(c.Ops)+64), h, c.Ops)
+		l.outgoing = append(l.outgoing, transport.Unit{Seq: h.Seq, Bytes: b})
+		return true
+	})
+	if len(l.outgoing) == 0 {
+		return
+	}
+	if !l.fx.sendUnits(leader, append([]transport.Unit(nil), l.outgoing...)) {
+		seqs := make([]uint64, len(l.outgoing))
+		for i, u := range l.outgoing {
+			seqs[i] = u.Seq
+		}
+		l.origin.unsend(seqs)
+	}
+	clear(l.outgoing)
+}
+
+// openUnit is the OPEN of this boot, as long as it has not been applied; nil if it
+// was, or was sent a moment ago. Sending it twice is harmless.
+func (l *loop) openUnit(now time.Time) []byte {
+	if l.origin.opened() || now.Sub(l.openSent) < l.cfg.ResendTimeout {
+		return nil
+	}
+	l.openSent = now
+	var c kv.Chunk
+	c.AppendOpen(uint64(l.id), l.boot)
+	return kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops)
+}
+
+func (l *loop) leadOpen(now time.Time) {
+	if open := l.openUnit(now); open != nil {
+		l.units = append(l.units, open...)
+		l.closeUnit(now)
+	}
+}
+
+// tickUnit is an empty unit on its way through the log: when it was applied here,
+// the stamp has reached the leader's clock and every earlier low is in force.
+type tickUnit struct {
+	inbox *inbox
+	chunk kv.Chunk
+	done  []func(error)
+}
+
+// ChunkDone implements kv.Waiter.
+func (t *tickUnit) ChunkDone(c *kv.Chunk) {
+	err := c.Err
+	t.inbox.put(func(in *input) {
+		in.calls = append(in.calls, func(l *loop) {
+			if l.tickUnit == t {
+				l.tickUnit = nil
+			}
+			for _, done := range t.done {
+				done(err)
+			}
+		})
+	})
+}
+
+func (l *loop) requestTick(done func(error)) { l.tickWait = append(l.tickWait, done) }
+
+// proposeTicks coalesces: one tick in flight, everybody else joins the next.
+func (l *loop) proposeTicks(now time.Time) {
+	if len(l.tickWait) == 0 || l.tickUnit != nil {
+		return
+	}
+	t := &tickUnit{inbox: l.inbox, done: l.tickWait}
+	t.chunk.Waiter = t
+	l.tickWait = nil
+	l.tickUnit = t
+	l.origin.bytes.Add(int64(chunkBytes(&t.chunk)))
+	l.origin.add(&t.chunk, now)
+}
+
+// dueTickInterval is how often a leader stamps due keys when nothing else does.
+const dueTickInterval = 100 * time.Millisecond
+
+// proposeDueTick appends a TICK when a key is due and the stamp does not say so yet
+// (docs/adr/0004).
+func (l *loop) proposeDueTick(now time.Time) {
+	if l.core.Role() != raftcore.Leader || l.unitCount > 0 {
+		return
+	}
+	at, ok := l.gauges.due()
+	if !ok || at > now.UnixMilli() {
+		return
+	}
+	if now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp() {
+		return
+	}
+	l.lastTick = now
+	if err := l.appendEntry(now); err != nil {
+		l.log.Debug("tick not proposed", "error", err)
+	}
+}

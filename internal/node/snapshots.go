@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/snapshot"
+)
+
+// keptSnapshots: the newest and the one before, which is there when the newest
+// turns out to be damaged.
+const keptSnapshots = 2
+
+// Snapshot takes one now and returns its index.
+func (n *Node) Snapshot(ctx context.Context) (uint64, error) {
+	type result struct {
+		index uint64
+		err   error
+	}
+	out := make(chan result, 1)
+	n.spawn(func() {
+		index, err := n.snapshotOnce()
+		out <- result{index, err}
+	})
+	select {
+	case r := <-out:
+		if r.err != nil {
+			return 0, replyError("ERR snapshot failed: " + r.err.Error())
+		}
+		return r.index, nil
+	case <-ctx.Done():
+		return 0, replyError("TIMEOUT The snapshot is still being written")
+	}
+}
+
+// takeSnapshot implements effects.
+func (n *Node) takeSnapshot() {
+	if n.snapping.Swap(true) {
+		return
+	}
+	n.spawn(func() {
+		defer n.snapping.Store(false)
+		if _, err := n.snapshotOnce(); err != nil {
+			n.log.Error("snapshot failed; the log keeps growing", "error", err)
+			_ = sleep(n.ctx, 5*time.Second) // do not spin on a full disk
+		}
+	})
+}
+
+// snapshotOnce cuts the state machine, writes the cut, proves it by reading it
+// back, and only then lets the log go (R34).
+func (n *Node) snapshotOnce() (uint64, error) {
+	n.snapMu.Lock()
+	defer n.snapMu.Unlock()
+	started := n.cfg.Now()
+	cut := n.store.OpenCut()
+	defer cut.Close()
+	var meta raftcore.SnapshotMeta
+	known := false
+	if err := n.onLoop(n.ctx, func(l *loop) { meta, known = l.metaAt(cut.Index) }); err != nil {
+		return 0, err
+	}
+	if newest, ok := n.snaps.Newest(); ok && newest.Meta.Index >= cut.Index || cut.Index == 0 {
+		return newest.Meta.Index, nil // nothing happened since
+	}
+	if !known {
+		return 0, fmt.Errorf("the term of entry %d is not known", cut.Index)
+	}
+	info, err := n.snaps.Write(n.ctx, meta, cut)
+	if errors.Is(err, snapshot.ErrOutdated) {
+		newest, _ := n.snaps.Newest()
+		return newest.Meta.Index, nil
+	}
+	if err == nil {
+		err = n.prove(meta.Index)
+	}
+	if err != nil {
+		return 0, err
+	}
+	n.snapshots.Add(1)
+	n.log.Info("snapshot taken", "index", meta.Index, "keys", info.Keys, "bytes", info.Size,
+		"took", n.cfg.Now().Sub(started).Round(time.Millisecond))
+	if err := n.snaps.Retire(keptSnapshots); err != nil {
+		n.log.Warn("old snapshots not removed", "error", err)
+	}
+	return meta.Index, n.onLoop(n.ctx, func(l *loop) { l.snapshotTaken(meta) })
+}
+
+func (n *Node) prove(index uint64) error {
+	r, err := n.snaps.Open(index)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return r.Verify()
+}
+
+// metaAt names the state after entry index.
+func (l *loop) metaAt(index uint64) (raftcore.SnapshotMeta, bool) {
+	term, ok := l.core.TermAt(index)
+	return raftcore.SnapshotMeta{Index: index, Term: term, Membership: l.core.MembershipAt(index)}, ok
+}
+
+// snapshotTaken releases the log below a durable, proven snapshot, but keeps a
+// stretch for followers that lag: sending them entries is cheaper than a snapshot.
+func (l *loop) snapshotTaken(meta raftcore.SnapshotMeta) {
+	l.core.SnapshotTaken(meta)
+	st := l.core.Status()
+	entries := st.LastIndex - st.FirstIndex + 1
+	bytes := l.gauges.logTotal()
+	upTo := meta.Index
+	if entries > 0 && bytes > 0 {
+		keep := uint64(float64(l.cfg.KeepLogBytes) / float64(bytes) * float64(entries))
+		if keep >= entries {
+			keep = entries
+		}
+		upTo = min(upTo, st.LastIndex-keep)
+	}
+	if upTo >= st.FirstIndex {
+		l.core.Compacted(upTo)
+	}
+	l.fx.compact(upTo)
+}
+
+// sendSnapshot implements effects: streams the newest snapshot to a member whose
+// entries are gone. The core asks for one stream per member at a time.
+func (n *Node) sendSnapshot(to raftcore.NodeID) {
+	n.spawn(func() {
+		index, err := n.streamTo(to)
+		if err != nil {
+			n.log.Warn("snapshot not delivered", "to", uint64(to), "index", index, "error", err)
+			_ = sleep(n.ctx, n.cfg.ElectionTimeout) // a member that is down must not make us spin
+		}
+		n.inbox.put(func(in *input) {
+			in.calls = append(in.calls, func(l *loop) { l.core.SnapshotSent(to, index, err == nil) })
+		})
+	})
+}
+
+func (n *Node) streamTo(to raftcore.NodeID) (uint64, error) {
+	info, ok := n.snaps.Newest()
+	if !ok {
+		if _, err := n.snapshotOnce(); err != nil {
+			return 0, err
+		}
+		if info, ok = n.snaps.Newest(); !ok {
+			return 0, errors.New("there is no snapshot yet")
+		}
+	}
+	r, size, err := n.snaps.Raw(info.Meta.Index)
+	if err != nil {
+		return info.Meta.Index, err
+	}
+	defer r.Close()
+	n.log.Info("sending a snapshot", "to", uint64(to), "index", info.Meta.Index, "bytes", size)
+	return info.Meta.Index, n.peers.SendSnapshot(n.ctx, to, info.Meta, size, r)
+}
+
+// HandleSnapshot implements transport.Handler: keeps the stream in a file, proves
+// it, and tells the core, which decides whether it is still wanted (R30).
+func (n *Node) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
+	if !n.running.Load() {
+		return errors.New("not started")
+	}
+	if n.applier.index.Load() >= meta.Index {
+		return fmt.Errorf("already at index %d", n.applier.index.Load())
+	}
+	n.receiveMu.Lock()
+	defer n.receiveMu.Unlock()
+	n.log.Info("receiving a snapshot", "from", uint64(from), "index", meta.Index, "bytes", size)
+	_, err := n.snaps.Receive(n.ctx, meta, size, r)
+	if err != nil && !errors.Is(err, snapshot.ErrOutdated) {
+		return err
+	}
+	n.inbox.put(func(in *input) {
+		in.calls = append(in.calls, func(l *loop) {
+			// What a snapshot holds is committed, so any term may deliver it.
+			l.core.Step(raftcore.Message{
+				Type: raftcore.MsgSnapshot, From: from, To: l.id, Term: l.core.Term(), Snapshot: &meta,
+			})
+		})
+	})
+	return nil
+}
+
+// install replaces the state machine by the received snapshot, then empties the
+// log, then tells the core (R34). It runs on the applier.
+func (n *Node) install(meta raftcore.SnapshotMeta) error {
+	if err := n.load(meta.Index); err != nil {
+		return fmt.Errorf("installing the snapshot at %d: %w", meta.Index, err)
+	}
+	n.origin.reconcile(n.store.UnitApplied)
+	n.syncer.put(syncJob{reset: &meta, then: func() {
+		n.inbox.put(func(in *input) {
+			in.calls = append(in.calls, func(l *loop) { l.core.Restored(meta) })
+		})
+	}})
+	n.log.Info("snapshot installed", "index", meta.Index)
+	return nil
+}
+
+// load reads a snapshot into the state machine. Nothing is replaced before all of
+// it was verified.
+func (n *Node) load(index uint64) error {
+	r, err := n.snaps.Open(index)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := r.Verify(); err != nil {
+		return err
+	}
+	loader := n.store.NewLoader()
+	total := r.Info().RawSize
+	read, lastWord := int64(0), n.cfg.Now()
+	rdb := loader.RDB()
+	err = r.Restore(func(raw []byte) error {
+		read += int64(len(raw))
+		if now := n.cfg.Now(); now.Sub(lastWord) >= time.Second {
+			lastWord = now
+			n.log.Info("loading the snapshot", "index", index, "percent", read*100/max(total, 1))
+		}
+		_, err := rdb.Write(raw)
+		return err
+	})
+	if err == nil {
+		err = rdb.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return loader.Commit(index)
+}

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/segmentlog"
+)
+
+// Status is what a node knows of itself and its cluster, at most one clock tick old.
+type Status struct {
+	raftcore.Status
+	ClusterID string
+	RunID     string
+	Log       segmentlog.Stats
+	LogBytes  int64
+	Proposals uint64 // units appended here as leader
+	Batches   uint64 // entries they made
+	Snapshots uint64 // taken here since the start
+	Stamp     int64
+	// Ready: a linearizable read succeeded since the start.
+	Ready bool
+}
+
+// Status is cheap and never blocks.
+func (n *Node) Status() Status {
+	s := n.status.Load()
+	if s == nil {
+		return Status{}
+	}
+	return *s
+}
+
+// publish refreshes what Status answers. It runs on the loop.
+func (n *Node) publish(l *loop) {
+	s := &Status{
+		Status: l.core.Status(), ClusterID: n.clusterID, RunID: n.runID,
+		Log: n.wal.Stats(), LogBytes: n.wal.Bytes(),
+		Proposals: l.proposals, Batches: l.batches, Snapshots: n.snapshots.Load(),
+		Stamp: n.applier.stamp.Load(), Ready: n.ready.Load(),
+	}
+	s.Applied = n.applier.index.Load()
+	n.status.Store(s)
+}
+
+// Digest is the applied index and the digest of all replicated data at it.
+func (n *Node) Digest(ctx context.Context) (uint64, string, error) {
+	cut := n.store.OpenCut()
+	defer cut.Close()
+	d, err := cut.Digest()
+	if err != nil {
+		return 0, "", replyError(fmt.Sprintf("ERR digest failed: %v", err))
+	}
+	return cut.Index, d, nil
+}
