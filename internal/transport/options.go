@@ -2,6 +2,8 @@ package transport
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -105,3 +107,76 @@ type Options struct {
 	MinBackoff       time.Duration // between dials; default 20 ms
 	MaxBackoff       time.Duration // default 1 s
 }
+
+// complete fills in defaults and checks the whole.
+func (o *Options) complete() error {
+	if o.Identity == nil || o.Handler == nil {
+		return errors.New("transport: Identity and Handler are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = systemClock
+	}
+	if o.Dial == nil {
+		var dialer net.Dialer
+		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", addr)
+		}
+	}
+	o.setDefaults()
+	return o.checkLimits()
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.MaxFrameBytes, 72<<20)
+	setDefault(&o.ControlQueueBytes, 1<<20)
+	setDefault(&o.BulkQueueBytes, 64<<20)
+	setDefault(&o.MaxCallBytes, 4<<20)
+	setDefault(&o.SnapshotBlockBytes, 256<<10)
+	setDefault(&o.SnapshotWindow, 8)
+	setDefault(&o.SnapshotStallTimeout, 30*time.Second)
+	setDefault(&o.DialTimeout, time.Second)
+	setDefault(&o.HandshakeTimeout, 3*time.Second)
+	setDefault(&o.WriteTimeout, 5*time.Second)
+	setDefault(&o.MinBackoff, 20*time.Millisecond)
+	setDefault(&o.MaxBackoff, time.Second)
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// maxSnapshotBlock keeps a block within what a header alone may allocate.
+const maxSnapshotBlock = trustedAllocation - 4096
+
+func (o *Options) checkLimits() error {
+	for _, limit := range []struct {
+		field       string
+		value       int64
+		least, most int64
+	}{
+		{"MaxFrameBytes", int64(o.MaxFrameBytes), 4096, 1 << 30},
+		{"ControlQueueBytes", int64(o.ControlQueueBytes), 4096, 1 << 30},
+		{"BulkQueueBytes", int64(o.BulkQueueBytes), 4096, 1 << 40},
+		{"MaxCallBytes", int64(o.MaxCallBytes), 1, 1 << 30},
+		{"SnapshotBlockBytes", int64(o.SnapshotBlockBytes), 1, maxSnapshotBlock},
+		{"SnapshotWindow", int64(o.SnapshotWindow), 1, 1 << 16},
+		{"SnapshotBytesPerSecond", o.SnapshotBytesPerSecond, 0, 1 << 50},
+		{"SnapshotStallTimeout", int64(o.SnapshotStallTimeout), 1000, 1 << 62},
+		{"DialTimeout", int64(o.DialTimeout), 1, 1 << 62},
+		{"HandshakeTimeout", int64(o.HandshakeTimeout), 1, 1 << 62},
+		{"WriteTimeout", int64(o.WriteTimeout), 1, 1 << 62},
+		{"MinBackoff", int64(o.MinBackoff), 1, int64(o.MaxBackoff)},
+	} {
+		if limit.value < limit.least || limit.value > limit.most {
+			return fmt.Errorf("transport: %s is %d, must be from %d to %d", limit.field, limit.value, limit.least, limit.most)
+		}
+	}
+	return nil
+}
+
+func systemClock() int64 { return time.Now().UnixMilli() }

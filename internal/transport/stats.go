@@ -1,6 +1,10 @@
 package transport
 
-import "github.com/rkvdb/rkv/raftcore"
+import (
+	"sync/atomic"
+
+	"github.com/rkvdb/rkv/raftcore"
+)
 
 // Stats are counters since New.
 type Stats struct {
@@ -26,4 +30,39 @@ type PeerStats struct {
 	ControlUp, BulkUp       bool // outgoing lanes
 	ControlQueue, BulkQueue int  // bytes waiting or being written
 	LastError               string
+}
+
+// counters are what Stats copies.
+type counters struct {
+	framesIn, framesOut         atomic.Uint64
+	bytesIn, bytesOut           atomic.Uint64
+	flushes                     atomic.Uint64
+	droppedControl, droppedBulk atomic.Uint64
+	refusedUnits                atomic.Uint64
+	accepted, dialed            atomic.Uint64
+	dialFailures                atomic.Uint64
+	rejected                    [reasonCount]atomic.Uint64
+	garbage, badFrames          atomic.Uint64
+	snapshotsIn, snapshotsOut   atomic.Uint64
+}
+
+func (c *counters) copy() Stats {
+	s := Stats{
+		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Flushes:        c.flushes.Load(),
+		DroppedControl: c.droppedControl.Load(), DroppedBulk: c.droppedBulk.Load(),
+		RefusedUnits: c.refusedUnits.Load(),
+		Accepted:     c.accepted.Load(), Dialed: c.dialed.Load(),
+		DialFailures: c.dialFailures.Load(),
+		Rejected:     make(map[Reason]uint64),
+		Garbage:      c.garbage.Load(), BadFrames: c.badFrames.Load(),
+		SnapshotsIn: c.snapshotsIn.Load(), SnapshotsOut: c.snapshotsOut.Load(),
+	}
+	for r := range c.rejected {
+		if n := c.rejected[r].Load(); n > 0 {
+			s.Rejected[Reason(r)] = n
+		}
+	}
+	return s
 }

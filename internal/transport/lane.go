@@ -1,0 +1,312 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// lane is one outgoing connection to a peer, again and again, and what waits to
+// be written to it. Messages are only queued while it is connected: what was
+// said during an outage would be stale after it.
+type lane struct {
+	t     *Transport
+	kind  laneKind
+	peer  Peer
+	limit int // bytes of pending; the batch being written was within it, too
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wake   chan struct{} // pending became non-empty
+	nudge  chan struct{} // the peer showed life: dial now
+
+	mu      sync.Mutex
+	up      bool
+	pending batch
+	writing int // bytes of the batch the writer took
+	lastErr string
+}
+
+func newLane(t *Transport, k laneKind, p Peer, limit int) *lane {
+	l := &lane{
+		t: t, kind: k, peer: p, limit: limit,
+		wake:  make(chan struct{}, 1),
+		nudge: make(chan struct{}, 1),
+	}
+	l.ctx, l.cancel = context.WithCancel(t.ctx)
+	return l
+}
+
+// signal makes a channel of capacity one ready; more signals before it is
+// received are the same signal.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// room reports whether n more bytes may be queued. A queue with nothing pending
+// takes anything that fits a frame, or the largest could never pass.
+func (l *lane) room(n int) bool {
+	return l.up && (l.pending.bytes == 0 || l.pending.bytes+l.writing+n <= l.limit)
+}
+
+// message queues m, or reports that it was dropped.
+func (l *lane) message(m *raftcore.Message) bool {
+	size := frameHeaderSize + 128
+	for i := range m.Entries {
+		size += m.Entries[i].Size()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.room(size) && l.pending.addMessage(m, l.t.opts.MaxFrameBytes)
+}
+
+// Frames of units are cut at these, so that heartbeat-sized frames behind them
+// and the receiver's memory see small pieces.
+const (
+	unitFrameBytes = 256 << 10
+	unitFrameCount = 4096
+	unitOverhead   = 20 // envelope bytes of one unit, at most
+)
+
+// units queues us, all or none.
+func (l *lane) units(us []Unit) bool {
+	total := 0
+	for i := range us {
+		size := len(us[i].Bytes) + unitOverhead
+		if frameHeaderSize+8+size > l.t.opts.MaxFrameBytes {
+			return false
+		}
+		total += size
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.room(total) {
+		return false
+	}
+	for len(us) > 0 {
+		n, size := 1, len(us[0].Bytes)
+		for n < len(us) && n < unitFrameCount && size+len(us[n].Bytes) <= unitFrameBytes {
+			size += len(us[n].Bytes)
+			n++
+		}
+		l.pending.addUnits(us[:n])
+		us = us[n:]
+	}
+	return true
+}
+
+// refused queues seqs; what does not fit is dropped: the origin's own patience
+// covers it (docs/adr/0007).
+func (l *lane) refused(seqs []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(seqs) > 0 && l.room(frameHeaderSize+9*len(seqs)) {
+		n := min(len(seqs), unitFrameCount)
+		l.pending.addRefused(seqs[:n])
+		seqs = seqs[n:]
+	}
+}
+
+// take moves everything pending into b, which must be empty, for writing.
+func (l *lane) take(b *batch) {
+	l.mu.Lock()
+	l.pending, *b = *b, l.pending
+	l.writing = b.bytes
+	l.mu.Unlock()
+}
+
+// run keeps the lane connected until it is cancelled.
+func (l *lane) run() {
+	defer l.t.wg.Done()
+	var back backoff
+	back.init(&l.t.opts)
+	for l.ctx.Err() == nil {
+		conn, tenancy, err := l.t.dialPeer(l.ctx, l.kind, l.peer)
+		if err == nil {
+			connected := time.Now()
+			err = l.serve(conn)
+			l.t.holders.leave(tenancy)
+			if time.Since(connected) >= l.t.opts.MaxBackoff {
+				back.reset()
+			}
+		}
+		if l.ctx.Err() != nil {
+			return
+		}
+		l.failed(err)
+		select {
+		case <-time.After(back.next()):
+		case <-l.nudge:
+		case <-l.ctx.Done():
+		}
+	}
+}
+
+// failed keeps and reports why there is no connection.
+func (l *lane) failed(err error) {
+	l.mu.Lock()
+	l.lastErr = err.Error()
+	l.mu.Unlock()
+	l.t.quiet.warn("peer connection lost or refused", fmt.Sprint(l.peer.ID, l.kind),
+		"peer", l.peer.ID, "addr", l.peer.Addr, "lane", l.kind.String(), "err", err)
+}
+
+// serve writes to conn until it breaks or the lane is cancelled.
+func (l *lane) serve(conn net.Conn) error {
+	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
+	defer stop()
+	gone := make(chan error, 1)
+	watcher := make(chan struct{})
+	go func() {
+		defer close(watcher)
+		gone <- watch(conn)
+		conn.Close() // ends a write that waits for the departed
+	}()
+	defer func() { conn.Close(); <-watcher }()
+
+	l.setUp()
+	defer l.setDown()
+	w := laneWriter{l: l, conn: conn}
+	for {
+		select {
+		case <-l.wake:
+			if err := w.flush(); err != nil {
+				select {
+				case cause := <-gone: // says more than "use of closed connection"
+					return cause
+				default:
+					return err
+				}
+			}
+		case err := <-gone:
+			return err
+		case <-l.ctx.Done():
+			return l.ctx.Err()
+		}
+	}
+}
+
+// watch waits for the end of a connection on which the peer never sends.
+func watch(conn net.Conn) error {
+	var b [1]byte
+	if _, err := conn.Read(b[:]); err != nil {
+		return err
+	}
+	return errFrame
+}
+
+func (l *lane) setUp() {
+	l.mu.Lock()
+	l.up, l.lastErr = true, ""
+	l.mu.Unlock()
+	if l.kind == laneControl {
+		l.t.links.outgoingUp(l.peer.ID, l)
+	}
+}
+
+// setDown drops what is pending. Units among it were definitely not sent, and
+// their origin, this node, is told so.
+func (l *lane) setDown() {
+	l.mu.Lock()
+	l.up, l.writing = false, 0
+	seqs := append([]uint64(nil), l.pending.seqs...)
+	l.pending.reset()
+	l.mu.Unlock()
+	if len(seqs) > 0 && l.t.ctx.Err() == nil {
+		l.t.counters.refusedUnits.Add(uint64(len(seqs)))
+		l.t.opts.Handler.HandleRefused(l.peer.ID, seqs)
+	}
+	if l.kind == laneControl {
+		l.t.links.outgoingDown(l.peer.ID, l)
+	}
+}
+
+// status is the lane for Stats: connected, bytes queued or being written, and
+// what broke it last if it is not connected.
+func (l *lane) status() (up bool, queued int, lastErr string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up, l.pending.bytes + l.writing, l.lastErr
+}
+
+// laneWriter writes batches to one connection. Its slices are reused.
+type laneWriter struct {
+	l      *lane
+	conn   net.Conn
+	batch  batch
+	pieces net.Buffers
+	vector net.Buffers
+}
+
+// flush writes everything that is pending now.
+func (w *laneWriter) flush() error {
+	w.batch.reset()
+	w.l.take(&w.batch)
+	if w.batch.bytes == 0 {
+		return nil
+	}
+	w.pieces = w.batch.slices(w.pieces[:0])
+	err := w.write(w.pieces)
+	clear(w.pieces)
+	c := &w.l.t.counters
+	c.flushes.Add(1)
+	c.framesOut.Add(uint64(w.batch.frames))
+	w.l.mu.Lock()
+	w.l.writing = 0
+	w.l.mu.Unlock()
+	w.batch.reset()
+	return err
+}
+
+// maxVector is IOV_MAX on Linux; package net cuts there as well.
+const maxVector = 1024
+
+// write sends pieces with as few vectored writes as the deadline's slices allow.
+func (w *laneWriter) write(pieces net.Buffers) error {
+	for len(pieces) > 0 {
+		n, size := 0, 0
+		for n < len(pieces) && n < maxVector && (n == 0 || size+len(pieces[n]) <= writeSlice) {
+			size += len(pieces[n])
+			n++
+		}
+		if err := w.conn.SetWriteDeadline(time.Now().Add(w.l.t.opts.WriteTimeout)); err != nil {
+			return err
+		}
+		w.vector = pieces[:n:n]
+		written, err := w.vector.WriteTo(w.conn)
+		w.l.t.counters.bytesOut.Add(uint64(written))
+		if err != nil {
+			return err
+		}
+		pieces = pieces[n:]
+	}
+	return nil
+}
+
+// backoff is the waiting time between dials: doubling, jittered by up to half so
+// that nodes that lost each other together do not come back in step.
+type backoff struct {
+	least, most, current time.Duration
+	dice                 *rand.Rand
+}
+
+func (b *backoff) init(o *Options) {
+	*b = backoff{least: o.MinBackoff, most: o.MaxBackoff, dice: newDice()}
+	b.reset()
+}
+
+func (b *backoff) reset() { b.current = b.least }
+
+func (b *backoff) next() time.Duration {
+	d := b.current
+	b.current = min(2*b.current, b.most)
+	return d/2 + time.Duration(b.dice.Int64N(int64(d/2)+1))
+}
