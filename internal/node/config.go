@@ -98,6 +98,9 @@ func (c *Config) fill() error {
 	return c.validate()
 }
 
+// Validate checks the configuration as Open will, before anything is touched.
+func (c Config) Validate() error { return c.fill() }
+
 func (c *Config) validate() error {
 	if c.Heartbeat > c.ElectionTimeout/2 {
 		return fmt.Errorf("heartbeat is %v, must be at most half of the election timeout (%v)", c.Heartbeat, c.ElectionTimeout)

@@ -211,7 +211,7 @@ func (n *Node) announceReady() {
 func (n *Node) Close(ctx context.Context) error {
 	n.stopOnce.Do(func() {
 		if n.running.Load() {
-			n.handOver(ctx)
+			n.HandOver(ctx)
 		}
 		n.cancel()
 		n.inbox.signal()
@@ -224,8 +224,9 @@ func (n *Node) Close(ctx context.Context) error {
 	return n.Err()
 }
 
-// handOver gives leadership away and waits until somebody else has it.
-func (n *Node) handOver(ctx context.Context) {
+// HandOver gives leadership away, if this node has it and there is another voter,
+// and waits until somebody else leads. The node goes on as a follower.
+func (n *Node) HandOver(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 4*n.cfg.ElectionTimeout)
 	defer cancel()
 	alone := false

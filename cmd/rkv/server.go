@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/rkvdb/rkv/internal/node"
+	"github.com/rkvdb/rkv/resp"
+)
+
+func serverCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "server",
+		Usage: "run one node; alone it is a cluster of one on 127.0.0.1:6379",
+		Flags: withEnv(serverFlags()),
+		Action: func(c *cli.Context) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			return runServer(cfg)
+		},
+	}
+}
+
+// shutdownTimeout bounds a graceful stop: handing over, finishing what is in flight.
+const shutdownTimeout = 10 * time.Second
+
+// runServer runs a node until it is told to stop or cannot go on.
+func runServer(cfg *serverConfig) error {
+	log := newLogger(os.Stderr, cfg.logLevel, cfg.logFormat)
+	if os.Getenv("GOGC") == "" {
+		// The data is outside the Go heap; what is left is small and short-lived.
+		debug.SetGCPercent(400)
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	asked := make(chan struct{})
+	go func() {
+		<-signals
+		close(asked)
+		stop()
+		<-signals
+		os.Exit(exitAgain)
+	}()
+
+	cfg.node.Logger = log
+	n, err := node.Open(ctx, cfg.node)
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return nil // told to stop before the cluster was formed
+		}
+		return err
+	}
+	front, err := resp.New(respOptions(cfg, n, log))
+	if err == nil {
+		err = serve(n, front, asked, log)
+	}
+	end, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	return errors.Join(err, n.Close(end))
+}
+
+// serve runs the front end until the node fails or somebody asks to stop; then it
+// hands leadership over before clients are let go, so that they find a leader.
+func serve(n *node.Node, front *resp.Server, asked <-chan struct{}, log *slog.Logger) error {
+	front.Start()
+	select {
+	case <-asked:
+		log.Info("stopping")
+	case <-n.Failed():
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	n.HandOver(ctx)
+	return front.Close(ctx)
+}
+
+func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger) resp.Options {
+	return resp.Options{
+		Addr: cfg.addr, Backend: backend{n}, Logger: log, Version: version(),
+		RequirePass: cfg.requirePass, MaxClients: cfg.maxClients, IdleTimeout: cfg.idleTimeout,
+		Config: map[string]string{
+			"dir":              cfg.node.DataDir,
+			"appendonly":       "yes",
+			"appendfsync":      map[bool]string{false: "always", true: "no"}[cfg.node.SyncNever],
+			"databases":        strconv.Itoa(16),
+			"save":             "",
+			"election-timeout": cfg.node.ElectionTimeout.String(),
+			"heartbeat":        cfg.node.Heartbeat.String(),
+			"peer-addr":        cfg.node.PeerAddr,
+		},
+	}
+}
