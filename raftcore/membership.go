@@ -37,10 +37,10 @@ type identity struct {
 func (m *Member) identity() identity { return identity{m.ID, m.Incarnation} }
 
 // Joint reports whether a change is half done.
-func (m *Membership) Joint() bool { return len(m.Outgoing) > 0 }
+func (m Membership) Joint() bool { return len(m.Outgoing) > 0 }
 
 // Find returns the member with the given ID, of Members before Outgoing.
-func (m *Membership) Find(id NodeID) (Member, bool) {
+func (m Membership) Find(id NodeID) (Member, bool) {
 	for _, half := range [][]Member{m.Members, m.Outgoing} {
 		for i := range half {
 			if half[i].ID == id {
@@ -52,7 +52,7 @@ func (m *Membership) Find(id NodeID) (Member, bool) {
 }
 
 // Voters returns the voters of the new configuration, sorted by ID.
-func (m *Membership) Voters() []Member {
+func (m Membership) Voters() []Member {
 	var voters []Member
 	for _, member := range m.Members {
 		if !member.Learner {
@@ -63,12 +63,12 @@ func (m *Membership) Voters() []Member {
 }
 
 // clone copies m deeply, so that what leaves the core cannot change under it.
-func (m *Membership) clone() Membership {
+func (m Membership) clone() Membership {
 	return Membership{Members: slices.Clone(m.Members), Outgoing: slices.Clone(m.Outgoing)}
 }
 
 // quorums lists who has to agree.
-func (m *Membership) quorums() quorum.Joint[identity] {
+func (m Membership) quorums() quorum.Joint[identity] {
 	var q quorum.Joint[identity]
 	for i := range m.Members {
 		if !m.Members[i].Learner {
@@ -82,7 +82,7 @@ func (m *Membership) quorums() quorum.Joint[identity] {
 }
 
 // check reports why m cannot be a configuration.
-func (m *Membership) check() error {
+func (m Membership) check() error {
 	voters := 0
 	for _, half := range [][]Member{m.Members, m.Outgoing} {
 		for i := range half {

@@ -1,0 +1,92 @@
+package raftcore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rkvdb/rkv/raftcore/progress"
+)
+
+// CheckInvariants looks for contradictions within this node (RELIABILITY 7.3, the
+// local forms of I3, I5, I7, I8, I16 and I18). It is for tests and simulations: it
+// walks the whole window.
+func (c *Core) CheckInvariants() error {
+	return errors.Join(c.log.check(), c.checkHardState(), c.checkConfigs(), c.checkLeader())
+}
+
+func violated(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
+
+func (l *raftLog) check() error {
+	errs := []error{
+		violated(l.applied <= l.applying && l.applying <= l.commit && l.commit <= l.last,
+			"applied %d <= applying %d <= commit %d <= last %d", l.applied, l.applying, l.commit, l.last),
+		violated(l.durable <= l.handed && l.handed <= l.last,
+			"durable %d <= handed %d <= last %d", l.durable, l.handed, l.last),
+		violated(l.first <= l.last+1 && l.first-1 <= l.commit, "log [%d, %d], commit %d", l.first, l.last, l.commit),
+		violated((len(l.runs) == 0) == (l.first > l.last), "runs %v of log [%d, %d]", l.runs, l.first, l.last),
+		violated(len(l.runs) == 0 || l.runs[0].Index == l.first, "runs %v begin at %d", l.runs, l.first),
+		violated(l.winFirst() <= l.durable+1, "window begins at %d, durable is only %d", l.winFirst(), l.durable),
+	}
+	for i := 1; i < len(l.runs); i++ {
+		errs = append(errs, violated(l.runs[i-1].Index < l.runs[i].Index && l.runs[i-1].Term < l.runs[i].Term &&
+			l.runs[i].Index <= l.last, "runs %v of log up to %d", l.runs, l.last))
+	}
+	bytes := 0
+	for i := range l.window {
+		e := &l.window[i]
+		bytes += e.Size()
+		errs = append(errs, violated(e.Index == l.winFirst()+uint64(i) && e.Verify(), "window entry %d damaged", e.Index),
+			violated(e.Index < l.first || l.matches(e.Index, e.Term), "entry %d of term %d is not in runs %v", e.Index, e.Term, l.runs))
+	}
+	for _, save := range l.saves {
+		errs = append(errs, violated(save.last <= l.handed, "save %d promises %d, handed out %d", save.id, save.last, l.handed))
+	}
+	return errors.Join(append(errs, violated(bytes == l.windowBytes, "window of %d bytes, counted %d", bytes, l.windowBytes))...)
+}
+
+func (c *Core) checkHardState() error {
+	return errors.Join(
+		violated(c.hardDurable.Term <= c.hardHanded.Term && c.hardHanded.Term <= c.term,
+			"durable term %d <= handed %d <= %d", c.hardDurable.Term, c.hardHanded.Term, c.term),
+		violated(c.hardHanded.Term != c.term || c.hardHanded.Vote == 0 || c.hardHanded.Vote == c.vote,
+			"vote changed from %d to %d in term %d", c.hardHanded.Vote, c.vote, c.term),
+		violated(c.log.lastTerm() <= c.term, "last entry of term %d in term %d", c.log.lastTerm(), c.term),
+	)
+}
+
+func (c *Core) checkConfigs() error {
+	config := c.configs.newest()
+	q := config.quorums()
+	return errors.Join(
+		violated(len(c.configs.entries) > 0 && c.configs.newestIndex() <= c.log.last,
+			"membership of entry %d, log ends at %d", c.configs.newestIndex(), c.log.last),
+		violated(slices.Equal(q.Incoming, c.quorums.Incoming) && slices.Equal(q.Outgoing, c.quorums.Outgoing),
+			"quorums %v are not those of %v", c.quorums, config),
+	)
+}
+
+func (c *Core) checkLeader() error {
+	if c.role != Leader {
+		return violated(len(c.peers) == 0 && c.uncommittedBytes == 0 && len(c.reads)+len(c.parkedReads) == 0,
+			"a %v keeps a leader's records", c.role)
+	}
+	errs := []error{
+		violated(c.leader == c.id && c.vote == c.id, "leader follows %d, voted %d", c.leader, c.vote),
+		violated(c.log.matches(c.termStart, c.term) || c.termStart < c.log.first, "no entry of term %d at %d", c.term, c.termStart),
+		violated(c.uncommittedBytes >= 0 && (c.uncommittedBytes == 0) == (c.log.commit == c.log.last),
+			"%d uncommitted bytes in (%d, %d]", c.uncommittedBytes, c.log.commit, c.log.last),
+	}
+	for _, p := range c.peers {
+		errs = append(errs,
+			violated(p.Match < p.Next && p.Next <= c.log.last+1, "member %d: match %d, next %d, last %d", p.member.ID, p.Match, p.Next, c.log.last),
+			violated(p.InflightBytes() == 0 || p.State == progress.Replicate && p.Match+1 < p.Next,
+				"member %d: idle with %d bytes in flight", p.member.ID, p.InflightBytes()))
+	}
+	return errors.Join(errs...)
+}
