@@ -9,10 +9,10 @@ import (
 // EntryKind says what an entry of the log is to the state machine.
 type EntryKind uint8
 
-// The kinds. Only EntryUnits has a body that concerns the state machine; the
+// The kinds. Only EntryNormal has a body that concerns the state machine; the
 // others just advance the applied index.
 const (
-	EntryUnits EntryKind = iota
+	EntryNormal EntryKind = iota
 	EntryOther
 )
 
@@ -128,7 +128,7 @@ func (a *applier) entry(e *LogEntry) (err error) {
 		return nil
 	case e.Index != s.st.Index+1:
 		return fmt.Errorf("%w: entry %d after %d", ErrOrder, e.Index, s.st.Index)
-	case e.Kind != EntryUnits:
+	case e.Kind != EntryNormal:
 		s.st.Index = e.Index
 		a.cost++
 		return nil

@@ -84,6 +84,16 @@ func (c *Ctx) remove(key []byte) bool {
 	return true
 }
 
+// setExpire changes when the key expires, Unix ms, 0 for never; false if it is
+// missing.
+func (c *Ctx) setExpire(key []byte, at int64) bool {
+	if !c.ks.setExpire(key, at) {
+		return false
+	}
+	c.modified(key)
+	return true
+}
+
 // touched records one effect: event (Redis's keyspace event) happened to the key.
 // Each change of a key calls it once; it feeds WATCH and the change counter.
 func (c *Ctx) touched(event string, key []byte) {

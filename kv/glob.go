@@ -8,9 +8,9 @@ const maxGlobWork = 4 << 20
 // matchGlob reports whether the whole text matches a glob pattern with the meaning
 // of Redis's stringmatchlen:
 //
-//	*        any bytes, none too        ?  one byte
-//	[abc]    one of                     [^abc]  one that is none of
-//	[a-z]    a range, in either order   \x      x itself
+//   - any bytes, none too        ?  one byte
+//     [abc]    one of                     [^abc]  one that is none of
+//     [a-z]    a range, in either order   \x      x itself
 //
 // It takes at most len(pattern) * len(text) steps: a star that failed is not tried
 // again from an earlier star, because whatever the earlier one could skip the later

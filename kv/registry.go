@@ -14,10 +14,10 @@ type registry struct {
 	all    []*Command
 }
 
-var table registry
+var commands registry
 
 func init() {
-	table = newRegistry(
+	commands = newRegistry(
 		stringCommands, genericCommands, serverCommands, localCommands,
 		hashCommands, listCommands, setCommands, zsetCommands,
 	)
@@ -74,7 +74,7 @@ func Lookup(name []byte) *Command {
 		return nil
 	}
 	lower(low[:], name)
-	cmd := table.byName[string(low[:len(name)])]
+	cmd := commands.byName[string(low[:len(name)])]
 	if cmd != nil && len(cmd.argv0) > 1 {
 		return nil // "config|get" is a name of ours, not one a client may send
 	}
@@ -94,14 +94,14 @@ func (c *Command) Subcommand(name []byte) *Command {
 
 // LookupOp finds a logged command by its opcode; nil if this node knows none.
 func LookupOp(code Opcode) *Command {
-	if int(code) >= len(table.byOp) {
+	if int(code) >= len(commands.byOp) {
 		return nil
 	}
-	return table.byOp[code]
+	return commands.byOp[code]
 }
 
 // All returns the commands, without subcommands, by name. It must not be changed.
-func All() []*Command { return table.all }
+func All() []*Command { return commands.all }
 
 var flagNames = [...]struct {
 	flag Flag

@@ -117,9 +117,9 @@ func (t *sessionTable) clone() sessionTable {
 	return c
 }
 
-// Session is the id of the session that OPEN(node, boot) made; ok is false until
+// SessionOf is the id of the session that OPEN(node, boot) made; ok is false until
 // it was applied, and when a later boot closed it.
-func (s *Store) Session(node, boot uint64) (id uint64, ok bool) {
+func (s *Store) SessionOf(node, boot uint64) (id uint64, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i := range s.st.sessions.rows {

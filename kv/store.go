@@ -43,6 +43,7 @@ type Store struct {
 	run     runner
 	discard Reply
 	done    []*Chunk
+	buf     []byte
 }
 
 // New returns an empty store.
