@@ -9,15 +9,18 @@ import (
 //
 // A score is kept as eight bytes whose bytes.Compare order is the numeric order:
 // the IEEE 754 bits with the sign bit flipped, or all bits flipped when negative.
-// Redis keeps -0 and prints it, but sorts it as 0. So the *exact* form below,
-// stored as a value, tells the two apart, and the *ordered* form, which is the
-// head of a key in the by-score tree, does not.
+// It heads the keys of the by-score tree and is the value everywhere else. There is
+// one zero: -0 is kept as 0, as Redis does in a listpack (in a skiplist it keeps
+// the sign, docs/divergence.md).
 const scoreSize = 8
 
-// encodeScore returns f's exact form.
+// encodeScore returns f in the form that sorts.
 func encodeScore(f float64) uint64 {
 	b := math.Float64bits(f)
-	if b>>63 != 0 {
+	switch {
+	case f == 0:
+		return 1 << 63
+	case b>>63 != 0:
 		return ^b
 	}
 	return b | 1<<63
@@ -31,15 +34,7 @@ func decodeScore(u uint64) float64 {
 	return math.Float64frombits(^u)
 }
 
-// orderedScore returns the form that sorts: -0 as 0.
-func orderedScore(f float64) uint64 {
-	if f == 0 {
-		f = 0 // drops the sign
-	}
-	return encodeScore(f)
-}
-
-// appendScore appends f's exact form.
+// appendScore appends f in the form that sorts.
 func appendScore(dst []byte, f float64) []byte {
 	return binary.BigEndian.AppendUint64(dst, encodeScore(f))
 }
