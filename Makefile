@@ -1,0 +1,57 @@
+# `make` lists the targets. `make run` and `make test` need Go, git and, for the
+# tests that drive redis-cli and redis-benchmark, Debian's redis-tools, which they
+# install if they may.
+
+GO      ?= go
+BIN     := bin/rkv
+SEEDS   ?= 300
+FUZZTIME ?= 10s
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.release=$(VERSION)
+# bin/ may hold a redis-server to compare with (.ci/tools).
+export PATH := $(PATH):$(CURDIR)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint sim mutants crash compat diff clients chaos fuzz bench bench-quick cover soak tools
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/rkv
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/rkv
+
+run: build ## start a three-node cluster on 127.0.0.1:6379-6381; Ctrl-C stops it
+	@exec $(BIN) demo
+
+test: tools build ## all tests, with real processes and real clients; what CI runs
+	$(GO) vet ./...
+	$(GO) test -timeout 15m ./...
+
+race: ## the tests under the race detector
+	$(GO) test -race -timeout 30m ./...
+
+lint: ## gofmt, vet, staticcheck
+	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) ./bench/fuzz.sh
+
+bench: build tools ## the whole comparison with a durable Redis
+	$(GO) run ./bench -rkv $(BIN)
+
+bench-quick: build tools ## a first look, about two minutes
+	$(GO) run ./bench -rkv $(BIN) -quick
+
+soak: build tools ## ten minutes of load with snapshots: memory, descriptors, goroutines
+	$(GO) run ./bench -rkv $(BIN) -soak 10m
+
+cover: ## test coverage by package
+	$(GO) test -cover ./...
+
+sim mutants crash compat diff clients chaos: ## not built yet: each says which work it waits for
+	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
+
+tools:
+	@./.ci/tools
