@@ -87,7 +87,7 @@ func (c *Config) fill() error {
 		c.Now = time.Now
 	}
 	if c.FS == nil {
-		c.FS = vfs.OS()
+		c.FS = vfs.OS{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 	"github.com/rkvdb/rkv/snapshot"
 )
@@ -166,8 +167,9 @@ func (n *Node) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, 
 	if !n.running.Load() {
 		return errors.New("not started")
 	}
-	if n.applier.index.Load() >= meta.Index {
-		return fmt.Errorf("already at index %d", n.applier.index.Load())
+	wanted := false
+	if err := n.onLoop(n.ctx, func(l *loop) { wanted = l.core.SnapshotWanted(meta) }); err != nil || !wanted {
+		return errors.Join(err, fmt.Errorf("the snapshot at %d is not wanted, the log has it", meta.Index))
 	}
 	n.receiveMu.Lock()
 	defer n.receiveMu.Unlock()
@@ -193,7 +195,7 @@ func (n *Node) install(meta raftcore.SnapshotMeta) error {
 	if err := n.load(meta.Index); err != nil {
 		return fmt.Errorf("installing the snapshot at %d: %w", meta.Index, err)
 	}
-	n.origin.reconcile(n.store.UnitApplied)
+	n.origin.reconcile(func(session, seq uint64) bool { return n.store.SeqState(session, seq) != kv.SeqOpen })
 	n.syncer.put(syncJob{reset: &meta, then: func() {
 		n.inbox.put(func(in *input) {
 			in.calls = append(in.calls, func(l *loop) { l.core.Restored(meta) })
@@ -217,18 +219,18 @@ func (n *Node) load(index uint64) error {
 	loader := n.store.NewLoader()
 	total := r.Info().RawSize
 	read, lastWord := int64(0), n.cfg.Now()
-	rdb := loader.RDB()
+	rdb := kv.NewRDBLoader(loader)
+	defer rdb.Abort()
 	err = r.Restore(func(raw []byte) error {
 		read += int64(len(raw))
 		if now := n.cfg.Now(); now.Sub(lastWord) >= time.Second {
 			lastWord = now
 			n.log.Info("loading the snapshot", "index", index, "percent", read*100/max(total, 1))
 		}
-		_, err := rdb.Write(raw)
-		return err
+		return rdb.Feed(raw)
 	})
 	if err == nil {
-		err = rdb.Close()
+		err = rdb.Finish()
 	}
 	if err != nil {
 		return err

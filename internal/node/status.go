@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/rkvdb/rkv/raftcore"
 	"github.com/rkvdb/rkv/segmentlog"
@@ -48,9 +47,5 @@ func (n *Node) publish(l *loop) {
 func (n *Node) Digest(ctx context.Context) (uint64, string, error) {
 	cut := n.store.OpenCut()
 	defer cut.Close()
-	d, err := cut.Digest()
-	if err != nil {
-		return 0, "", replyError(fmt.Sprintf("ERR digest failed: %v", err))
-	}
-	return cut.Index, d, nil
+	return cut.Index, cut.Digest(), nil
 }
