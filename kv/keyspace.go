@@ -1,114 +1,262 @@
 package kv
 
 import (
-	"bytes"
-	"cmp"
-	"slices"
+	"encoding/binary"
 )
 
-type heap struct {
-	seed      uint64
-	epoch     uint64
-	shared    uint64
-	treeBytes int64
-}
-
-func newHeap(seed uint64) *heap { return &heap{seed: seed} }
-
-type heapStats struct {
-	LiveBytes, UsedBytes int64
-	Chunks, Objects      int
-}
-
-func (h *heap) stats() heapStats                { return heapStats{} }
-func (h *heap) freeSome(maxOps int) (more bool) { return false }
-
-// keyspace is one database.
+// keyspace is one database: a table of records and an index of the keys that
+// expire. It judges nothing: an expired key is there until somebody deletes it.
+//
+// One writer, under the store's lock; get, scan, at, each, nextDue and the counts
+// may run concurrently with each other under the shared lock. Keys and Bytes they
+// hand out alias the arena: read-only, and valid until the next change to any
+// keyspace of the heap.
 type keyspace struct {
 	h *heap
-	m map[string]Value
+	t *table
+	// due orders the keys with an expiry by (expireAt BE, key). No cut reads it.
+	due *tree
+	// dueKey is scratch for its keys.
+	dueKey []byte
 }
 
-func newKeyspace(h *heap) *keyspace { return &keyspace{h, map[string]Value{}} }
+// maxRecordString is the longest string kept in a record; longer ones are objects.
+const maxRecordString = 64 << 10
 
-func (ks *keyspace) get(key []byte) (Value, bool) { v, ok := ks.m[string(key)]; return v, ok }
+func newKeyspace(h *heap) *keyspace {
+	return &keyspace{h: h, t: newTable(h), due: newTree(nil)}
+}
+
+// get returns what key holds, expired or not.
+func (ks *keyspace) get(key []byte) (v Value, ok bool) {
+	r, ok := ks.t.find(ks.h.arena, hash64(ks.h, key), key)
+	if !ok {
+		return Value{}, false
+	}
+	rec := readRecord(ks.h.arena.at(r))
+	return ks.h.value(&rec), true
+}
+
+// value is the view of a record that commands see.
+func (h *heap) value(rec *record) Value {
+	v := Value{Type: rec.typ, Enc: rec.enc, ExpireAt: rec.expireAt}
+	if !hasObject(rec.enc) {
+		v.Bytes = rec.val
+		return v
+	}
+	v.Obj = h.objects.get(rec.objectID())
+	v.Bytes = v.Obj.str
+	return v
+}
+
+// set makes v what key holds, in place of whatever it held; v.ExpireAt is taken as
+// given. key and v.Bytes are copied and may alias the old value. A string too long
+// for a record becomes an object; v.Obj, if not nil, becomes the key's own, and
+// v.Bytes does not count. To move an object to another key, set it there and delete the first key before
+// anything changes it; to change it, see heap.mutable.
 func (ks *keyspace) set(key []byte, v Value) {
-	v.Bytes = bytes.Clone(v.Bytes)
-	ks.m[string(key)] = v
+	h := ks.h
+	if v.Obj == nil && v.Type == TypeString && len(v.Bytes) > maxRecordString {
+		v.Obj = h.newObject()
+		v.Obj.str = append([]byte(nil), v.Bytes...)
+		v.Enc = EncBigString
+	} else if v.Obj == nil && hasObject(v.Enc) {
+		v.Enc = EncRaw // a big string that was cut short
+	}
+	rec := record{typ: v.Type, enc: v.Enc, expireAt: v.ExpireAt, key: key, val: v.Bytes}
+	var id [objectIDBytes]byte
+	if v.Obj != nil {
+		h.holdObject(v.Obj)
+		binary.LittleEndian.PutUint32(id[:], v.Obj.id)
+		rec.val = id[:]
+	}
+	hash := hash64(h, key)
+	r, found := ks.t.find(h.arena, hash, key)
+	if !found {
+		ks.t.insert(hash, ks.write(&rec))
+		ks.reindex(key, 0, v.ExpireAt)
+		return
+	}
+	old := readRecord(h.arena.at(r))
+	ks.reindex(old.key, old.expireAt, v.ExpireAt)
+	if hasObject(old.enc) {
+		h.releaseObject(h.objects.get(old.objectID()))
+	}
+	if ks.overwrite(r, &old, &rec) {
+		return
+	}
+	fresh := ks.write(&rec)
+	ks.t.replace(hash, key, fresh)
+	h.release(r)
 }
+
+// write puts a record in a new block.
+func (ks *keyspace) write(rec *record) ref {
+	size := rec.size()
+	r := ks.h.arena.alloc(size)
+	rec.write(ks.h.arena.at(r)[:size:size])
+	return r
+}
+
+// overwrite changes a record in place, if no cut can see it and the new one has
+// the same class and its value at the same offset. Then the key stays where it is,
+// and a new value that aliases the old one is moved correctly by copy.
+func (ks *keyspace) overwrite(r ref, old, rec *record) bool {
+	a := ks.h.arena
+	if (old.expireAt != 0) != (rec.expireAt != 0) ||
+		uvarintLen(uint64(len(old.val))) != uvarintLen(uint64(len(rec.val))) ||
+		!a.fits(r, rec.size()) || !ks.h.isPrivate(r) {
+		return false
+	}
+	size := rec.size()
+	mem := a.at(r)[:size:size]
+	copy(mem[size-len(rec.val):], rec.val)
+	b := append(mem[:0], rec.head())
+	if rec.expireAt != 0 {
+		b = binary.LittleEndian.AppendUint64(b, uint64(rec.expireAt))
+	}
+	b = binary.AppendUvarint(b, uint64(len(old.key)))
+	binary.AppendUvarint(b, uint64(len(rec.val)))
+	return true
+}
+
+// setExpire sets when key expires (Unix ms; 0: never) and reports whether the key
+// is there.
 func (ks *keyspace) setExpire(key []byte, at int64) bool {
-	v, ok := ks.m[string(key)]
-	if ok {
-		v.ExpireAt = at
-		ks.m[string(key)] = v
+	v, ok := ks.get(key)
+	if !ok {
+		return false
 	}
-	return ok
+	if v.ExpireAt == at {
+		return true
+	}
+	v.ExpireAt = at
+	if v.Obj != nil {
+		v.Bytes = nil
+	}
+	ks.set(key, v)
+	return true
 }
+
+// delete removes key and reports whether it was there. It costs the same whatever
+// the key holds: trees are left to the garbage collector.
 func (ks *keyspace) delete(key []byte) bool {
-	_, ok := ks.m[string(key)]
-	delete(ks.m, string(key))
-	return ok
-}
-func (ks *keyspace) len() int { return len(ks.m) }
-func (ks *keyspace) expires() int {
-	n := 0
-	for _, v := range ks.m {
-		if v.ExpireAt != 0 {
-			n++
-		}
+	h := ks.h
+	hash := hash64(h, key)
+	r, ok := ks.t.find(h.arena, hash, key)
+	if !ok {
+		return false
 	}
-	return n
+	old := readRecord(h.arena.at(r))
+	ks.reindex(old.key, old.expireAt, 0)
+	if hasObject(old.enc) {
+		h.releaseObject(h.objects.get(old.objectID()))
+	}
+	ks.t.remove(hash, key)
+	h.release(r)
+	return true
 }
+
+// reindex moves a key in the index of expiries; 0 is no expiry.
+func (ks *keyspace) reindex(key []byte, from, to int64) {
+	if from == to {
+		return
+	}
+	if from != 0 {
+		ks.due.del(ks.dueKeyOf(from, key))
+	}
+	if to != 0 {
+		ks.due.put(ks.dueKeyOf(to, key), nil)
+	}
+}
+
+func (ks *keyspace) dueKeyOf(at int64, key []byte) []byte {
+	ks.dueKey = binary.BigEndian.AppendUint64(ks.dueKey[:0], uint64(at))
+	ks.dueKey = append(ks.dueKey, key...)
+	return ks.dueKey
+}
+
+// nextDue is the key that expires first: the smallest (expireAt, key).
 func (ks *keyspace) nextDue() (key []byte, at int64, ok bool) {
-	for k, v := range ks.m {
-		if v.ExpireAt != 0 && (!ok || v.ExpireAt < at || v.ExpireAt == at && k < string(key)) {
-			key, at, ok = []byte(k), v.ExpireAt, true
-		}
+	k, _ := ks.due.at(0)
+	if len(k) < 8 {
+		return nil, 0, false
 	}
-	return
+	return k[8:], int64(binary.BigEndian.Uint64(k)), true
 }
-func (ks *keyspace) sorted() []string {
-	var s []string
-	for k := range ks.m {
-		s = append(s, k)
-	}
-	slices.SortFunc(s, func(a, b string) int {
-		return cmp.Or(cmp.Compare(hash64(ks.h, []byte(a)), hash64(ks.h, []byte(b))), cmp.Compare(a, b))
-	})
-	return s
-}
+
+// len is the number of keys, expired ones included.
+func (ks *keyspace) len() int { return ks.t.n }
+
+// expires is the number of keys with an expiry.
+func (ks *keyspace) expires() int { return ks.due.len() }
+
+// scan calls fn for about count keys from the cursor on, in hash order, and
+// returns the cursor to go on with; 0 begins and ends a scan. What it calls fn for
+// and returns depends on the keys and the seed alone. A key that is there from the
+// first call of a scan to the last is seen exactly once, whatever is inserted,
+// deleted or resized between calls, and whichever node serves them. fn must not
+// change a keyspace.
 func (ks *keyspace) scan(cursor uint64, count int, fn func(key []byte, v Value)) (next uint64) {
-	for _, k := range ks.sorted() {
-		p := hash64(ks.h, []byte(k))>>12 | 1
-		if p < cursor {
-			continue
+	count = max(count, 1)
+	w := walker{h: ks.h, v: &ks.t.tableView, from: cursor << positionShift, window: count + 8}
+	var room [128]orderedKey
+	last := uint64(0)
+	for keys, ok := w.next(room[:0]); ok; keys, ok = w.next(keys) {
+		for _, k := range keys {
+			rec := readRecord(ks.h.arena.at(k.r))
+			if count <= 0 {
+				if at := hash64(ks.h, rec.key) >> positionShift; at != last {
+					return at
+				}
+			}
+			if count--; count <= 0 { // keys of one position go together
+				last = hash64(ks.h, rec.key) >> positionShift
+			}
+			fn(rec.key, ks.h.value(&rec))
 		}
-		if count <= 0 && p != cursor {
-			return p
-		}
-		fn([]byte(k), ks.m[k])
-		count--
-		cursor = p
 	}
 	return 0
 }
+
+// at is the first key in hash order at or after a hash point, wrapping round; ok
+// is false only when the keyspace is empty. With a random point it is RANDOMKEY.
 func (ks *keyspace) at(point uint64) (key []byte, v Value, ok bool) {
-	s := ks.sorted()
-	for _, k := range s {
-		if hash64(ks.h, []byte(k)) >= point {
-			return []byte(k), ks.m[k], true
+	var room [32]orderedKey
+	for _, from := range [2]uint64{point, 0} {
+		w := walker{h: ks.h, v: &ks.t.tableView, from: from, window: 8}
+		for keys, ok := w.next(room[:0]); ok; keys, ok = w.next(keys) {
+			if len(keys) > 0 {
+				rec := readRecord(ks.h.arena.at(keys[0].r))
+				return rec.key, ks.h.value(&rec), true
+			}
 		}
-	}
-	if len(s) > 0 {
-		return []byte(s[0]), ks.m[s[0]], true
 	}
 	return nil, Value{}, false
 }
+
+// each calls fn for all keys in hash order until it returns false. fn must not
+// change a keyspace.
 func (ks *keyspace) each(fn func(key []byte, v Value) bool) {
-	for _, k := range ks.sorted() {
-		if !fn([]byte(k), ks.m[k]) {
-			return
+	ks.h.walk(&ks.t.tableView, fn)
+}
+
+// walk is each over a view of a table.
+func (h *heap) walk(v *tableView, fn func(key []byte, v Value) bool) {
+	w := walker{h: h, v: v, window: segmentSlots}
+	buf := make([]orderedKey, 0, segmentSlots)
+	for keys, ok := w.next(buf); ok; keys, ok = w.next(keys) {
+		for _, k := range keys {
+			rec := readRecord(h.arena.at(k.r))
+			if !fn(rec.key, h.value(&rec)) {
+				return
+			}
 		}
 	}
 }
-func (ks *keyspace) clear() { clear(ks.m) }
+
+// clear removes all keys at once; heap.freeSome gives their memory back.
+func (ks *keyspace) clear() {
+	ks.h.doom(ks.t.tableView)
+	ks.t, ks.due = newTable(ks.h), newTree(nil)
+}

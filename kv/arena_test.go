@@ -1,0 +1,108 @@
+package kv
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestSizeClasses(t *testing.T) {
+	require.Less(t, len(classes), int(idlePage))
+	for size := 1; size <= maxClassBytes; size++ {
+		c := classes[classOf(size)]
+		require.GreaterOrEqual(t, c.bytes, size)
+		require.Zero(t, c.bytes%refBytes)
+		if size <= 512 {
+			require.Less(t, c.bytes-size, refBytes)
+		} else {
+			require.Less(t, float64(c.bytes), float64(size)*1.35, "size %d in class %d", size, c.bytes)
+		}
+	}
+	require.Equal(t, segmentBytes, classes[classOf(segmentBytes)].bytes)
+}
+
+// Blocks keep what was written while others come and go, and all memory is idle
+// when all blocks are freed.
+func TestArenaKeepsBlocksApart(t *testing.T) {
+	a := newArena()
+	r := rand.New(rand.NewPCG(1, 1))
+	type block struct {
+		r    ref
+		size int
+		mark uint64
+	}
+	var live []block
+	write := func(b block) {
+		mem := a.at(b.r)[:b.size]
+		binary.LittleEndian.PutUint64(mem, b.mark)
+		binary.LittleEndian.PutUint64(mem[b.size-8:], b.mark)
+	}
+	check := func(b block) {
+		mem := a.at(b.r)[:b.size]
+		require.Equal(t, b.mark, binary.LittleEndian.Uint64(mem[b.size-8:]))
+	}
+	for step := range 60_000 {
+		if r.IntN(100) < 55 && step < 40_000 {
+			size := 8 + r.IntN(300)
+			switch r.IntN(2000) {
+			case 0:
+				size = 70_000 + r.IntN(1<<20)
+			case 1, 2, 3:
+				size = 8 + r.IntN(maxClassBytes-8)
+			}
+			b := block{a.alloc(size), size, r.Uint64()}
+			require.GreaterOrEqual(t, a.size(b.r), size)
+			write(b)
+			live = append(live, b)
+		} else if len(live) > 0 {
+			i := r.IntN(len(live))
+			check(live[i])
+			a.free(live[i].r)
+			live[i] = live[len(live)-1]
+			live = live[:len(live)-1]
+		}
+	}
+	for _, b := range live {
+		check(b)
+		a.free(b.r)
+	}
+	require.Zero(t, a.live)
+	require.LessOrEqual(t, a.mapped, int64(pagesKept*pageBytes))
+	require.Equal(t, (len(*a.chunks.Load())-1-len(a.spare))*pagesPerChunk, len(a.warm)+len(a.cold))
+}
+
+func TestArenaKnowsWhatWasBornSinceTrack(t *testing.T) {
+	a := newArena()
+	var old, young []ref
+	for range 5000 {
+		old = append(old, a.alloc(48))
+	}
+	big := a.alloc(1 << 20)
+	for i := 0; i < len(old); i += 3 { // leave holes for the young ones
+		a.free(old[i])
+	}
+	a.track()
+	for range 4000 {
+		young = append(young, a.alloc(40))
+	}
+	youngBig := a.alloc(1 << 20)
+	isYoung := map[ref]bool{}
+	for _, r := range young {
+		isYoung[r] = true
+		require.True(t, a.isBorn(r))
+	}
+	for i, r := range old {
+		if i%3 != 0 {
+			require.False(t, a.isBorn(r))
+		}
+	}
+	require.False(t, a.isBorn(big))
+	require.True(t, a.isBorn(youngBig))
+	a.track()
+	require.False(t, a.isBorn(young[0]))
+	require.False(t, a.isBorn(youngBig))
+	a.untrack()
+	require.True(t, a.isBorn(old[1]))
+}
