@@ -277,6 +277,12 @@ func (in *incoming) accumulate(b *burst, f frame) error {
 		if m.From != in.key.node || m.To != in.self {
 			return fmt.Errorf("%w: message from %d to %d on the connection of %d", errFrame, m.From, m.To, in.key.node)
 		}
+		// The raft identity is proven once, by the handshake, and not repeated in
+		// every message.
+		m.Incarnation = in.peer.Incarnation
+		if m.Type == 0 || m.Type > raftcore.MsgSnapshotResp {
+			return fmt.Errorf("%w: message of unknown type %d", errFrame, m.Type)
+		}
 		b.message(m)
 		return nil
 	case f.kind == kindUnits && in.key.lane == laneBulk:
