@@ -26,7 +26,12 @@ type CorruptionError struct {
 	// when its neighbours tell); zero means the identity is lost.
 	Index, Term     uint64
 	Expected, Found string
+	// Cause is the read error, if the bytes could not be read at all.
+	Cause error
 }
+
+// Unwrap returns the read error, if there was one.
+func (e *CorruptionError) Unwrap() error { return e.Cause }
 
 // Error names the place, the difference, and what the operator can do.
 func (e *CorruptionError) Error() string {

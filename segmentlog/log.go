@@ -2,8 +2,9 @@ package segmentlog
 
 import (
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
@@ -76,6 +77,7 @@ type Suspect struct {
 type Stats struct {
 	Segments     int    // in use
 	Prepared     int    // zeroed and waiting
+	Free         int    // released, kept for reuse
 	Saves        uint64 // calls that wrote entries
 	Writes       uint64 // pwritev of entries
 	Syncs        uint64 // fdatasync for entries
@@ -83,61 +85,177 @@ type Stats struct {
 	Rotations    uint64
 	Truncations  uint64
 	SegmentWaits uint64 // Saves that had to wait for a segment to be prepared
+	PrepareError string // why the last preparation failed, "" if it did not
 }
 
-var errNotBuilt = errors.New("segmentlog: not built")
+// Log is an open log. See the package comment for who may call what when.
+type Log struct {
+	fs     vfs.FS
+	dir    string
+	logger *slog.Logger
+	sync   SyncMode
+	prep   *preparer
 
-// Log is an open log.
-type Log struct{}
+	// w serializes the callers that change the log: Save, Compact, Reset, Close.
+	w        sync.Mutex
+	meta     meta // the newest slot; the commit index in it may be ahead of the file
+	metaFile vfs.File
+	dirtyTo  int64  // bytes of a suspect tail behind the last segment's end; 0 if none
+	scratch  []byte // headers and small bodies of the batch being written
 
-// Open recovers the log in o.Dir, creating an empty one if there is none.
-func Open(o Options) (*Log, Recovered, error) { return nil, Recovered{}, errNotBuilt }
-
-// Save makes saves durable, in order, and returns when they are.
-func (l *Log) Save(saves []raftcore.Save) error { return errNotBuilt }
-
-// Entries reads [lo, hi).
-func (l *Log) Entries(lo, hi uint64, maxBytes int) ([]raftcore.Entry, error) { return nil, errNotBuilt }
-
-// Compact releases whole segments up to upTo.
-func (l *Log) Compact(upTo uint64) error { return errNotBuilt }
-
-// Reset drops everything; the next append is index+1.
-func (l *Log) Reset(index, term uint64) error { return errNotBuilt }
-
-// FirstIndex is the first readable index.
-func (l *Log) FirstIndex() uint64 { return 0 }
-
-// LastIndex is the last index.
-func (l *Log) LastIndex() uint64 { return 0 }
-
-// Bytes is the number of bytes of records in the log.
-func (l *Log) Bytes() int64 { return 0 }
-
-// Stats returns counters.
-func (l *Log) Stats() Stats { return Stats{} }
-
-// Suspect is the ambiguous tail as it stands now, nil when there is none.
-func (l *Log) Suspect() *Suspect { return nil }
-
-// Err is the first failure of a write or sync, nil while there was none.
-func (l *Log) Err() error { return nil }
-
-// Close stops the preparer and closes the files.
-func (l *Log) Close() error { return nil }
-
-// Report is what Verify found.
-type Report struct {
-	FirstIndex, LastIndex uint64
-	Segments, Records     int
-	Bytes                 int64
-	TornBytes             int64
-	Suspect               *Suspect
-	Damage                []*CorruptionError
+	// mu guards what readers see. Only a holder of w changes it, so such a holder
+	// reads it without mu.
+	mu    sync.RWMutex
+	segs  []*segment // oldest first; empty after Reset until the next entry
+	last  uint64
+	terms []raftcore.TermRun
+	// epoch counts truncations, compactions and resets. A reader whose bytes turn
+	// out bad, or whose file is closed, looks whether it moved: then the bytes were
+	// taken away under it and nothing is damaged.
+	epoch     uint64
+	baseIndex uint64
+	baseTerm  uint64
+	suspect   *Suspect
+	err       error // the first failure; latched
+	closed    bool
+	stats     Stats
 }
 
-// Dump prints a directory's contents.
-func Dump(fs vfs.FS, dir string, w io.Writer) error { return errNotBuilt }
+// segment is an open segment file.
+type segment struct {
+	header segmentHeader
+	file   vfs.File
+	// offsets of the records, 8 bytes each. Appended under mu; a reader's copy of
+	// the slice header stays valid because elements within its length never change
+	// before a truncation replaces the slice.
+	offsets []int64
+	end     int64 // behind the last record
+	synced  int64 // synced <= end; less only under SyncNever
+	written bool  // the active header has been written
+}
 
-// Verify checks a directory without changing it.
-func Verify(fs vfs.FS, dir string) (Report, error) { return Report{}, errNotBuilt }
+func (s *segment) lastIndex() uint64 { return s.header.baseIndex + uint64(len(s.offsets)) }
+
+// FirstIndex is the first index that can be read; LastIndex()+1 if the log is empty.
+func (l *Log) FirstIndex() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.baseIndex + 1
+}
+
+// LastIndex is the last durable index (the last written one under SyncNever).
+func (l *Log) LastIndex() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last
+}
+
+// Bytes is the size of all records in the log, headers included.
+func (l *Log) Bytes() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var sum int64
+	for _, s := range l.segs {
+		sum += s.end - firstRecord
+	}
+	return sum
+}
+
+// Stats returns counters since Open.
+func (l *Log) Stats() Stats {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	st := l.stats
+	st.Segments = len(l.segs)
+	l.prep.count(&st)
+	return st
+}
+
+// Suspect is the ambiguous tail as it stands now, nil when there is none. The
+// result is not changed any more by the log.
+func (l *Log) Suspect() *Suspect {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.suspect
+}
+
+// Err is the first failure of the log, nil while there was none. It is latched:
+// after a failed write or sync nobody knows what is on the disk, so every later
+// Save, Compact and Reset returns it and only a new Open may go on.
+func (l *Log) Err() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.err
+}
+
+// latch remembers the first failure and returns it.
+func (l *Log) latch(err error) error {
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = fmt.Errorf("segmentlog: %s: %w", l.dir, err)
+	}
+	return l.err
+}
+
+// usable returns the latched failure or ErrClosed.
+func (l *Log) usable() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	return l.err
+}
+
+// Close stops the preparer, writes the promise that everything is synced (unless
+// the log failed), and closes the files. Blocking; idempotent.
+func (l *Log) Close() error {
+	l.w.Lock()
+	defer l.w.Unlock()
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closed = true
+	failed := l.err != nil
+	l.mu.Unlock()
+
+	l.prep.stop()
+	var errs []error
+	if tail := l.tail(); !failed && tail != nil && tail.synced < tail.end {
+		errs = append(errs, l.syncTail(tail))
+	}
+	if !failed && errors.Join(errs...) == nil {
+		errs = append(errs, l.writeMeta(l.meta))
+	}
+	return errors.Join(append(errs, l.closeFiles())...)
+}
+
+func (l *Log) closeFiles() error {
+	var errs []error
+	for _, s := range l.segs {
+		errs = append(errs, s.file.Close())
+	}
+	return errors.Join(append(errs, l.metaFile.Close())...)
+}
+
+// tail is the segment being written, nil if the log has none yet.
+func (l *Log) tail() *segment {
+	if len(l.segs) == 0 {
+		return nil
+	}
+	return l.segs[len(l.segs)-1]
+}
+
+// lastTerm is the term of the last entry, or of the base if there is none.
+func (l *Log) lastTerm() uint64 {
+	if n := len(l.terms); n > 0 {
+		return l.terms[n-1].Term
+	}
+	return l.baseTerm
+}

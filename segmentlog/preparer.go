@@ -1,0 +1,397 @@
+package segmentlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/vfs"
+)
+
+// preparer keeps one segment ready: created (or recycled), overwritten with zeros
+// that are really on the disk, synced, and named. So a commit overwrites blocks
+// that exist, and its fdatasync moves no file metadata.
+//
+// Recycled files are zeroed again too, although their older lap alone would keep
+// stale records out: only over zeros can recovery tell a sector that was never
+// written from one that was written and then damaged. The price is that each log
+// byte is written twice, the first time in the background in 1 MiB steps with
+// pauses; what recycling saves is the allocation of blocks and its journal traffic.
+//
+// step does one piece of work; run is the goroutine around it. With Options.Inline
+// there is no goroutine, and take and release call step.
+type preparer struct {
+	fs      vfs.FS
+	dir     string
+	logger  *slog.Logger
+	logID   uint64
+	size    int64 // of a full-grown segment
+	recycle int   // how many free files to keep
+	inline  bool
+
+	mu       sync.Mutex
+	wake     *sync.Cond // any field below changed
+	nextID   uint64
+	nextSize int64 // of the next new file: doubles from firstSize up to size
+	ready    *segment
+	need     int64 // file size that a waiting take asks for, 0 if none waits
+	err      error // of the last preparation; cleared when somebody asks again
+	released []*segment
+	free     []fileRef // of size `size`
+	closed   bool
+
+	hurry chan struct{} // closed-over by pause: a token means do not
+	done  chan struct{}
+}
+
+// firstSize is the size of a log's first segment, so that a first start is quick;
+// the following ones double while the log shows that it grows.
+const firstSize = 4 << 20
+
+// zeroStep is written and synced at a time, and zeroPause rests between two steps,
+// so that other files' syncs are not stuck behind a full 64 MiB. A Save that waits
+// for the segment cancels the pauses.
+const (
+	zeroStep  = int64(1 << 20)
+	zeroPause = 4 * time.Millisecond
+)
+
+func newPreparer(o Options, s *scanned) *preparer {
+	p := &preparer{
+		fs: o.FS, dir: o.Dir, logger: o.Logger, logID: s.meta.logID, size: o.SegmentSize,
+		recycle: max(0, o.RecycleLimit), inline: o.Inline,
+		nextID: s.maxID + 1, nextSize: min(o.SegmentSize, firstSize),
+		hurry: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	p.wake = sync.NewCond(&p.mu)
+	if n := len(s.segments); n > 0 {
+		p.nextSize = min(o.SegmentSize, 2*s.segments[n-1].ref.size)
+	}
+	// Left-overs: a prepared file is as good as new, the others wait or go.
+	s.dead = append(s.dead, s.free...)
+	if n := len(s.prepared); n > 0 {
+		ref := s.prepared[n-1]
+		if f, err := p.fs.Open(ref.path); err == nil {
+			p.ready = p.segment(f, ref)
+		}
+		s.dead = append(s.dead, s.prepared[:n-1]...)
+	}
+	return p
+}
+
+func (p *preparer) segment(f vfs.File, ref fileRef) *segment {
+	return &segment{
+		header: segmentHeader{state: statePrepared, logID: p.logID, id: ref.id, lap: ref.lap, size: ref.size},
+		file:   f, end: firstRecord, synced: firstRecord,
+	}
+}
+
+// start begins to work in the background.
+func (p *preparer) start() {
+	if p.inline {
+		close(p.done)
+		return
+	}
+	go p.run()
+}
+
+func (p *preparer) run() {
+	defer close(p.done)
+	for {
+		p.mu.Lock()
+		for !p.closed && !p.hasWork() {
+			p.wake.Wait()
+		}
+		closed := p.closed
+		p.mu.Unlock()
+		if closed {
+			return
+		}
+		p.step()
+	}
+}
+
+// hasWork: caller holds mu.
+func (p *preparer) hasWork() bool {
+	return len(p.released) > 0 || p.err == nil && !p.isReady()
+}
+
+func (p *preparer) isReady() bool { return p.ready != nil && p.ready.header.size >= p.need }
+
+// stop ends the goroutine and closes the ready file. A take that waits fails.
+func (p *preparer) stop() {
+	p.mu.Lock()
+	p.closed = true
+	p.wake.Broadcast()
+	p.mu.Unlock()
+	p.hasten()
+	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ready != nil {
+		p.ready.file.Close()
+		p.ready = nil
+	}
+	for _, s := range p.released {
+		s.file.Close() // recovery finds the file below meta.first
+	}
+	p.released = nil
+}
+
+// take hands out a segment of at least size bytes, waiting for it if need be. A
+// preparation that failed before is tried once more.
+func (p *preparer) take(size int64) (s *segment, waited bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.need, p.err = size, nil
+	defer func() { p.need = 0 }()
+	p.wake.Broadcast()
+	for !p.closed && p.err == nil && !p.isReady() {
+		waited = true
+		if !p.inline {
+			p.hasten()
+			p.wake.Wait()
+			continue
+		}
+		p.mu.Unlock()
+		p.step()
+		p.mu.Lock()
+	}
+	if p.err != nil {
+		return nil, waited, p.err
+	}
+	if p.closed {
+		return nil, waited, ErrClosed
+	}
+	s, p.ready = p.ready, nil
+	p.wake.Broadcast()
+	return s, waited, nil
+}
+
+// release takes segments that are below meta.first: nothing depends on when they go.
+func (p *preparer) release(segs []*segment) error {
+	p.mu.Lock()
+	p.released = append(p.released, segs...)
+	p.wake.Broadcast()
+	p.mu.Unlock()
+	for p.inline && len(segs) > 0 {
+		p.step()
+		p.mu.Lock()
+		n := len(p.released)
+		p.mu.Unlock()
+		if n == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// step does one piece of work, without holding mu over the disk.
+func (p *preparer) step() {
+	p.mu.Lock()
+	if len(p.released) > 0 {
+		segs := p.released
+		p.released = nil
+		p.mu.Unlock()
+		if err := p.discardOpen(segs); err != nil {
+			p.logger.Warn("releasing log segments failed; the next start does it again", "dir", p.dir, "err", err)
+			return
+		}
+		p.mu.Lock()
+		p.err = nil // there may be room again
+		p.mu.Unlock()
+		return
+	}
+	if p.isReady() {
+		p.mu.Unlock()
+		return
+	}
+	small := p.ready // too small for one huge entry
+	p.ready = nil
+	size := max(p.nextSize, (p.need+blockSize-1)&^(blockSize-1))
+	p.mu.Unlock()
+
+	var err error
+	if small != nil {
+		err = p.discardOpen([]*segment{small})
+	}
+	var s *segment
+	if err == nil {
+		s, err = p.prepare(size)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ready, p.err = s, err; err != nil {
+		p.logger.Warn("preparing a log segment failed; the next commit that needs one tries again", "dir", p.dir, "err", err)
+	} else {
+		p.nextSize = max(p.nextSize, min(p.size, 2*size))
+	}
+	p.wake.Broadcast()
+}
+
+// prepare makes a segment file of size bytes or recycles a larger one. Under its
+// free name the file means nothing to recovery, whatever it contains; it gets its
+// segment name when it is all zeros and synced.
+func (p *preparer) prepare(size int64) (*segment, error) {
+	ref, f, err := p.pick(size)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fill(f, ref); err != nil {
+		f.Close()
+		p.fs.Remove(ref.path) // half-made; if this fails too, the next start does it
+		return nil, err
+	}
+	name := segPath(p.dir, ref.id)
+	if err := p.fs.Rename(ref.path, name); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := p.fs.SyncDir(p.dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	// Opened again under its name, which error reports quote.
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	if f, err = p.fs.Open(name); err != nil {
+		return nil, err
+	}
+	return p.segment(f, ref), nil
+}
+
+// pick opens a free file if one is large enough and its lap is known, else creates
+// one. The reference carries the new segment number and lap.
+func (p *preparer) pick(size int64) (fileRef, vfs.File, error) {
+	for {
+		p.mu.Lock()
+		id := p.nextID
+		if len(p.free) == 0 || p.free[0].size < size {
+			p.nextID++
+			p.mu.Unlock()
+			ref := fileRef{id: id, lap: 1, path: freePath(p.dir, id), size: size}
+			f, err := p.fs.Create(ref.path)
+			return ref, f, err
+		}
+		ref := p.free[0]
+		p.free = p.free[1:]
+		p.nextID++
+		p.mu.Unlock()
+
+		b, err := readHead(p.fs, ref)
+		if err == nil {
+			var h segmentHeader
+			if h, err = parseSegmentHeader(b); err == nil {
+				ref.id, ref.lap = id, h.lap+1
+				f, err := p.fs.Open(ref.path)
+				return ref, f, err
+			}
+		}
+		if err := p.fs.Remove(ref.path); err != nil {
+			return fileRef{}, nil, err
+		}
+	}
+}
+
+// fill zeroes the file in steps and then gives it its prepared header.
+func (p *preparer) fill(f vfs.File, ref fileRef) error {
+	for at := firstRecord; at < ref.size; at += zeroStep {
+		if err := writeZeros(f, at, min(at+zeroStep, ref.size)); err != nil {
+			return err
+		}
+		if err := f.Datasync(); err != nil {
+			return err
+		}
+		if err := p.pause(); err != nil {
+			return err
+		}
+	}
+	h := segmentHeader{state: statePrepared, logID: p.logID, id: ref.id, lap: ref.lap, size: ref.size}
+	if err := f.Writev([][]byte{h.block()}, 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// pause rests between two steps unless somebody waits.
+func (p *preparer) pause() error {
+	p.mu.Lock()
+	closed, waiting := p.closed, p.need > 0
+	p.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if p.inline || waiting {
+		return nil
+	}
+	t := time.NewTimer(zeroPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-p.hurry:
+	}
+	return nil
+}
+
+func (p *preparer) hasten() {
+	select {
+	case p.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// discardOpen closes segments and discards their files.
+func (p *preparer) discardOpen(segs []*segment) error {
+	var refs []fileRef
+	var errs []error
+	for _, s := range segs {
+		refs = append(refs, fileRef{id: s.header.id, path: segPath(p.dir, s.header.id), size: s.header.size})
+		errs = append(errs, s.file.Close())
+	}
+	return errors.Join(append(errs, p.discard(refs))...)
+}
+
+// discard turns files into free ones, as many as are worth keeping, and removes the
+// others. Durable when it returns. In which order a crash undoes them is no matter:
+// a slot has declared them void already.
+func (p *preparer) discard(refs []fileRef) error {
+	for _, ref := range refs {
+		p.mu.Lock()
+		keep := ref.size == p.size && len(p.free) < p.recycle
+		p.mu.Unlock()
+		if !keep {
+			if err := p.fs.Remove(ref.path); err != nil {
+				return err
+			}
+			continue
+		}
+		if name := freePath(p.dir, ref.id); name != ref.path {
+			if err := p.fs.Rename(ref.path, name); err != nil {
+				return fmt.Errorf("releasing segment %d: %w", ref.id, err)
+			}
+			ref.path = name
+		}
+		p.mu.Lock()
+		p.free = append(p.free, ref)
+		p.mu.Unlock()
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	return p.fs.SyncDir(p.dir)
+}
+
+func (p *preparer) count(st *Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ready != nil {
+		st.Prepared = 1
+	}
+	st.Free = len(p.free)
+	if p.err != nil {
+		st.PrepareError = p.err.Error()
+	}
+}
