@@ -149,6 +149,7 @@ func TestDamageIsReportedWithItsAddress(t *testing.T) {
 	require.ErrorAs(t, err, &damage)
 	require.Equal(t, info.Name, damage.File)
 	require.Equal(t, third, damage.Offset)
+	require.Contains(t, damage.Expected, "CRC", "found before the decompressor saw it")
 
 	// Verify makes the store fall back to the one before and sets the file aside.
 	require.ErrorAs(t, r.Verify(), &damage)
