@@ -319,3 +319,21 @@ func compareScored(s1 float64, m1 []byte, s2 float64, m2 []byte) int {
 	}
 	return bytes.Compare(m1, m2)
 }
+
+// newZSet is a sorted set under construction, to be stored with replaceKey.
+func (c *Ctx) newZSet(key []byte) zsetView {
+	return zsetView{c.newCollection(key, TypeZSet)}
+}
+
+// ranked gives access to many ranks; what belongs to a member is its score's bytes.
+func (z *zsetView) ranked() rankedPairs {
+	if z.isTree() {
+		t := z.object().t
+		return func(rank int) (member, score []byte) {
+			key, _ := t.at(rank)
+			return hashedMember(key), key[:min(scoreSize, len(key))]
+		}
+	}
+	elems := packedElems(z.v.Bytes)
+	return func(rank int) (member, score []byte) { return elems[2*rank], elems[2*rank+1] }
+}
