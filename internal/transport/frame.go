@@ -121,6 +121,7 @@ type frameReader struct {
 	maxFrame int
 	buf      []byte // buf[lo:hi] was read and not yet consumed
 	lo, hi   int
+	header   [frameHeaderSize]byte // of the frame being read; here, or it would be allocated each time
 }
 
 func newFrameReader(src io.Reader, maxFrame int) *frameReader {
@@ -142,9 +143,9 @@ func (r *frameReader) next() (frame, error) {
 	if err := r.fill(frameHeaderSize); err != nil {
 		return frame{}, err
 	}
-	var h [frameHeaderSize]byte
-	copy(h[:], r.buf[r.lo:])
-	k, envSize, bodySize, err := parseHeader(h[:], r.maxFrame)
+	h := r.header[:]
+	copy(h, r.buf[r.lo:])
+	k, envSize, bodySize, err := parseHeader(h, r.maxFrame)
 	if err != nil {
 		return frame{}, err
 	}
@@ -165,7 +166,7 @@ func (r *frameReader) next() (frame, error) {
 			return frame{}, err
 		}
 	}
-	crc := headerChecksum(h[:], f.envelope)
+	crc := headerChecksum(h, f.envelope)
 	if k != kindMessage {
 		crc = crc32.Update(crc, castagnoli, f.body)
 	}
