@@ -249,6 +249,9 @@ func (n *Node) transfer(ctx context.Context, c call) error {
 			if now != 0 && (now == target || target == 0 && now != from) {
 				return true, nil
 			}
+			if l.core.Role() != raftcore.Leader && n.cfg.Now().After(deadline) {
+				return false, errors.New("leadership was given up but nobody took it yet")
+			}
 			if n.cfg.Now().After(deadline) {
 				return false, errors.New("the transfer was not completed in time; this node leads on")
 			}

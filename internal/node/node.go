@@ -209,10 +209,15 @@ func (n *Node) announceReady() {
 // Close hands leadership over if it can, stops everything, and returns when no
 // goroutine is left. What was acknowledged is durable before and after.
 func (n *Node) Close(ctx context.Context) error {
+	if n.running.Load() {
+		n.HandOver(ctx)
+	}
+	return n.abort()
+}
+
+// abort is Close without courtesy: as far as the others can tell, a crash.
+func (n *Node) abort() error {
 	n.stopOnce.Do(func() {
-		if n.running.Load() {
-			n.HandOver(ctx)
-		}
 		n.cancel()
 		n.inbox.signal()
 		if n.running.Load() {
