@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.rkv, "rkv", "bin/rkv", "the rkv binary")
+	flag.StringVar(&o.dir, "dir", "", "where servers keep their data (default: a temporary directory beside the current one)")
+	flag.BoolVar(&o.quick, "quick", false, "a few cells, about two minutes")
+	flag.IntVar(&o.rounds, "rounds", 0, "turns of each server (default 5, quick 2)")
+	flag.StringVar(&o.json, "json", "", "write the results to this file, too")
+	flag.DurationVar(&o.soak, "soak", 0, "instead: load a cluster for so long and watch memory, descriptors, goroutines")
+	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	rkv, dir, json string
+	quick          bool
+	rounds, port   int
+	soak           time.Duration
+}
+
+func run(o options) (err error) {
+	if o.rounds == 0 {
+		o.rounds = 5
+		if o.quick {
+			o.rounds = 2
+		}
+	}
+	base := o.dir
+	if base == "" {
+		// Beside the working directory, not in /tmp, which may be memory.
+		if base, err = os.MkdirTemp(".", "bench-data-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
+	}
+	if o.soak > 0 {
+		return soak(o, base)
+	}
+	floor, err := measureFloor(base)
+	if err != nil {
+		return err
+	}
+	fmt.Println(floor)
+	peers := []peer{redisAlways(o, base), rkvCluster(o, base, "leader")}
+	cases := grid(o.quick)
+	if !o.quick {
+		peers = append(peers, rkvCluster(o, base, "follower"), redisEverysec(o, base))
+	}
+	results, err := compare(peers, cases, o.rounds)
+	if err != nil {
+		return err
+	}
+	printTable(os.Stdout, results, peers, cases)
+	if o.json == "" {
+		return nil
+	}
+	raw, err := json.MarshalIndent(map[string]any{"floor": floor, "results": results}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(o.json, raw, 0o644)
+}
+
+// cell is one way of loading a server.
+type cell struct {
+	Name    string
+	Args    []string // of redis-benchmark
+	Ops     int      // requests of one turn
+	Clients int
+}
+
+func grid(quick bool) []cell {
+	mk := func(test string, c, p, n int, extra ...string) cell {
+		args := append([]string{"-t", test, "-c", fmt.Sprint(c), "-P", fmt.Sprint(p), "-r", "1000000", "-d", "64"}, extra...)
+		return cell{Name: fmt.Sprintf("%s c=%d P=%d", test, c, p), Args: args, Ops: n, Clients: c}
+	}
+	cells := []cell{
+		mk("set", 1, 1, 8_000), mk("set", 50, 1, 100_000), mk("set", 256, 1, 150_000),
+		mk("set", 50, 16, 600_000), mk("set", 50, 64, 1_000_000),
+		mk("get", 50, 1, 150_000), mk("get", 50, 16, 1_000_000),
+	}
+	if quick {
+		return cells
+	}
+	for _, t := range []string{"incr", "lpush", "hset", "zadd", "mset"} {
+		cells = append(cells, mk(t, 50, 1, 100_000), mk(t, 50, 16, 400_000))
+	}
+	cells = append(cells, mk("set", 1000, 1, 150_000), mk("get", 1, 1, 20_000), mk("get", 256, 1, 150_000))
+	for _, d := range []string{"3", "1024", "16384"} {
+		c := mk("set", 50, 1, 40_000, "-d", d)
+		c.Name += " d=" + d
+		cells = append(cells, c)
+	}
+	return cells
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// peer is something to measure: a name and a way to start it.
+type peer struct {
+	Name  string
+	start func() (*running, error)
+}
+
+// running is a started peer: its processes and where to send the load.
+type running struct {
+	procs []*exec.Cmd
+	addr  string
+	// syncs reads a counter of fdatasyncs, if the server has one.
+	syncs func() (uint64, bool)
+	dir   string
+}
+
+func redisAlways(o options, base string) peer   { return redis(o, base, "always", 0) }
+func redisEverysec(o options, base string) peer { return redis(o, base, "everysec", 1) }
+
+func redis(o options, base, fsync string, n int) peer {
+	return peer{"redis x1 " + fsync, func() (*running, error) {
+		dir, err := os.MkdirTemp(base, "redis-")
+		if err != nil {
+			return nil, err
+		}
+		port := strconv.Itoa(o.port + 10 + n)
+		r := &running{addr: "127.0.0.1:" + port, dir: dir, syncs: func() (uint64, bool) { return 0, false }}
+		err = r.spawn(filepath.Join(dir, "log"), "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir,
+			"--save", "", "--appendonly", "yes", "--appendfsync", fsync)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.await(func(m map[string]string) bool { return m["loading"] == "0" }); err != nil {
+			return nil, errors.Join(err, r.stop())
+		}
+		reply, err := ask(r.addr, "CONFIG", "GET", "appendfsync")
+		if err != nil || !strings.Contains(reply, fsync) {
+			return nil, errors.Join(fmt.Errorf("redis is not set to appendfsync %s: %q", fsync, reply), err, r.stop())
+		}
+		return r, nil
+	}}
+}
+
+// rkvCluster is three durable nodes; role says who gets the load.
+func rkvCluster(o options, base, role string) peer {
+	return peer{"rkv x3 via " + role, func() (*running, error) {
+		dir, err := os.MkdirTemp(base, "rkv-")
+		if err != nil {
+			return nil, err
+		}
+		r := &running{dir: dir}
+		if err := startNodes(r, o, dir); err != nil {
+			return nil, errors.Join(err, r.stop())
+		}
+		if err := r.pick(o, role); err != nil {
+			return nil, errors.Join(err, r.stop())
+		}
+		return r, nil
+	}}
+}
+
+func startNodes(r *running, o options, dir string, extra ...string) error {
+	var cluster []string
+	for i := range 3 {
+		cluster = append(cluster, fmt.Sprintf("%d=127.0.0.1:%d", i+1, o.port+20+i))
+	}
+	for i := range 3 {
+		args := append([]string{"server", "--id", strconv.Itoa(i + 1), "--data-dir", filepath.Join(dir, fmt.Sprint("n", i+1)),
+			"--addr", fmt.Sprintf("127.0.0.1:%d", o.port+i), "--peer-addr", fmt.Sprintf("127.0.0.1:%d", o.port+20+i),
+			"--initial-cluster", strings.Join(cluster, ",")}, extra...)
+		if err := r.spawn(filepath.Join(dir, fmt.Sprintf("n%d.log", i+1)), o.rkv, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pick finds the leader and aims at it or at another node.
+func (r *running) pick(o options, role string) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		for i := range 3 {
+			addr := fmt.Sprintf("127.0.0.1:%d", o.port+i)
+			m, err := info(addr)
+			if err == nil && m["raft_role"] == "leader" {
+				r.addr = addr
+				if role == "follower" {
+					r.addr = fmt.Sprintf("127.0.0.1:%d", o.port+(i+1)%3)
+				}
+				lead := r.addr
+				r.syncs = func() (uint64, bool) {
+					m, err := info(lead)
+					n, perr := strconv.ParseUint(m["raft_fsyncs"], 10, 64)
+					return n, err == nil && perr == nil
+				}
+				return nil
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return errors.New("no leader after 20 s; see " + r.dir)
+}
+
+func (r *running) spawn(logFile, name string, args ...string) error {
+	log, err := os.Create(logFile)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	r.procs = append(r.procs, cmd)
+	return nil
+}
+
+func (r *running) await(ready func(map[string]string) bool) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		if m, err := info(r.addr); err == nil && ready(m) {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("%s does not answer", r.addr)
+}
+
+// stop ends the processes it started, by their pids, and removes their data.
+func (r *running) stop() error {
+	for _, p := range r.procs {
+		_ = p.Process.Signal(syscall.SIGTERM)
+	}
+	for _, p := range r.procs {
+		done := time.AfterFunc(15*time.Second, func() { _ = p.Process.Kill() })
+		_ = p.Wait()
+		done.Stop()
+	}
+	return os.RemoveAll(r.dir)
+}
+
+// cpu is user and system time of all processes so far.
+func (r *running) cpu() (time.Duration, error) {
+	const ticksPerSecond = 100 // USER_HZ, fixed in the Linux ABI
+	var sum time.Duration
+	for _, p := range r.procs {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
+		if err != nil {
+			return 0, err
+		}
+		// Fields after the command's closing parenthesis; utime and stime are 14 and 15.
+		f := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+		u, err1 := strconv.ParseInt(f[11], 10, 64)
+		s, err2 := strconv.ParseInt(f[12], 10, 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return 0, err
+		}
+		sum += time.Duration(u+s) * time.Second / ticksPerSecond
+	}
+	return sum, nil
+}
+
+// info is INFO of a server, all sections, as a map.
+func info(addr string) (map[string]string, error) {
+	text, err := ask(addr, "INFO", "everything")
+	m := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		if k, v, ok := strings.Cut(strings.TrimRight(line, "\r"), ":"); ok {
+			m[k] = v
+		}
+	}
+	return m, err
+}
+
+// ask sends one command and returns its raw reply.
+func ask(addr string, args ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, a := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
+	}
+	if _, err := conn.Write([]byte(b.String())); err != nil {
+		return "", err
+	}
+	return readReply(bufio.NewReader(conn))
+}
+
+func readReply(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	n, _ := strconv.Atoi(strings.TrimRight(line[1:], "\r\n"))
+	switch line[0] {
+	case '-':
+		return "", errors.New(strings.TrimSpace(line[1:]))
+	case '$':
+		p := make([]byte, max(n, -2)+2)
+		if n >= 0 {
+			for i := 0; i < len(p); {
+				k, err := r.Read(p[i:])
+				if err != nil {
+					return "", err
+				}
+				i += k
+			}
+		}
+		return strings.TrimSuffix(string(p), "\r\n"), nil
+	case '*':
+		var all []string
+		for range n {
+			s, err := readReply(r)
+			if err != nil {
+				return "", err
+			}
+			all = append(all, s)
+		}
+		return strings.Join(all, " "), nil
+	}
+	return strings.TrimSpace(line[1:]), nil
+}
