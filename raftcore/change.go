@@ -12,8 +12,8 @@ import (
 // voter would make others wait for.
 const keepUpDistance = 1024
 
-// ProposeMembership changes the cluster to target, in one step to any set, by
-// joint consensus (thesis 4.3): an entry with both configurations, and, once that
+// ProposeMembership changes the cluster to target, in one step to any set whose
+// new voters are learners that keep up, by joint consensus (thesis 4.3): an entry with both configurations, and, once that
 // is committed, one with target alone, which the core appends itself (a new leader
 // finishes what an old one began, R23). If the voters stay the same, there is
 // only one set of quorums and the one entry suffices.
@@ -36,7 +36,7 @@ func (c *Core) ProposeMembership(target []Member) error {
 	if err := next.check(); err != nil {
 		return err
 	}
-	if err := checkIncarnations(&now, &next); err != nil {
+	if err := c.checkNewVoters(&now, &next); err != nil {
 		return err
 	}
 	if slices.Equal(now.Members, next.Members) {
@@ -49,14 +49,19 @@ func (c *Core) ProposeMembership(target []Member) error {
 	return nil
 }
 
-// checkIncarnations: who comes back emptied comes back as a learner, because it
-// may have voted and acknowledged things it no longer knows (R26).
-func checkIncarnations(now, next *Membership) error {
+// checkNewVoters: whoever gets a vote has been a learner, under this incarnation,
+// long enough to keep up and to have the membership in its own log. A directory
+// that is empty does not vote (R26), so a change that counts on one could leave
+// the cluster without a quorum for ever if its leader died at that moment.
+func (c *Core) checkNewVoters(now, next *Membership) error {
 	for _, member := range next.Members {
 		old, known := now.Find(member.ID)
-		if known && old.Incarnation != member.Incarnation && !member.Learner {
-			return fmt.Errorf("%w: member %d has a new incarnation and must begin as a learner",
-				ErrInvalidMembership, member.ID)
+		switch p := c.peer(member.ID); {
+		case member.Learner || known && !old.Learner && old.identity() == member.identity():
+		case !known || old.identity() != member.identity():
+			return fmt.Errorf("%w: member %d has to begin as a learner", ErrInvalidMembership, member.ID)
+		case p != nil && (!c.keepsUp(p) || p.Match < c.configs.newestIndex()):
+			return fmt.Errorf("%w: learner %d", ErrNotCaughtUp, member.ID)
 		}
 	}
 	return nil
@@ -79,14 +84,8 @@ func (c *Core) Promote(id NodeID) error {
 	}
 	now := c.configs.newest()
 	member, known := now.Find(id)
-	p := c.peer(id)
-	switch {
-	case !known || p == nil && id != c.id:
+	if !known {
 		return ErrUnknownMember
-	case !member.Learner:
-		return nil
-	case p != nil && !c.keepsUp(p):
-		return ErrNotCaughtUp
 	}
 	member.Learner = false
 	return c.ProposeMembership(append(without(now.Members, id), member))

@@ -114,14 +114,15 @@ func (c *Config) validate() error {
 func (c *Config) validateLog() error {
 	snap := c.Snapshot
 	switch {
-	case c.LastIndex < snap.Index:
-		return &ConfigError{"LastIndex", fmt.Sprintf("is %d, below the snapshot at %d", c.LastIndex, snap.Index)}
-	case c.FirstIndex > snap.Index+1:
+	case c.FirstIndex == 0 || c.FirstIndex > snap.Index+1:
 		return &ConfigError{"FirstIndex", fmt.Sprintf("is %d, leaving a gap after the snapshot at %d", c.FirstIndex, snap.Index)}
 	case c.HardState.Commit > c.LastIndex:
 		return &ConfigError{"HardState.Commit", fmt.Sprintf("is %d, above the last index %d", c.HardState.Commit, c.LastIndex)}
 	case snap.Term > c.HardState.Term:
 		return &ConfigError{"HardState.Term", fmt.Sprintf("is %d, below the snapshot's term %d", c.HardState.Term, snap.Term)}
+	}
+	if !LogContinues(snap, c.FirstIndex, c.LastIndex, c.Terms) {
+		return &ConfigError{"Snapshot", fmt.Sprintf("at index %d, term %d is not part of the log; the log has to be dropped", snap.Index, snap.Term)}
 	}
 	if c.FirstIndex <= c.LastIndex && (len(c.Terms) == 0 || c.Terms[0].Index > c.FirstIndex) {
 		return &ConfigError{"Terms", fmt.Sprintf("do not cover the log from %d", c.FirstIndex)}
@@ -143,4 +144,27 @@ func (c *Config) validateLog() error {
 		previous = e.Index
 	}
 	return nil
+}
+
+// LogContinues reports whether the log [first, last] found on disk goes with the
+// newest snapshot. If not, a crash came between installing that snapshot and
+// dropping the log it replaces (R31, R34), or before the log caught up with a
+// snapshot of what was already committed elsewhere: the driver drops the log whole
+// and starts with FirstIndex = snapshot.Index+1, LastIndex = snapshot.Index.
+// Nothing is lost: what this node vouched for is in the snapshot.
+func LogContinues(snapshot SnapshotMeta, first, last uint64, terms []TermRun) bool {
+	if last < snapshot.Index || first > snapshot.Index+1 {
+		return false
+	}
+	if snapshot.Index < first || last < first {
+		return true
+	}
+	term := uint64(0)
+	for _, run := range terms {
+		if run.Index > snapshot.Index {
+			break
+		}
+		term = run.Term
+	}
+	return term == snapshot.Term
 }

@@ -52,6 +52,22 @@ func (s *configStack) at(index uint64) Membership {
 	return Membership{}
 }
 
+// mayLead reports whether id votes in the newest configuration, or in an older one
+// that may still be the committed one. A server that its own newest configuration
+// leaves out has to campaign while that is not known to be committed: it may be
+// the only one whose log is long enough to commit it (thesis 4.2.2, figure 4.6).
+func (s *configStack) mayLead(id identity, commit uint64) bool {
+	for i := len(s.entries) - 1; i >= 0; i-- {
+		if s.entries[i].config.quorums().Contains(id) {
+			return true
+		}
+		if s.entries[i].index <= commit {
+			break
+		}
+	}
+	return false
+}
+
 // appended takes an entry that joined the log. Step has checked that the body of
 // a configuration entry decodes.
 func (s *configStack) appended(e *Entry) {

@@ -194,7 +194,8 @@ func (c *Core) SnapshotTaken(meta SnapshotMeta) {
 
 // Compacted reports that the log will drop its entries up to index, which must
 // not be above the newest snapshot (what is, stays). From now on the core neither
-// sends nor fetches them: a member that still needs them gets a snapshot.
+// sends nor fetches them: a member that still needs them gets a snapshot. The
+// dropping has to go through the same queue as the Saves, behind those in flight.
 func (c *Core) Compacted(index uint64) {
 	c.log.compact(min(index, c.snapshot.Index))
 	c.configs.compact(c.log.first - 1)

@@ -19,10 +19,10 @@ func (c *Core) electionTimeout() {
 	}
 }
 
-// promotable: a voter of the newest configuration, under this very incarnation,
-// that is neither installing a snapshot nor told to stay quiet.
+// promotable: a voter under this very incarnation that is neither installing a
+// snapshot nor told to stay quiet.
 func (c *Core) promotable() bool {
-	return c.campaignAllowed && c.restore == nil && c.quorums.Contains(c.self())
+	return c.campaignAllowed && c.restore == nil && c.configs.mayLead(c.self(), c.log.commit)
 }
 
 func (c *Core) self() identity { return identity{c.id, c.cfg.Incarnation} }
