@@ -439,7 +439,7 @@ func cmdObjectHelp(c *Ctx) {
 		"    Return the number of references of the value associated with the specified",
 		"    <key>.",
 		"HELP",
-		"    Print this help.",
+		"    Prints this help.",
 	}
 	c.Out.Array(len(lines))
 	for _, l := range lines {
