@@ -1,0 +1,80 @@
+package resp
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// clientTable is every connection of the node by id.
+type clientTable struct {
+	base uint64
+	last atomic.Uint64
+	n    atomic.Int64
+
+	mu   sync.Mutex
+	byID map[uint64]*client
+}
+
+// client is a connection as other connections see it: the session for reading what
+// it published, kill for ending it.
+type client struct {
+	s    *session
+	kill func(after bool)
+}
+
+// init makes ids unique in the cluster: the node's id, then a counter. They stay
+// below 2^53 for node ids below 8192, so that JSON and Lua keep them exact.
+func (t *clientTable) init(node uint64) {
+	t.base = node << 40
+	t.byID = make(map[uint64]*client)
+}
+
+func (t *clientTable) nextID() uint64 { return t.base | t.last.Add(1)&(1<<40-1) }
+
+func (t *clientTable) add(c *client) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID[c.s.id] = c
+	t.n.Store(int64(len(t.byID)))
+}
+
+func (t *clientTable) remove(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, id)
+	t.n.Store(int64(len(t.byID)))
+}
+
+func (t *clientTable) count() int { return int(t.n.Load()) }
+
+// all returns the clients by id.
+func (t *clientTable) all() []*client {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*client, 0, len(t.byID))
+	for _, c := range t.byID {
+		list = append(list, c)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].s.id < list[j].s.id })
+	return list
+}
+
+// pauseState is CLIENT PAUSE.
+type pauseState struct {
+	until  atomic.Int64 // Unix ms
+	writes atomic.Bool  // only commands that write wait
+}
+
+// paused reports whether CLIENT PAUSE holds the command back.
+func (s *Server) paused(now int64, cmd *kv.Command) bool {
+	if s.pause.until.Load() <= now {
+		return false
+	}
+	if cmd.Name == "client|unpause" || cmd.Name == "client|pause" {
+		return false // or nobody could end it before its time
+	}
+	return !s.pause.writes.Load() || cmd.IsWrite() || cmd.Name == "exec"
+}

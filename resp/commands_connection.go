@@ -1,0 +1,177 @@
+package resp
+
+import (
+	"strings"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+func connectionHandlers() map[string]handler {
+	return map[string]handler{
+		"ping":      {run: cmdPing, anywhere: true},
+		"echo":      {run: cmdEcho, anywhere: true},
+		"auth":      {run: cmdAuth, alone: true},
+		"hello":     {run: cmdHello, alone: true},
+		"select":    {run: cmdSelect, inExec: selectInExec},
+		"quit":      {run: cmdQuit, transaction: true},
+		"reset":     {run: cmdReset, transaction: true},
+		"readonly":  {run: func(s *session, _ [][]byte, out *kv.Reply) { s.stale = true; out.OK() }},
+		"readwrite": {run: func(s *session, _ [][]byte, out *kv.Reply) { s.stale = false; out.OK() }},
+		"asking":    refused("ERR This instance has cluster support disabled"),
+	}
+}
+
+func cmdPing(_ *session, args [][]byte, out *kv.Reply) {
+	switch len(args) {
+	case 1:
+		out.Status("PONG")
+	case 2:
+		out.Bulk(args[1])
+	default:
+		out.Error(kv.WrongArgs("ping"))
+	}
+}
+
+func cmdEcho(_ *session, args [][]byte, out *kv.Reply) { out.Bulk(args[1]) }
+
+func cmdSelect(s *session, args [][]byte, out *kv.Reply) {
+	if db, msg := parseDB(s, args[1]); msg != "" {
+		out.Error(msg)
+	} else {
+		s.db = db
+		out.OK()
+	}
+}
+
+func selectInExec(s *session, c *kv.Chunk, args [][]byte, out *kv.Reply) {
+	if db, msg := parseDB(s, args[1]); msg != "" {
+		out.Error(msg)
+	} else {
+		s.execDB = db
+		c.AppendSelect(db)
+		out.OK()
+	}
+}
+
+func parseDB(s *session, arg []byte) (db int, msg string) {
+	n, ok := parseLen(arg)
+	switch {
+	case !ok:
+		return 0, errNotInt
+	case n < 0 || n >= int64(s.srv.backend.Store().Databases()):
+		return 0, "ERR DB index is out of range"
+	}
+	return int(n), ""
+}
+
+func cmdQuit(s *session, _ [][]byte, out *kv.Reply) {
+	s.closing = true
+	out.OK()
+}
+
+// cmdReset makes the connection as it was when it was opened, HELLO, AUTH and CLIENT
+// REPLY included.
+func cmdReset(s *session, _ [][]byte, out *kv.Reply) {
+	s.proto, s.db, s.stale, s.name = resp2, 0, false, ""
+	s.multi, s.watches, s.reply = nil, nil, replyOn
+	s.noEvict, s.noTouch = false, false
+	s.authed = !s.srv.passwordSet()
+	out.Status("RESET")
+}
+
+// cmdHello is HELLO [protover [AUTH user password] [SETNAME name]].
+func cmdHello(s *session, args [][]byte, out *kv.Reply) {
+	proto := s.proto
+	if len(args) > 1 {
+		n, ok := parseLen(args[1])
+		switch {
+		case !ok:
+			out.Error("ERR Protocol version is not an integer or out of range")
+			return
+		case n < resp2 || n > resp3:
+			out.Error("NOPROTO unsupported protocol version")
+			return
+		}
+		proto = int(n)
+	}
+	name, msg := s.helloOptions(args)
+	if msg == "" && !s.authed {
+		msg = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> " +
+			"AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol " +
+			"version at the same time"
+	}
+	if msg != "" {
+		out.Error(msg)
+		return
+	}
+	if name != nil {
+		s.name = string(name)
+	}
+	s.proto = proto
+	s.hello(out)
+}
+
+func (s *session) helloOptions(args [][]byte) (name []byte, msg string) {
+	for i := 2; i < len(args); {
+		switch {
+		case equalFold(args[i], "auth") && i+2 < len(args):
+			if msg := s.authenticate(args[i+1], args[i+2]); msg != "" {
+				return nil, msg
+			}
+			i += 3
+		case equalFold(args[i], "setname") && i+1 < len(args):
+			if !validName(args[i+1]) {
+				return nil, errBadName
+			}
+			name = args[i+1]
+			i += 2
+		default:
+			return nil, "ERR Syntax error in HELLO option '" + string(cut(args[i], 128)) + "'"
+		}
+	}
+	return name, ""
+}
+
+// hello is the reply; clients require bulk strings and integers (CLIENTS.md 1.1).
+func (s *session) hello(out *kv.Reply) {
+	out.Map(7)
+	out.BulkString("server")
+	out.BulkString("redis")
+	out.BulkString("version")
+	out.BulkString(s.srv.opt.RedisVersion)
+	out.BulkString("proto")
+	out.Int(int64(s.proto))
+	out.BulkString("id")
+	out.Int(int64(s.id))
+	out.BulkString("mode")
+	out.BulkString("standalone")
+	out.BulkString("role")
+	if s.srv.leads() {
+		out.BulkString("master")
+	} else {
+		out.BulkString("replica")
+	}
+	out.BulkString("modules")
+	out.Array(0)
+}
+
+const errBadName = "ERR Client names cannot contain spaces, newlines or special characters."
+
+// validName allows what keeps CLIENT LIST parseable: printable ASCII without blanks.
+func validName(b []byte) bool {
+	for _, c := range b {
+		if c < '!' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func roleWord(leads bool) string {
+	if leads {
+		return "master"
+	}
+	return "slave"
+}
+
+func (s *Server) leads() bool { return strings.EqualFold(s.backend.Status().Role, "leader") }

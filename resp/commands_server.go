@@ -1,0 +1,202 @@
+package resp
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+const noClusterHere = "ERR This instance has cluster support disabled"
+
+func serverHandlers() map[string]handler {
+	const useRaft = "ERR replication is by consensus here; use RAFT ADD and RAFT REMOVE"
+	return map[string]handler{
+		"info":     {run: cmdInfo},
+		"time":     {run: cmdTime},
+		"role":     {run: cmdRole},
+		"wait":     {run: cmdWait},
+		"lolwut":   {run: cmdLolwut},
+		"lastsave": {run: cmdLastSave},
+		"save":     {run: cmdSnapshotNow, alone: true},
+		"bgsave":   {run: cmdBGSave("Background saving started")},
+		"bgrewriteaof": {
+			run: cmdBGSave("Background append only file rewriting started"),
+		},
+		"cluster":   refused(noClusterHere),
+		"debug":     refused("ERR DEBUG command not allowed."),
+		"replicaof": refused(useRaft),
+		"slaveof":   refused(useRaft),
+		"shutdown": refused("ERR SHUTDOWN is not available to clients; stop the process with SIGTERM: " +
+			"it hands over leadership, finishes what is in flight and exits"),
+		"module": subcommands("module", map[string]func(*session, [][]byte, *kv.Reply){
+			"list": emptyArray,
+		}),
+		"slowlog": subcommands("slowlog", map[string]func(*session, [][]byte, *kv.Reply){
+			"get": emptyArray, "len": zero, "reset": replyOK,
+		}),
+		"latency": subcommands("latency", map[string]func(*session, [][]byte, *kv.Reply){
+			"latest": emptyArray, "history": emptyArray, "reset": zero, "doctor": latencyDoctor,
+			"histogram": func(_ *session, _ [][]byte, out *kv.Reply) { out.Map(0) },
+		}),
+		"memory": subcommands("memory", map[string]func(*session, [][]byte, *kv.Reply){
+			"doctor": memoryDoctor, "purge": replyOK,
+			"usage": func(_ *session, _ [][]byte, out *kv.Reply) {
+				out.Error("ERR MEMORY USAGE is not supported yet")
+			},
+			"stats": func(_ *session, _ [][]byte, out *kv.Reply) {
+				out.Error("ERR MEMORY STATS is not supported yet; see INFO memory")
+			},
+		}),
+		"asking": refused(noClusterHere),
+	}
+}
+
+func emptyArray(_ *session, _ [][]byte, out *kv.Reply) { out.Array(0) }
+func zero(_ *session, _ [][]byte, out *kv.Reply)       { out.Int(0) }
+func replyOK(_ *session, _ [][]byte, out *kv.Reply)    { out.OK() }
+
+func latencyDoctor(_ *session, _ [][]byte, out *kv.Reply) {
+	out.Verbatim("txt", []byte("Latency monitoring is not available in this version.\n"))
+}
+
+func memoryDoctor(_ *session, _ [][]byte, out *kv.Reply) {
+	out.Verbatim("txt", []byte("No memory diagnosis is available in this version; see INFO memory.\n"))
+}
+
+func cmdTime(s *session, _ [][]byte, out *kv.Reply) {
+	now := time.Now()
+	out.Array(2)
+	out.BulkInt(now.Unix())
+	out.BulkInt(int64(now.Nanosecond() / 1000))
+}
+
+func cmdLolwut(s *session, _ [][]byte, out *kv.Reply) {
+	out.Verbatim("txt", []byte("one log, many hands:\n"+
+		"what the most of them have written\nstays when one lets go\n\nrkv ver. "+s.srv.opt.Version+"\n"))
+}
+
+// cmdLastSave: the node does not keep the time of its snapshots; its start is a
+// truthful lower bound that never goes back.
+func cmdLastSave(s *session, _ [][]byte, out *kv.Reply) { out.Int(s.srv.started.Unix()) }
+
+func cmdSnapshotNow(s *session, _ [][]byte, _ *kv.Reply) {
+	s.async = s.srv.blocking(func(ctx context.Context, out *kv.Reply) {
+		if _, err := s.srv.backend.Snapshot(ctx); err != nil {
+			out.Error(err.Error())
+			return
+		}
+		out.OK()
+	})
+}
+
+// cmdBGSave starts a snapshot and does not wait for it.
+func cmdBGSave(status string) func(*session, [][]byte, *kv.Reply) {
+	return func(s *session, _ [][]byte, out *kv.Reply) {
+		srv := s.srv
+		start := srv.blocking(func(ctx context.Context, _ *kv.Reply) {
+			if _, err := srv.backend.Snapshot(ctx); err != nil {
+				srv.log.Warn("snapshot asked for by a client failed", "error", err)
+			}
+		})
+		ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
+		start(ctx, func(func(*kv.Reply)) { cancel() })
+		out.Status(status)
+	}
+}
+
+// snapshotTimeout bounds a snapshot nobody waits for.
+const snapshotTimeout = 10 * time.Minute
+
+// cmdRole answers as Redis does: clients route by it, so it must be the truth.
+func cmdRole(s *session, _ [][]byte, out *kv.Reply) {
+	st := s.srv.backend.Status()
+	if st.Role == "leader" {
+		var replicas []Member
+		for _, m := range st.Members {
+			if !m.Self {
+				replicas = append(replicas, m)
+			}
+		}
+		out.Array(3)
+		out.BulkString("master")
+		out.Int(int64(st.CommitIndex))
+		out.Array(len(replicas))
+		for _, m := range replicas {
+			host, port := splitAddr(m.ClientAddr)
+			out.Array(3)
+			out.BulkString(host)
+			out.BulkString(port)
+			out.BulkInt(int64(m.Match))
+		}
+		return
+	}
+	host, port := splitAddr(st.LeaderAddr)
+	n, _ := strconv.ParseInt(port, 10, 64)
+	out.Array(5)
+	out.BulkString("slave")
+	out.BulkString(host)
+	out.Int(n)
+	if st.LeaderID != 0 {
+		out.BulkString("connected")
+	} else {
+		out.BulkString("connect")
+	}
+	out.Int(int64(st.AppliedIndex))
+}
+
+// splitAddr returns host and port; "", "0" if the address is not known.
+func splitAddr(addr string) (host, port string) {
+	i := strings.LastIndexByte(addr, ':')
+	if i < 0 {
+		return addr, "0"
+	}
+	return strings.Trim(addr[:i], "[]"), addr[i+1:]
+}
+
+// cmdWait is WAIT numreplicas timeout: how many other nodes hold the connection's
+// last write durably.
+func cmdWait(s *session, args [][]byte, out *kv.Reply) {
+	n, ok1 := parseLen(args[1])
+	ms, ok2 := parseLen(args[2])
+	switch {
+	case !ok1 || n > 1<<20:
+		out.Error(errNotInt)
+		return
+	case !ok2 || ms > 1<<40:
+		out.Error("ERR timeout is not an integer or out of range")
+		return
+	case ms < 0:
+		out.Error("ERR timeout is negative")
+		return
+	}
+	index := s.lastWrite
+	have := s.srv.replicasAt(index)
+	if have >= int(n) || s.inExec {
+		out.Int(int64(have)) // inside EXEC nothing blocks, as in Redis
+		return
+	}
+	s.async = func(ctx context.Context, done func(func(*kv.Reply))) {
+		cancel := context.CancelFunc(func() {})
+		if ms > 0 {
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		}
+		s.srv.backend.WaitReplicas(ctx, index, int(n), func(count int) {
+			cancel()
+			done(func(out *kv.Reply) { out.Int(int64(count)) })
+		})
+	}
+}
+
+// replicasAt counts the nodes other than the leader that are known to hold index.
+func (s *Server) replicasAt(index uint64) int {
+	n := 0
+	for _, m := range s.backend.Status().Matches {
+		if m >= index {
+			n++
+		}
+	}
+	return max(0, n-1)
+}

@@ -1,0 +1,476 @@
+package resp
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// Sizes of read buffers.
+const (
+	firstBuffer  = 16 << 10
+	maxTurnBytes = 256 << 10 // read per connection and turn: others want their share
+)
+
+// conn is a socket around a session. It moves bytes, runs the session's steps and
+// enforces limits in bytes and time; it understands no command.
+type conn struct {
+	loop *loop
+	fd   int
+	s    *session
+	client
+
+	// buf[start:] was received and is not consumed. Nobody else refers to it: a
+	// chunk copies what it needs.
+	buf   []byte
+	start int
+
+	interest uint32 // what epoll was asked for
+	inFlight bool   // a chunk, a barrier, a tick or an async command is under way
+	cancel   context.CancelFunc
+
+	eof       bool // the client will send no more
+	ending    bool // close once replies are flushed
+	closed    bool
+	scheduled bool // is in loop.ready
+	waiting   bool // is in loop.retry
+	// outputFull: commands wait until the client has read replies.
+	outputFull bool
+	isDirty    bool // is in loop.dirty
+
+	opened     int64 // these on the loop's monotonic clock, ms
+	lastActive int64
+	stalled    int64 // since when the client takes no bytes; 0: it does
+}
+
+func newConn(l *loop, fd int, s *session) *conn {
+	c := &conn{loop: l, fd: fd, s: s, interest: wantRead, opened: l.mono, lastActive: l.mono}
+	c.client = client{s: s, kill: c.kill}
+	return c
+}
+
+func (c *conn) buffered() int { return len(c.buf) - c.start }
+
+// ready handles what epoll reported.
+func (c *conn) ready(events uint32) {
+	if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		c.close() // reset, or closed in both directions: nobody reads replies
+		return
+	}
+	if events&unix.EPOLLOUT != 0 {
+		c.write()
+		if c.closed {
+			return
+		}
+		c.loop.schedule(c)
+	}
+	if events&wantRead != 0 && c.interest&unix.EPOLLIN != 0 {
+		c.read()
+	}
+}
+
+// read takes what has arrived, up to a turn's share.
+func (c *conn) read() {
+	c.s.srv.stats.reads.Add(1)
+	for total := 0; total < maxTurnBytes; {
+		if c.overfull() {
+			break
+		}
+		c.makeRoom()
+		room := c.buf[len(c.buf):cap(c.buf)]
+		n, err := rawRead(c.fd, room)
+		if err != nil {
+			if !errors.Is(err, unix.EAGAIN) {
+				c.close()
+				return
+			}
+			break
+		}
+		if n == 0 {
+			c.endOfInput()
+			return
+		}
+		c.buf = c.buf[:len(c.buf)+n]
+		total += n
+		c.s.srv.stats.netIn.Add(uint64(n))
+		if n < len(room) {
+			break
+		}
+	}
+	c.lastActive = c.loop.mono
+	c.loop.schedule(c)
+}
+
+// endOfInput: the client closed its sending side. Commands it sent before are still
+// executed and answered, but one that waits for something else is not.
+func (c *conn) endOfInput() {
+	c.eof = true
+	c.updateInterest()
+	if c.cancel != nil {
+		c.close()
+		return
+	}
+	c.loop.schedule(c)
+}
+
+// makeRoom lets the buffer grow with the bytes that did arrive, never with those
+// that were only announced.
+func (c *conn) makeRoom() {
+	if c.buf == nil {
+		c.buf = c.loop.getBuf()
+	}
+	if c.start > 0 && (c.start == len(c.buf) || c.start >= cap(c.buf)/2) {
+		n := copy(c.buf, c.buf[c.start:])
+		c.buf, c.start = c.buf[:n], 0
+	}
+	if len(c.buf) < cap(c.buf) {
+		return
+	}
+	size := 2 * c.buffered()
+	// Known need bounds the last doubling: a 32 MiB value does not take 64.
+	if need := c.s.guard.need(); need > c.buffered() && need < size {
+		size = need + firstBuffer
+	}
+	grown := make([]byte, c.buffered(), max(size, firstBuffer))
+	copy(grown, c.buf[c.start:])
+	c.loop.putBuf(c.buf)
+	c.buf, c.start = grown, 0
+}
+
+// overfull reports whether as much was received as may wait to be executed.
+func (c *conn) overfull() bool { return c.buffered() >= c.queryLimit() }
+
+func (c *conn) queryLimit() int {
+	if !c.s.authed {
+		return unauthQueryBuffer
+	}
+	return c.s.srv.opt.QueryBufferLimit
+}
+
+// advance executes what is complete, until the session has to wait for something.
+func (c *conn) advance() {
+	if c.closed || c.inFlight {
+		return
+	}
+	if c.loop.srv.backend.Saturated() {
+		c.loop.saturated = true
+		c.loop.retryLater(c)
+		c.updateInterest()
+		return
+	}
+	c.s.now = c.loop.now
+	n, step := c.s.feed(c.buf[c.start:])
+	c.start += n
+	c.s.publish(c.buffered())
+	c.perform(step)
+	c.markDirty()
+	c.trim()
+	c.updateInterest()
+}
+
+// perform does what the session asked for.
+func (c *conn) perform(next step) {
+	switch next {
+	case stepMore:
+		c.outOfCommands()
+	case stepYield:
+		c.loop.schedule(c)
+	case stepOutput:
+		c.outputFull = true // write goes on when the client has read
+	case stepRead, stepBarrier:
+		c.inFlight = true
+		if c.s.needBarrier() {
+			c.loop.waitBarrier(c)
+		} else {
+			c.barrierPassed(nil)
+		}
+	case stepPropose:
+		c.inFlight = true
+		c.s.chunk.Waiter = c
+		c.loop.srv.backend.Propose(c.s.chunk)
+	case stepAsync:
+		c.startAsync()
+	case stepPause:
+		c.loop.retryLater(c)
+	case stepClose:
+		c.ending = true
+	}
+}
+
+// outOfCommands: what is left, if anything, is an incomplete request.
+func (c *conn) outOfCommands() {
+	switch {
+	case c.eof, c.loop.draining:
+		c.ending = true
+	case c.overfull():
+		c.s.srv.stats.queryLimit.Add(1)
+		c.loop.srv.log.Warn("closing a client that exceeded the query buffer limit", "client", c.s.addr.remote)
+		if !c.s.authed {
+			c.s.protocolError(protocolError("unauthenticated query buffer limit exceeded"))
+		}
+		c.ending = true
+	}
+}
+
+// ChunkDone implements kv.Waiter. It runs on a goroutine of the node.
+func (c *conn) ChunkDone(chunk *kv.Chunk) { c.loop.push(event{conn: c, chunk: chunk}) }
+
+func (c *conn) chunkDone() {
+	c.s.now = c.loop.now
+	c.s.finish()
+	c.answered()
+}
+
+// answered goes on after something in flight came back.
+func (c *conn) answered() {
+	c.inFlight = false
+	c.s.publish(c.buffered())
+	if c.s.closing {
+		c.ending = true
+	} else {
+		c.loop.schedule(c)
+	}
+	c.markDirty()
+}
+
+// barrierPassed runs the reads, or the WATCH, that waited for a read barrier.
+func (c *conn) barrierPassed(err error) {
+	c.s.now = c.loop.now
+	switch {
+	case c.s.afterBarrier != nil:
+		c.s.passBarrier(err)
+		c.answered()
+	case err != nil:
+		c.s.chunk.Err = err
+		c.s.finish()
+		c.answered()
+	default:
+		c.runReads(c.loop.now)
+	}
+}
+
+// runReads executes the chunk's reads. A key that is due but not yet expired for
+// everybody is expired first (docs/adr/0004).
+func (c *conn) runReads(now int64) {
+	srv := c.loop.srv
+	if needTick := srv.backend.Store().Read(c.s.chunk, now); !needTick {
+		c.s.finish()
+		c.answered()
+		return
+	}
+	srv.backend.Tick(now, func(err error) {
+		c.loop.post(func() {
+			c.guarded(func() {
+				if err != nil {
+					c.s.chunk.Err = err
+					c.s.finish()
+					c.answered()
+					return
+				}
+				c.runReads(0)
+			})
+		})
+	})
+}
+
+func (c *conn) startAsync() {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.inFlight, c.cancel = true, cancel
+	c.s.async(ctx, func(fill func(*kv.Reply)) {
+		c.loop.post(func() {
+			cancel()
+			c.guarded(func() {
+				c.cancel = nil
+				c.s.now = c.loop.now
+				c.s.asyncDone(fill)
+				c.answered()
+			})
+		})
+	})
+	if c.eof {
+		c.close()
+	}
+}
+
+func (c *conn) markDirty() {
+	if !c.isDirty && (c.s.unsent() > 0 || c.ending) && !c.closed {
+		c.isDirty = true
+		c.loop.dirty = append(c.loop.dirty, c)
+	}
+}
+
+// write sends what the socket takes.
+func (c *conn) write() {
+	s := c.s
+	if s.unsent() > 0 {
+		n, err := rawWrite(c.fd, s.out[s.sent:])
+		if err != nil && !errors.Is(err, unix.EAGAIN) {
+			c.close()
+			return
+		}
+		c.wrote(n)
+	}
+	switch {
+	case s.unsent() == 0:
+		s.resetOutput()
+		c.stalled = 0
+		if c.ending {
+			c.close()
+			return
+		}
+	case s.unsent() > c.outputLimit():
+		s.srv.stats.outputLimit.Add(1)
+		c.loop.srv.log.Warn("closing a client that does not read its replies",
+			"client", s.addr.remote, "unsent_bytes", s.unsent())
+		c.close()
+		return
+	}
+	if c.outputFull && s.unsent() <= s.srv.opt.OutputSoftLimit {
+		c.outputFull = false
+		c.loop.schedule(c)
+	}
+	c.updateInterest()
+}
+
+func (c *conn) wrote(n int) {
+	s := c.s
+	if n > 0 {
+		s.sent += n
+		s.srv.stats.netOut.Add(uint64(n))
+		s.srv.stats.writes.Add(1)
+		c.lastActive, c.stalled = c.loop.mono, 0
+	}
+	if s.unsent() > 0 && c.stalled == 0 {
+		c.stalled = c.loop.mono
+	}
+}
+
+func (c *conn) outputLimit() int {
+	if !c.s.authed {
+		return unauthOutput
+	}
+	return c.s.srv.opt.OutputHardLimit
+}
+
+// updateInterest asks epoll for what the connection can use.
+func (c *conn) updateInterest() {
+	if c.closed {
+		return
+	}
+	var want uint32
+	saturated := c.waiting && c.loop.saturated
+	if !c.eof && !c.ending && !c.loop.draining && !c.overfull() && !saturated {
+		want = wantRead
+	}
+	if c.s.unsent() > 0 && c.stalled != 0 {
+		want |= wantWrite
+	}
+	if want == c.interest {
+		return
+	}
+	if err := c.loop.poll.modify(c.fd, want); err != nil {
+		c.close()
+		return
+	}
+	c.interest = want
+}
+
+// trim gives memory back that an idle connection does not need.
+func (c *conn) trim() {
+	if c.closed {
+		return
+	}
+	if c.start == len(c.buf) && c.buf != nil {
+		c.loop.putBuf(c.buf)
+		c.buf, c.start = nil, 0
+	}
+}
+
+// resume lets the connection go on after a pause.
+func (c *conn) resume() {
+	if !c.closed {
+		c.updateInterest()
+		c.loop.schedule(c)
+	}
+}
+
+func (c *conn) checkTimeouts() {
+	if c.closed {
+		return
+	}
+	opt, idle := &c.s.srv.opt, c.loop.mono-c.lastActive
+	switch timeout := c.s.srv.live.idleMillis(); {
+	case !c.s.authed && c.loop.mono-c.opened > millis(opt.AuthTimeout):
+		c.close()
+	case c.stalled != 0 && c.loop.mono-c.stalled > millis(opt.WriteTimeout):
+		c.s.srv.stats.slow.Add(1)
+		c.close()
+	case timeout > 0 && idle > timeout && !c.inFlight:
+		c.s.srv.stats.idleClosed.Add(1)
+		c.close()
+	case idle > idleTrimMillis:
+		c.s.trimOutput()
+	}
+}
+
+// idleTrimMillis: a connection without traffic for so long keeps no output buffer.
+const idleTrimMillis = 10_000
+
+// finishUp ends the connection as soon as nothing is in flight.
+func (c *conn) finishUp() {
+	c.updateInterest()
+	c.loop.schedule(c)
+}
+
+// kill ends the connection from another goroutine; with after, once its replies are
+// flushed (a client that kills itself still gets its OK).
+func (c *conn) kill(after bool) {
+	c.loop.post(func() {
+		if after {
+			c.ending = true
+			c.markDirty()
+			return
+		}
+		c.close()
+	})
+}
+
+// close ends the connection now. What is in flight comes back to a closed
+// connection and is dropped.
+func (c *conn) close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	if c.cancel != nil {
+		c.cancel()
+		c.cancel = nil
+	}
+	c.loop.poll.remove(c.fd)
+	c.loop.dead = append(c.loop.dead, c)
+	c.s.srv.clients.remove(c.s.id)
+	c.loop.putBuf(c.buf)
+	c.buf, c.start = nil, 0
+}
+
+// maxIdleBytes bounds what a loop keeps for connections to come.
+const maxIdleBytes = 8 << 20
+
+func (l *loop) getBuf() []byte {
+	if n := len(l.bufs); n > 0 {
+		b := l.bufs[n-1]
+		l.bufs[n-1] = nil
+		l.bufs, l.bufBytes = l.bufs[:n-1], l.bufBytes-cap(b)
+		return b
+	}
+	return make([]byte, 0, firstBuffer)
+}
+
+func (l *loop) putBuf(b []byte) {
+	if cap(b) >= firstBuffer && l.bufBytes+cap(b) <= maxIdleBytes {
+		l.bufs, l.bufBytes = append(l.bufs, b[:0]), l.bufBytes+cap(b)
+	}
+}

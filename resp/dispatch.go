@@ -1,0 +1,171 @@
+package resp
+
+import (
+	"strings"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// verdict is what became of one command.
+type verdict uint8
+
+const (
+	verdictDone     verdict = iota
+	verdictBoundary         // the chunk before it has to be answered first; come again
+	verdictPaused           // CLIENT PAUSE; come again
+)
+
+// replyMode is CLIENT REPLY's state.
+type replyMode uint8
+
+const (
+	replyOn replyMode = iota
+	replyOff
+	replySkipNext // CLIENT REPLY SKIP was just executed
+	replySkip     // this command's reply is dropped
+)
+
+func (s *session) muted() bool { return s.reply != replyOn }
+
+// command executes, queues or collects one request. A command comes to the chunk's
+// end and is presented again if it needs what came before to be answered.
+func (s *session) command(args [][]byte) verdict {
+	cmd, h, msg := resolve(args)
+	if msg != "" {
+		if isHTTP(args[0]) {
+			return s.refuseHTTP()
+		}
+		s.commands++
+		s.replyError(msg)
+		return verdictDone
+	}
+	if s.chunkPending() && h != nil && !h.anywhere {
+		return verdictBoundary
+	}
+	if s.srv.paused(s.now, cmd) {
+		return verdictPaused
+	}
+	s.commands++
+	s.noteCommand(cmd)
+	if s.reply == replySkipNext {
+		s.reply = replySkip
+	} else if s.reply == replySkip {
+		s.reply = replyOn
+	}
+	switch {
+	case !s.authed && cmd.Flags&kv.FlagNoAuth == 0:
+		s.replyError("NOAUTH Authentication required.")
+	case s.multi != nil && (h == nil || !h.transaction):
+		s.enqueue(cmd, h, args)
+	case h != nil:
+		s.local.Reset()
+		h.run(s, args, &s.local)
+		if s.async == nil && s.afterBarrier == nil && !s.chunkOpened(h) {
+			s.emitLocal()
+		}
+	default:
+		s.collect(cmd, args)
+	}
+	return verdictDone
+}
+
+// chunkOpened reports whether a local command turned into an entry of the chunk,
+// which then brings the reply (EXEC, CONFIG SET).
+func (s *session) chunkOpened(h *handler) bool { return !h.anywhere && s.chunkPending() }
+
+// collect adds a data command to the chunk.
+func (s *session) collect(cmd *kv.Command, args [][]byte) {
+	if !cmd.IsWrite() {
+		s.openChunk().AddRead(cmd, args)
+		s.values++
+		s.reads++
+	} else if msg := tooBig(args); msg != "" {
+		s.replyError(msg)
+		return
+	} else {
+		s.openChunk().AppendOp(cmd, args)
+		s.values++
+	}
+	// With replies off or skipped the chunk is this command alone.
+	s.endChunk = s.endChunk || s.reply == replySkip
+}
+
+func tooBig(args [][]byte) string {
+	size := 0
+	for _, a := range args {
+		size += len(a) + 10
+	}
+	if size > maxUnit {
+		return "ERR command exceeds the maximum size of a log entry"
+	}
+	return ""
+}
+
+// resolve finds the command's row and, for a node-local one, its handler. msg is the
+// error reply if there is none or the number of arguments is wrong.
+func resolve(args [][]byte) (cmd *kv.Command, h *handler, msg string) {
+	cmd = lookup(args[0])
+	if cmd == nil {
+		return nil, nil, unknownCommand(args)
+	}
+	if len(cmd.Sub) > 0 && len(args) > 1 {
+		sub := cmd.Subcommand(args[1])
+		if sub == nil {
+			return nil, nil, unknownSubcommand(cmd.Name, args[1])
+		}
+		cmd = sub
+	}
+	if !cmd.ArityOK(len(args)) {
+		return nil, nil, kv.WrongArgs(cmd.Name)
+	}
+	if cmd.IsLocal() || cmd.Run == nil {
+		h = handlers[cmd]
+		if h == nil {
+			return nil, nil, "ERR command '" + cmd.Name + "' is not supported"
+		}
+	}
+	return cmd, h, ""
+}
+
+// unknownCommand is Redis 7's text: the name and the arguments, cut to 128 bytes.
+func unknownCommand(args [][]byte) string {
+	var b strings.Builder
+	b.WriteString("ERR unknown command '")
+	b.Write(cut(args[0], 128))
+	b.WriteString("', with args beginning with: ")
+	room := 128
+	for _, a := range args[1:] {
+		if room <= 0 {
+			break
+		}
+		part := cut(a, room)
+		b.WriteByte('\'')
+		b.Write(part)
+		b.WriteString("' ")
+		room -= len(part) + 3
+	}
+	return b.String()
+}
+
+func unknownSubcommand(container string, name []byte) string {
+	return "ERR unknown subcommand '" + string(cut(name, 128)) + "'. Try " + strings.ToUpper(container) + " HELP."
+}
+
+func cut(b []byte, n int) []byte {
+	if len(b) > n {
+		return b[:n]
+	}
+	return b
+}
+
+// refuseHTTP closes: see crossProtocolError.
+func (s *session) refuseHTTP() verdict {
+	if s.chunkPending() {
+		return verdictBoundary
+	}
+	s.protocolError(crossProtocolError{})
+	return verdictDone
+}
+
+// noteCommand remembers the last command for CLIENT LIST.
+func (s *session) noteCommand(cmd *kv.Command) { s.lastCmd = cmd }

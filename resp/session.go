@@ -1,0 +1,482 @@
+package resp
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/tidwall/redcon"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// Caps of one chunk. A chunk is applied as a whole and its replies are in memory at
+// once, so they bound what one connection may demand before others have their turn.
+const (
+	maxChunkCommands = 1024
+	maxChunkOps      = 256 << 10 // bytes of encoded operations, unless one command is bigger
+	// maxChunkReads bounds the replies of a chunk that only reads: 16 values of 32
+	// MiB are still bearable, and 16 commands under one lock already cost little.
+	maxChunkReads = 16
+	// maxUnit is what fits an entry (64 MiB) with room for its framing.
+	maxUnit = 60 << 20
+)
+
+// step is what a session wants after feed.
+type step uint8
+
+const (
+	stepMore    step = iota // more bytes: nothing complete is left
+	stepYield               // more commands are complete, but others deserve a turn
+	stepOutput              // the client has to read its replies first
+	stepRead                // chunk: run it by Store.Read, after a barrier if needBarrier
+	stepBarrier             // run afterBarrier once a read barrier was passed
+	stepPropose             // chunk: propose it
+	stepAsync               // async was set: run it and call asyncDone
+	stepPause               // CLIENT PAUSE or a failed AUTH: try again at pausedUntil
+	stepClose               // flush out, then close
+)
+
+// session is one client's state and the step function over it: feed takes bytes and
+// says what is to be done, finish and its kin take the results. It knows no socket,
+// clock or goroutine (docs/adr/0003); its loop owns it.
+type session struct {
+	srv  *Server
+	id   uint64
+	addr clientAddr
+
+	// Negotiated.
+	proto  int
+	authed bool
+	db     int
+	stale  bool // READONLY: reads need no barrier
+	name   string
+	lib    struct{ name, version string }
+
+	noEvict, noTouch bool
+	reply            replyMode
+	auth             authState
+
+	// Transactions.
+	multi   *multiState // nil outside MULTI
+	watches []kv.Watch
+
+	// lastWrite is the index of the connection's last applied write, for WAIT.
+	lastWrite uint64
+
+	// out holds rendered replies that are not sent yet, from sent on.
+	out  []byte
+	sent int
+
+	guard guard
+	args  [][]byte
+	line  []byte // an inline request: splitting changes the bytes
+	local kv.Reply
+
+	// chunk collects data commands; values is how many replies it owes.
+	chunk  *kv.Chunk
+	values int
+	reads  int
+	// deferred are the local commands of the chunk's EXECs, by number.
+	deferred []deferredCmd
+	// endChunk ends the chunk after the present command.
+	endChunk bool
+	// The chunk is an EXEC; execDB is selected if it is not aborted.
+	inExec bool
+	execDB int
+	// needsNothing: the chunk reads no data, so it needs no barrier.
+	needsNothing bool
+
+	// barrier is how many of the bytes not yet consumed a passed read barrier
+	// vouches for: they had arrived before it was asked for. beyond is set when
+	// feed consumed more than that.
+	barrier int
+	beyond  bool
+
+	afterBarrier func(out *kv.Reply)
+	async        asyncFunc
+	busy         bool
+	closing      bool
+	pausedUntil  int64
+
+	commands uint64 // executed since the last publish
+	lastCmd  *kv.Command
+	now      int64 // the loop's clock, Unix ms
+
+	vis visible
+}
+
+// asyncFunc starts something that takes its time and calls done once, on any
+// goroutine, with a function that writes the reply on the session's loop. ctx ends
+// when the client leaves.
+type asyncFunc func(ctx context.Context, done func(fill func(out *kv.Reply)))
+
+// visible is what other sessions may see of this one (CLIENT LIST), copied once per
+// step so that commands need no lock.
+type visible struct {
+	mu      sync.Mutex
+	created int64
+	active  int64
+	db      int
+	name    string
+	libName string
+	libVer  string
+	cmd     string
+	proto   int
+	multi   int // -1 outside MULTI
+	watch   int
+	qbuf    int
+	omem    int
+	noEvict bool
+	noTouch bool
+}
+
+func newSession(srv *Server, id uint64, addr clientAddr, now int64) *session {
+	s := &session{srv: srv, id: id, addr: addr, proto: resp2, now: now}
+	s.authed = !srv.passwordSet()
+	s.vis.created, s.vis.active, s.vis.proto, s.vis.multi = now, now, resp2, -1
+	s.vis.cmd = "NULL"
+	return s
+}
+
+// limits are the guard's for the present phase.
+func (s *session) limits() limits {
+	if !s.authed {
+		return limits{maxArgs: unauthMaxArgs, maxBulk: unauthMaxBulk, authless: true}
+	}
+	return limits{maxArgs: s.srv.opt.MaxArgs, maxBulk: s.srv.maxBulk.Load()}
+}
+
+// unsent is how many bytes of replies wait for the client.
+func (s *session) unsent() int { return len(s.out) - s.sent }
+
+// feed executes complete requests at the start of buf and returns how many bytes it
+// consumed and what has to happen next. It must not be called while the session is
+// busy with an earlier step. It keeps no reference to buf.
+func (s *session) feed(buf []byte) (consumed int, next step) {
+	n := 0
+	for count := 0; ; count++ {
+		switch {
+		case s.closing:
+			return s.consume(n), stepClose
+		case s.chunkFull():
+			return s.consume(n), s.flushChunk()
+		case count >= maxChunkCommands:
+			return s.consume(n), s.flushOr(stepYield)
+		case s.unsent() > s.srv.opt.OutputSoftLimit:
+			return s.consume(n), s.flushOr(stepOutput)
+		case s.pausedUntil > s.now:
+			return s.consume(n), s.flushOr(stepPause)
+		}
+		lim, before := s.limits(), s.guard
+		size, kind, err := s.guard.next(buf[n:], &lim)
+		if err != nil {
+			if s.chunkPending() {
+				s.guard = before // it will be found again, after the chunk's replies
+				return s.consume(n), s.flushChunk()
+			}
+			s.protocolError(err)
+			return s.consume(n), stepClose
+		}
+		if kind == frameNone {
+			return s.consume(n), s.flushOr(stepMore)
+		}
+		if kind == frameEmpty {
+			n += size
+			continue
+		}
+		args, err := s.parse(buf[n:n+size], kind)
+		if err == nil && len(args) > 0 {
+			var v verdict
+			v, err = s.command(args), nil
+			if v == verdictBoundary {
+				return s.consume(n), s.flushChunk()
+			}
+			if v == verdictPaused {
+				return s.consume(n), s.flushOr(stepPause)
+			}
+			n += size
+			if st, ok := s.waiting(); ok {
+				return s.consume(n), st
+			}
+			continue
+		}
+		if err != nil {
+			if s.chunkPending() {
+				return s.consume(n), s.flushChunk()
+			}
+			s.protocolError(err)
+			return s.consume(n), stepClose
+		}
+		n += size
+	}
+}
+
+// parse splits one request that passed the guard.
+func (s *session) parse(req []byte, kind frameKind) ([][]byte, error) {
+	if kind == frameInline {
+		s.line = append(s.line[:0], trimEOL(req)...)
+		args, ok := splitInline(s.line, s.args)
+		if !ok {
+			return nil, protocolError("unbalanced quotes in request")
+		}
+		s.args = args
+		return args, nil
+	}
+	complete, args, _, _, err := redcon.ReadNextCommand(req, s.args)
+	if err != nil {
+		return nil, protocolError(err.Error())
+	}
+	if !complete {
+		return nil, protocolError("incomplete request")
+	}
+	s.args = args
+	return args, nil
+}
+
+// waiting reports what a command that cannot be answered at once asked for.
+func (s *session) waiting() (step, bool) {
+	switch {
+	case s.async != nil:
+		s.busy = true
+		return stepAsync, true
+	case s.afterBarrier != nil:
+		s.busy = true
+		return stepBarrier, true
+	}
+	return 0, false
+}
+
+// consume notes that n bytes are done with.
+func (s *session) consume(n int) int {
+	if cap(s.args) > keepArgs {
+		s.args = nil
+	}
+	clear(s.args[:cap(s.args)]) // they point into the read buffer
+	s.beyond = n > s.barrier
+	s.barrier = max(0, s.barrier-n)
+	return n
+}
+
+// keepArgs bounds the argument slice an idle connection keeps.
+const keepArgs = 1024
+
+func (s *session) chunkPending() bool { return s.values > 0 }
+
+func (s *session) chunkFull() bool {
+	if s.values == 0 {
+		return false
+	}
+	if s.endChunk || s.values >= maxChunkCommands || s.chunk.Size() >= maxChunkOps {
+		return true
+	}
+	return s.reads >= maxChunkReads && !s.chunk.Logged()
+}
+
+// flushOr hands over the chunk if there is one; otherwise the caller's step stands.
+func (s *session) flushOr(st step) step {
+	if s.chunkPending() {
+		return s.flushChunk()
+	}
+	return st
+}
+
+func (s *session) flushChunk() step {
+	s.busy = true
+	if s.chunk.Logged() {
+		return stepPropose
+	}
+	return stepRead
+}
+
+// needBarrier reports whether the chunk of reads, or the pending WATCH, must wait
+// for a read barrier. It need not when the client asked for stale reads or the
+// commands had arrived before the last barrier was asked for.
+func (s *session) needBarrier() bool { return s.beyond && !s.stale && !s.needsNothing }
+
+// protocolError answers and closes: whatever follows cannot be understood.
+func (s *session) protocolError(err error) {
+	s.closing = true
+	var cross crossProtocolError
+	if errors.As(err, &cross) {
+		s.srv.logCrossProtocol(s.addr)
+		return
+	}
+	s.local.Reset()
+	s.local.Error(err.Error())
+	s.emitLocal()
+}
+
+// emitLocal sends the scratch reply, behind the chunk's replies if there are any.
+func (s *session) emitLocal() {
+	if s.local.Failed() {
+		s.srv.stats.countError(s.local.Bytes())
+	}
+	if s.chunkPending() {
+		s.chunk.AddTape(&s.local)
+		s.values++
+		return
+	}
+	if s.muted() {
+		return
+	}
+	s.out = renderer{proto: s.proto}.appendTape(s.out, &s.local)
+}
+
+// replyError emits an error for the present command. Inside MULTI it spoils the
+// transaction, as in Redis.
+func (s *session) replyError(msg string) {
+	if s.multi != nil {
+		s.multi.dirty = true
+	}
+	s.local.Reset()
+	s.local.Error(msg)
+	s.emitLocal()
+}
+
+// openChunk makes the chunk ready to take a command in the session's database.
+func (s *session) openChunk() *kv.Chunk {
+	if s.chunk == nil {
+		s.chunk = s.srv.getChunk()
+	}
+	if s.values == 0 {
+		s.chunk.AppendSelect(s.db)
+	}
+	return s.chunk
+}
+
+// finish takes the chunk back, answered or failed, and renders its replies.
+func (s *session) finish() {
+	c := s.chunk
+	drop := s.muted()
+	switch {
+	case c.Err != nil:
+		s.failChunk(c.Err, drop)
+	default:
+		if c.Reply.Failed() {
+			s.countErrors(c)
+		}
+		if c.Index > 0 {
+			s.lastWrite = c.Index
+		}
+		s.leaveExec(c)
+		if !drop || len(s.deferred) > 0 {
+			mark := len(s.out)
+			r := renderer{proto: s.proto, deferred: s.runDeferred}
+			s.out = r.appendTape(s.out, &c.Reply)
+			if drop {
+				s.out = s.out[:mark]
+			}
+		}
+	}
+	s.releaseChunk()
+	s.busy = false
+}
+
+// failChunk answers every command of the chunk with the error that replaced its
+// replies.
+func (s *session) failChunk(err error, drop bool) {
+	s.local.Reset()
+	s.local.Error(err.Error())
+	for range s.values {
+		s.srv.stats.countError(s.local.Bytes())
+		if !drop {
+			s.out = append(s.out, s.local.Bytes()...)
+		}
+	}
+}
+
+func (s *session) countErrors(c *kv.Chunk) {
+	tape, start := c.Reply.Bytes(), uint32(0)
+	for _, end := range c.Ends {
+		if start < end && int(end) <= len(tape) && tape[start] == '-' {
+			s.srv.stats.countError(tape[start:end])
+		}
+		start = end
+	}
+}
+
+// releaseChunk gives the chunk back: an idle connection holds none.
+func (s *session) releaseChunk() {
+	if s.chunk != nil {
+		s.srv.putChunk(s.chunk)
+	}
+	s.chunk = nil
+	s.values, s.reads = 0, 0
+	s.endChunk, s.inExec, s.needsNothing = false, false, false
+	clear(s.deferred)
+	s.deferred = s.deferred[:0]
+}
+
+// passBarrier continues a command that waited for a read barrier.
+func (s *session) passBarrier(err error) {
+	run := s.afterBarrier
+	s.afterBarrier, s.busy = nil, false
+	s.local.Reset()
+	if err != nil {
+		s.local.Error(err.Error())
+	} else {
+		run(&s.local)
+	}
+	s.emitLocal()
+}
+
+// asyncDone takes the reply of an async command.
+func (s *session) asyncDone(fill func(out *kv.Reply)) {
+	s.async, s.busy = nil, false
+	s.local.Reset()
+	fill(&s.local)
+	s.emitLocal()
+}
+
+// resetOutput is called when everything was sent.
+func (s *session) resetOutput() {
+	const keep = 256 << 10
+	s.out, s.sent = s.out[:0], 0
+	if cap(s.out) > keep {
+		s.out = nil
+	}
+}
+
+// trimOutput gives an idle connection's memory back.
+func (s *session) trimOutput() {
+	if s.unsent() == 0 && cap(s.out) > 0 {
+		s.out, s.sent = nil, 0
+	}
+}
+
+// publish copies what others may see.
+func (s *session) publish(qbuf int) {
+	v := &s.vis
+	v.mu.Lock()
+	v.active, v.db, v.proto, v.multi, v.watch = s.now, s.db, s.proto, -1, len(s.watches)
+	v.name, v.libName, v.libVer = s.name, s.lib.name, s.lib.version
+	if s.multi != nil {
+		v.multi = len(s.multi.cmds)
+	}
+	if s.lastCmd != nil {
+		v.cmd = s.lastCmd.Name
+	}
+	v.qbuf, v.omem = qbuf, s.unsent()
+	v.noEvict, v.noTouch = s.noEvict, s.noTouch
+	v.mu.Unlock()
+	s.srv.stats.commands.Add(s.commands)
+	s.commands = 0
+}
+
+// clientAddr is a client's two ends as CLIENT LIST shows them.
+type clientAddr struct {
+	remote, local string
+	fd            int
+	loopback      bool
+}
+
+func formatAddr(ip string, port int) string {
+	for i := 0; i < len(ip); i++ {
+		if ip[i] == ':' {
+			return "[" + ip + "]:" + strconv.Itoa(port)
+		}
+	}
+	return ip + ":" + strconv.Itoa(port)
+}
