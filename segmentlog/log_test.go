@@ -220,7 +220,7 @@ func TestOneSaveIsOneWriteAndOneSync(t *testing.T) {
 	}
 }
 
-func TestARotationToAReadySegmentCostsNoMore(t *testing.T) {
+func TestARotationToAReadySegmentCostsOneSlot(t *testing.T) {
 	disk := vfs.NewMem()
 	o := testOptions(disk)
 	o.Inline = false
@@ -233,7 +233,8 @@ func TestARotationToAReadySegmentCostsNoMore(t *testing.T) {
 	require.NoError(t, l.Save(save(run(4, 4, 1, 2000))))
 	after := l.Stats()
 	require.Equal(t, st.Rotations+1, after.Rotations)
-	require.Equal(t, []uint64{st.Writes + 1, st.Syncs + 1, st.SegmentWaits}, []uint64{after.Writes, after.Syncs, after.SegmentWaits})
+	require.Equal(t, []uint64{st.Writes + 1, st.Syncs + 1, st.StateSyncs + 1, st.SegmentWaits},
+		[]uint64{after.Writes, after.Syncs, after.StateSyncs, after.SegmentWaits})
 }
 
 func TestRefusals(t *testing.T) {
@@ -269,7 +270,7 @@ func TestRefusals(t *testing.T) {
 // and without a crash after it.
 func TestTheFirstFailureIsLatched(t *testing.T) {
 	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpDatasync} {
-		for n := range 2 {
+		for n := range 2 { // the slot, the entries
 			for fate := range uint64(8) {
 				l, disk, o := newLog(t)
 				old := run(1, 5, 1, 300)

@@ -12,8 +12,9 @@ import (
 // term or vote changed, a changed commit index alone waits for the next slot), then
 // truncation of a conflicting suffix (rare; see truncate), then all entries with
 // one pwritev and one fdatasync. A batch that does not fit the rest of its segment
-// goes to the next one, header included, at the same price; only a batch larger
-// than a segment costs one write and one sync per segment. Save waits for the
+// goes to the next one, header included, in one write and one sync too, followed by
+// a slot that names the segment; only a batch larger than a segment costs several
+// writes. Save waits for the
 // preparer if no segment is ready. Nothing is acknowledged on an error, and every
 // error is latched (Err).
 func (l *Log) Save(saves []raftcore.Save) error {
@@ -227,18 +228,31 @@ func (l *Log) writeBatch(tail *segment, entries []raftcore.Entry) error {
 	if err := tail.file.Writev(bufs, off); err != nil {
 		return err
 	}
-	if l.sync == SyncAlways {
+	activated := !tail.written
+	synced := l.sync == SyncAlways || activated
+	if synced {
 		if err := tail.file.Datasync(); err != nil {
 			return err
 		}
 	}
+	l.show(tail, entries, offsets, end, synced)
+	if activated {
+		// A file whose header and records are all gone is told from one that was
+		// never used by this slot alone. One more sync for each segment.
+		return l.writeMeta(l.meta)
+	}
+	return nil
+}
+
+// show makes a written batch visible to readers.
+func (l *Log) show(tail *segment, entries []raftcore.Entry, offsets []int64, end int64, synced bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	tail.written = true
 	tail.offsets = append(tail.offsets, offsets...)
 	tail.end = end
 	l.stats.Writes++
-	if l.sync == SyncAlways {
+	if synced {
 		tail.synced = end
 		l.stats.Syncs++
 	}
@@ -247,7 +261,6 @@ func (l *Log) writeBatch(tail *segment, entries []raftcore.Entry) error {
 	}
 	l.last = entries[len(entries)-1].Index
 	l.liftSuspicion()
-	return nil
 }
 
 // encode lays out the records of one batch behind tail.end.

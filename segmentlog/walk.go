@@ -107,11 +107,12 @@ func (w *recordWalk) examine(currentTerm uint64) (lastIndex, lastTerm uint64, to
 	end = max(end, min(w.batchEnd, int64(len(w.b))))
 
 	lastIndex, lastTerm = w.next-1, currentTerm
+	known := lastIndex // by a header; lastIndex may be an upper bound beyond it
 	for p := w.off; p < end; {
 		h, ok := w.ours(p)
-		ok = ok && h.index > lastIndex && h.index-lastIndex <= uint64(end-w.off)/recordHeaderSize+1
+		ok = ok && h.index > known && h.index-known <= uint64(end-w.off)/recordHeaderSize+1
 		if ok && w.bodyIntact(p, &h) {
-			lastIndex, lastTerm = h.index, h.term
+			known, lastIndex, lastTerm = h.index, h.index, h.term
 			p += h.size()
 			continue
 		}
@@ -125,7 +126,7 @@ func (w *recordWalk) examine(currentTerm uint64) (lastIndex, lastTerm uint64, to
 			return 0, 0, true
 		}
 		if ok {
-			lastIndex, lastTerm = h.index, h.term
+			known, lastIndex, lastTerm = h.index, h.index, h.term
 			p += h.size()
 		} else {
 			lastIndex, lastTerm = lastIndex+max(1, uint64(stop-p)/recordHeaderSize), currentTerm
