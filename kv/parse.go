@@ -68,10 +68,24 @@ func parseFloat(b []byte) (float64, bool) {
 		s += "p0" // optional in C
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(f) {
+	if err != nil || math.IsNaN(f) || f == 0 && underflows(digits) {
 		return 0, false
 	}
 	return f, true
+}
+
+// underflows reports whether a number that was read as 0 has other digits: too
+// small for a double, an error to C.
+func underflows(b []byte) bool {
+	for _, c := range b {
+		if c|0x20 == 'e' || c|0x20 == 'p' {
+			return false
+		}
+		if '1' <= c && c <= '9' {
+			return true
+		}
+	}
+	return false
 }
 
 func hasExponent(b []byte) bool {
