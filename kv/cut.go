@@ -69,6 +69,3 @@ func (c *cut) close() {
 		h.shared = h.cuts[n-1].epoch
 	}
 }
-
-// digestCut folds all keys of all keyspaces of the cut.
-func digestCut(c *cut) (lo, hi uint64) { return 0, 0 }

@@ -118,8 +118,8 @@ func (h *heap) reclaimable(epoch uint64) bool {
 }
 
 // freeSome frees up to maxOps blocks that cleared keyspaces and closed cuts left
-// behind, and reports whether more can be freed now. A block costs about 0.1 us,
-// so 4,000 keep it below 1 ms. Call it under the store's lock, whenever there is
+// behind, gives empty pages back to the kernel, and reports whether more can be
+// done now. A block costs about 0.1 us, so 4,000 keep it below 1 ms. Call it under the store's lock, whenever there is
 // time, until it returns false.
 func (h *heap) freeSome(maxOps int) (more bool) {
 	for maxOps > 0 && len(h.retired) > 0 && h.reclaimable(h.retired[0].epoch) {
@@ -144,6 +144,8 @@ func (h *heap) freeSome(maxOps int) (more bool) {
 			h.doomed = h.doomed[1:]
 		}
 	}
-	return len(h.retired) > 0 && h.reclaimable(h.retired[0].epoch) ||
+	h.arena.trim(maxOps)
+	return h.arena.trimmable() ||
+		len(h.retired) > 0 && h.reclaimable(h.retired[0].epoch) ||
 		len(h.doomed) > 0 && h.reclaimable(h.doomed[0].epoch)
 }

@@ -7,7 +7,6 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -474,15 +473,14 @@ func TestHash64IsXXH64WithSeed(t *testing.T) {
 
 func benchKeyspace(n int) (*keyspace, [][]byte) {
 	ks := newKeyspace(newHeap(1))
-	keys := make([][]byte, n)
 	val := make([]byte, 64)
-	for i := range keys {
-		keys[i] = fmt.Appendf(nil, "key:%012d", i)
-		ks.set(keys[i], Value{Type: TypeString, Bytes: val})
+	for i := range n {
+		ks.set(fmt.Appendf(nil, "key:%012d", i), Value{Type: TypeString, Bytes: val})
 	}
-	r := rand.New(rand.NewPCG(1, 1))
-	r.Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
-	keys = slices.Clip(keys)
+	keys := make([][]byte, n) // in another order, but in the order of use in memory
+	for i, k := range rand.New(rand.NewPCG(1, 1)).Perm(n) {
+		keys[i] = fmt.Appendf(nil, "key:%012d", k)
+	}
 	runtime.GC()
 	return ks, keys
 }
