@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 
 	"github.com/rkvdb/rkv/internal/node"
 	"github.com/rkvdb/rkv/internal/vfs"
@@ -39,7 +38,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, vfs.ErrLocked), errors.Is(err, node.ErrForeign), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, vfs.ErrLocked), errors.Is(err, node.ErrForeign), errors.Is(err, node.ErrDataDir):
 		return exitDataDir
 	case errors.As(err, &log), errors.As(err, &hard), errors.As(err, &snap):
 		return exitCorrupt

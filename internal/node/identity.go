@@ -36,8 +36,13 @@ type Genesis struct {
 	Members []raftcore.Member
 }
 
-// ErrForeign means that a data directory belongs to another node or cluster.
-var ErrForeign = errors.New("foreign data directory")
+// Errors about the data directory itself. Nothing in it was changed.
+var (
+	// ErrForeign: it belongs to another node or cluster, or is not rkv's at all.
+	ErrForeign = errors.New("foreign data directory")
+	// ErrDataDir: it cannot be created, read or locked.
+	ErrDataDir = errors.New("unusable data directory")
+)
 
 // ClusterID names the cluster in handshakes and logs.
 func (g *Genesis) ClusterID() (id [16]byte) {
@@ -101,7 +106,7 @@ func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID) (*Identity, error
 	name := filepath.Join(dir, identityName)
 	exists, err := fs.Exists(name)
 	if err != nil {
-		return nil, fmt.Errorf("data directory %s: %w", dir, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
 	}
 	id := &Identity{Node: want}
 	if exists {
@@ -130,7 +135,7 @@ func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID) (*Identity, error
 func refuseUnknownContent(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	if err != nil {
-		return fmt.Errorf("data directory %s: %w", dir, err)
+		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
 	}
 	for _, n := range names {
 		if n != lockName && n != "lost+found" && n != identityName+".tmp" {

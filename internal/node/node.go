@@ -87,14 +87,14 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 func (n *Node) open(ctx context.Context) error {
 	fs, dir := n.cfg.FS, n.cfg.DataDir
 	if err := fs.MkdirAll(dir); err != nil {
-		return fmt.Errorf("data directory %s: %w", dir, err)
+		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
 	}
 	var err error
 	if n.lock, err = fs.Lock(filepath.Join(dir, lockName)); err != nil {
 		if errors.Is(err, vfs.ErrLocked) {
 			return fmt.Errorf("data directory %s is in use by another rkv process: %w", dir, err)
 		}
-		return fmt.Errorf("data directory %s: %w", dir, err)
+		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
 	}
 	if n.identity, err = loadIdentity(fs, dir, n.cfg.ID); err != nil {
 		return err
