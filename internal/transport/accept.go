@@ -32,6 +32,7 @@ type incoming struct {
 	peer party
 	self raftcore.NodeID
 	conn net.Conn
+	turn uint64        // order of admission among all connections
 	done chan struct{} // closed when nothing more will be handed to the Handler
 }
 
@@ -119,6 +120,7 @@ func (in *incoming) greet() (tenant *tenancy, err error) {
 	}
 	me := in.t.party()
 	h, err := acceptHandshake(in.conn, in.t.opts.Secret, &me, func(h *hello) (reason Reason) {
+		in.turn = in.t.turns.Add(1)
 		tenant, reason = in.t.admit(h, &me, in.conn)
 		return reason
 	})
@@ -185,6 +187,11 @@ func (in *incoming) enter() bool {
 		return false
 	}
 	old := t.incoming[in.key]
+	if old != nil && old.turn > in.turn {
+		// The peer dialed twice and we were slow with the first: it means the second.
+		t.mu.Unlock()
+		return false
+	}
 	t.incoming[in.key] = in
 	lanes := t.lanes(in.key.node)
 	stale := lanes != nil && !lanes.accepts(&in.peer) // SetPeers came in between

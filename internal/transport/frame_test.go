@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"testing/iotest"
 
@@ -168,16 +169,12 @@ func TestHeaderAloneAllocatesLittle(t *testing.T) {
 		{71 << 20, 1 << 20, io.ErrUnexpectedEOF},
 	} {
 		src := append(header(tc.length, tc.envelope), make([]byte, 1000)...)
-		result := testing.Benchmark(func(b *testing.B) {
-			b.ReportAllocs()
-			for range b.N {
-				_, err := newFrameReader(bytes.NewReader(src), 72<<20).next()
-				if !errors.Is(err, tc.want) {
-					b.Fatal(err)
-				}
-			}
-		})
-		require.Less(t, result.AllocedBytesPerOp(), int64(readBufferSize+2*trustedAllocation), "%+v", tc)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := newFrameReader(bytes.NewReader(src), 72<<20).next()
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, tc.want)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(readBufferSize+3*trustedAllocation), "%+v", tc)
 	}
 }
 

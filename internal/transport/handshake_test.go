@@ -21,7 +21,7 @@ func TestWrongSecretIsRefusedBothWays(t *testing.T) {
 		eventually(t, func() bool {
 			return n.Stats().Rejected[ReasonSecret] > 0 && len(get(n, func() []Reason { return n.refusals })) > 0
 		})
-		require.Equal(t, ReasonSecret, n.refusals[0])
+		require.Equal(t, ReasonSecret, get(n, func() Reason { return n.refusals[0] }))
 		require.Zero(t, n.Stats().Accepted)
 		require.Contains(t, n.Stats().Peers[0].LastError, "wrong cluster secret")
 	}

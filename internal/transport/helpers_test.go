@@ -33,8 +33,8 @@ type testNode struct {
 	ups      map[raftcore.NodeID]bool
 	upEvents []bool
 	refusals []Reason
-	snapshot func(meta raftcore.SnapshotMeta, size int64, r io.Reader) error
-	call     func(req []byte) ([]byte, error)
+	snapshot snapshotFunc
+	call     callFunc
 	block    chan struct{} // non-nil: HandleMessages and HandleUnits wait for it
 }
 
@@ -44,6 +44,33 @@ func (n *testNode) wait() {
 	n.mu.Unlock()
 	if ch != nil {
 		<-ch
+	}
+}
+
+type (
+	snapshotFunc = func(meta raftcore.SnapshotMeta, size int64, r io.Reader) error
+	callFunc     = func(req []byte) ([]byte, error)
+)
+
+func (n *testNode) onSnapshot(f snapshotFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.snapshot = f
+}
+
+func (n *testNode) onCall(f callFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.call = f
+}
+
+// unblock lets the handler run from now on.
+func (n *testNode) unblock() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.block != nil {
+		close(n.block)
+		n.block = nil
 	}
 }
 
@@ -71,10 +98,13 @@ func (n *testNode) HandleRefused(from raftcore.NodeID, seqs []uint64) {
 }
 
 func (n *testNode) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
-	return n.snapshot(meta, size, r)
+	f := get(n, func() snapshotFunc { return n.snapshot })
+	return f(meta, size, r)
 }
 
-func (n *testNode) HandleCall(req []byte) ([]byte, error) { return n.call(req) }
+func (n *testNode) HandleCall(req []byte) ([]byte, error) {
+	return get(n, func() callFunc { return n.call })(req)
+}
 
 func (n *testNode) PeerChanged(id raftcore.NodeID, up bool) {
 	n.mu.Lock()
@@ -142,7 +172,7 @@ func newNode(t testing.TB, id raftcore.NodeID, adjust ...func(*testNode, *Option
 	require.NoError(t, err)
 	n.Transport = tr
 	tr.Start()
-	t.Cleanup(func() { tr.Close() })
+	t.Cleanup(func() { n.unblock(); tr.Close() })
 	return n
 }
 

@@ -40,6 +40,7 @@ type Transport struct {
 	incoming map[incomingKey]*incoming
 	pending  int // of accepted: not yet through the handshake
 	calls    int // of accepted: calls
+	turns    atomic.Uint64
 
 	holders  holders
 	links    links

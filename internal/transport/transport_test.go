@@ -27,7 +27,7 @@ func TestThreeNodesExchange(t *testing.T) {
 		{Type: raftcore.MsgHeartbeat, To: 9},
 	})
 	eventually(t, func() bool { return len(b.received()) == 1 && len(c.received()) == 1 })
-	require.Equal(t, raftcore.Message{Type: raftcore.MsgHeartbeat, From: 1, To: 2, Term: 5, Matches: []uint64{3, 2}, Clock: 1234567}, b.received()[0])
+	require.Equal(t, raftcore.Message{Type: raftcore.MsgHeartbeat, From: 1, To: 2, Incarnation: 101, Term: 5, Matches: []uint64{3, 2}, Clock: 1234567}, b.received()[0])
 	got := c.received()[0]
 	require.Equal(t, body, got.Entries[0].Body)
 	require.Equal(t, []byte("small"), got.Entries[1].Body)
@@ -35,7 +35,7 @@ func TestThreeNodesExchange(t *testing.T) {
 	require.True(t, b.SendUnits(1, []Unit{{1, []byte("u1")}, {2, body}}))
 	require.True(t, b.SendUnits(1, []Unit{{3, []byte("u3")}}))
 	eventually(t, func() bool { return get(a, func() int { return len(a.units) }) == 3 })
-	require.Equal(t, []Unit{{1, []byte("u1")}, {2, body}, {3, []byte("u3")}}, a.units)
+	require.Equal(t, []Unit{{1, []byte("u1")}, {2, body}, {3, []byte("u3")}}, get(a, func() []Unit { return a.units }))
 	a.SendRefused(2, []uint64{2, 3})
 	eventually(t, func() bool { return get(b, func() int { return len(b.refused) }) == 2 })
 	require.False(t, b.SendUnits(9, []Unit{{1, nil}}))
@@ -116,7 +116,7 @@ func TestControlFlowsWhileBulkIsStuffed(t *testing.T) {
 	for _, n := range []*testNode{a, b} {
 		q := n.Stats().Peers[0].BulkQueue
 		require.LessOrEqual(t, q, 5<<20)
-		close(n.block)
+		n.unblock()
 	}
 	// Once the readers move again everything that was queued arrives.
 	eventually(t, func() bool { return a.Stats().Peers[0].BulkQueue == 0 && b.Stats().Peers[0].BulkQueue == 0 })
@@ -127,16 +127,21 @@ func TestUnsentUnitsAreRefusedWhenTheLaneBreaks(t *testing.T) {
 	b := newNode(t, 2, func(n *testNode, _ *Options) { n.block = make(chan struct{}) })
 	connect(t, a, b)
 	body := make([]byte, 64<<10)
-	var sent []uint64
-	for seq := uint64(1); a.SendUnits(2, []Unit{{seq, body}}); seq++ {
-		sent = append(sent, seq)
-	}
-	// The write deadline ends the connection; what the writer had not taken is
-	// a suffix of what was sent.
-	eventually(t, func() bool { return get(a, func() int { return len(a.refused) }) > 0 })
+	sent := map[uint64]bool{}
+	var seq uint64
+	// The write deadline ends the connection; what the writer had not taken comes
+	// back, exactly what was sent last on it.
+	eventually(t, func() bool {
+		if seq++; a.SendUnits(2, []Unit{{seq, body}}) {
+			sent[seq] = true
+		}
+		return get(a, func() int { return len(a.refused) }) > 0
+	})
 	refused := get(a, func() []uint64 { return a.refused })
-	require.Equal(t, sent[len(sent)-len(refused):], refused)
-	close(b.block)
+	for i, seq := range refused {
+		require.True(t, sent[seq])
+		require.Equal(t, refused[0]+uint64(i), seq)
+	}
 }
 
 func TestLargestEntryPasses(t *testing.T) {
@@ -278,13 +283,13 @@ func TestCall(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "re: who are you", string(answer))
 
-	a.call = func([]byte) ([]byte, error) { return nil, fmt.Errorf("not today") }
+	a.onCall(func([]byte) ([]byte, error) { return nil, fmt.Errorf("not today") })
 	_, err = b.Call(background, a.Addr().String(), nil)
 	var remote *RemoteError
 	require.ErrorAs(t, err, &remote)
 	require.Equal(t, "not today", remote.Text)
 
-	a.call = func([]byte) ([]byte, error) { return make([]byte, 5<<20), nil }
+	a.onCall(func([]byte) ([]byte, error) { return make([]byte, 5<<20), nil })
 	_, err = b.Call(background, a.Addr().String(), nil)
 	require.ErrorAs(t, err, &remote)
 	_, err = b.Call(background, a.Addr().String(), make([]byte, 5<<20))
@@ -301,7 +306,7 @@ func TestCall(t *testing.T) {
 func TestCallEndsWithItsContextAndWithClose(t *testing.T) {
 	a, b := newNode(t, 1), newNode(t, 2)
 	entered, release := make(chan struct{}, 2), make(chan struct{})
-	a.call = func([]byte) ([]byte, error) { entered <- struct{}{}; <-release; return nil, nil }
+	a.onCall(func([]byte) ([]byte, error) { entered <- struct{}{}; <-release; return nil, nil })
 	defer close(release)
 	ctx, cancel := context.WithCancel(background)
 	failed := make(chan error, 2)
