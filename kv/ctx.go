@@ -22,6 +22,10 @@ type Ctx struct {
 	cmd      *Command
 	// cost is what the command spent beyond its base price (apply slices).
 	cost int
+	// marked is the key last noted as modified by this unit: put and touched both
+	// note it, and hashing it twice would be felt.
+	marked   []byte
+	markedDB int
 }
 
 // Error texts shared by many commands, in Redis's words.
@@ -102,7 +106,12 @@ func (c *Ctx) touched(event string, key []byte) {
 	c.modified(key)
 }
 
+// modified notes the key for WATCH.
 func (c *Ctx) modified(key []byte) {
+	if len(key) > 0 && len(key) == len(c.marked) && &key[0] == &c.marked[0] && c.db == c.markedDB {
+		return
+	}
+	c.marked, c.markedDB = key, c.db
 	c.store.st.watch.touch(c.db, c.store.hash(key), c.store.st.Version)
 }
 

@@ -1,0 +1,71 @@
+package kv
+
+import (
+	"strconv"
+	"testing"
+)
+
+// BenchmarkApplySet applies entries of 50 units of one SET, the shape that
+// redis-benchmark -c 50 makes; ns/op is per SET.
+func BenchmarkApplySet(b *testing.B) {
+	for _, pipeline := range []int{1, 16} {
+		b.Run("P="+strconv.Itoa(pipeline), func(b *testing.B) {
+			n := newTestNode(b)
+			const unitsPerEntry = 50
+			chunks := make([]Chunk, unitsPerEntry)
+			bodies := make([][]byte, 64)
+			key, seq := 0, uint64(0)
+			fill := func() {
+				for i := range bodies {
+					var units [][]byte
+					for j := range chunks {
+						c := &chunks[j]
+						c.Reset()
+						for p := 0; p < pipeline; p++ {
+							key = (key*7919 + 1) % 100003
+							addCommand(c, "SET", "key:"+strconv.Itoa(1000000+key), "xxxxxxxxxxxxxxxx")
+						}
+						seq++
+						units = append(units, AppendUnit(nil, UnitHeader{Session: n.session, Seq: seq, Low: seq, Ops: uint64(c.NumOps)}, c.Ops))
+					}
+					bodies[i] = BuildEntry(EntryHeader{Stamp: n.now, Level: ApplyLevel}, units...)
+				}
+			}
+			own := ownerFunc{func(_, seq uint64) *Chunk { return &chunks[seq%unitsPerEntry] }, func(*Chunk) {}}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for done := 0; done < b.N; {
+				b.StopTimer()
+				fill()
+				b.StartTimer()
+				for i := 0; i < len(bodies) && done < b.N; i++ {
+					n.index++
+					if err := n.s.Apply([]LogEntry{{Index: n.index, Body: bodies[i]}}, own); err != nil {
+						b.Fatal(err)
+					}
+					done += unitsPerEntry * pipeline
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkReadGet answers chunks of one and of 16 GETs; ns/op is per GET.
+func BenchmarkReadGet(b *testing.B) {
+	for _, pipeline := range []int{1, 16} {
+		b.Run("P="+strconv.Itoa(pipeline), func(b *testing.B) {
+			n := newTestNode(b)
+			n.do("SET", "key:1", "xxxxxxxxxxxxxxxx")
+			args := [][]byte{[]byte("GET"), []byte("key:1")}
+			var c Chunk
+			b.ReportAllocs()
+			for i := 0; i < b.N; i += pipeline {
+				c.Reset()
+				for p := 0; p < pipeline; p++ {
+					c.AddRead(Lookup(args[0]), args)
+				}
+				n.s.Read(&c, n.now)
+			}
+		})
+	}
+}
