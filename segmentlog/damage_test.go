@@ -376,3 +376,53 @@ func FuzzRecord(f *testing.F) {
 		parseSegmentHeader(records)
 	})
 }
+
+// TestACutBatchDoesNotExcuseTheNextOne: a batch was torn and its intact start was
+// kept; what that batch had claimed must not make damage to the acknowledged batch
+// behind it look torn.
+func TestACutBatchDoesNotExcuseTheNextOne(t *testing.T) {
+	disk := vfs.NewMem()
+	o := testOptions(disk)
+	l, _ := mustOpen(t, o)
+	es := noisy(1, 10, 1, 1000)
+	require.NoError(t, l.Save(saveTerm(1, es[:1])))
+	require.NoError(t, l.Save(save(es[1:])))
+	disk.Crash(newRng(1))
+	l.Close()
+	path := segFiles(t, disk)[0]
+	b, err := disk.ReadFile(path)
+	require.NoError(t, err)
+	clear(b[8*sectorSize+5000 : 8*sectorSize+9000]) // within the batch, no multiple of a sector at its start
+	require.NoError(t, disk.WriteFile(path, b))
+
+	l, r := mustOpen(t, o)
+	require.Nil(t, r.Suspect)
+	require.Positive(t, r.TornBytes)
+	n := r.LastIndex
+	require.Equal(t, uint64(4), n)
+	end := l.tail().end
+	require.NoError(t, l.Save(save(noisy(n+1, n+1, 1, 100))))
+	disk.Crash(newRng(2))
+	l.Close()
+	require.NoError(t, disk.FlipBit(path, 8*(end+recordHeaderSize+5)))
+	l, r = mustOpen(t, o)
+	defer l.Close()
+	require.Equal(t, n, r.LastIndex)
+	require.NotNil(t, r.Suspect)
+	require.Equal(t, n+1, r.Suspect.LastIndex)
+}
+
+func TestSlotsAlternate(t *testing.T) {
+	l, disk, _ := newLog(t)
+	path := filepath.Join(testDir, metaName)
+	before, _ := disk.ReadFile(path)
+	for term := uint64(1); term < 9; term++ {
+		require.NoError(t, l.Save(saveTerm(term, nil)))
+		after, _ := disk.ReadFile(path)
+		even := string(before[:blockSize]) == string(after[:blockSize])
+		odd := string(before[blockSize:]) == string(after[blockSize:])
+		require.NotEqual(t, even, odd, "exactly one slot is written")
+		require.Equal(t, l.meta.sequence%2 == 1, even)
+		before = after
+	}
+}

@@ -25,6 +25,8 @@ type scanned struct {
 	configs             []raftcore.Entry
 	suspect             *Suspect
 	tornBytes           int64
+
+	buf []byte // one segment at a time; a fresh 64 MiB for each costs more than reading them
 }
 
 type fileRef struct {
@@ -72,6 +74,7 @@ func scan(fs vfs.FS, dir string) (*scanned, error) {
 			return s, err
 		}
 	}
+	s.buf = nil
 	return s, s.crossCheck(dir)
 }
 
@@ -117,7 +120,7 @@ func (s *scanned) classify(fs vfs.FS, ref fileRef) (active bool, err error) {
 	if headerErr == nil && h.state == stateActive {
 		return true, s.checkHeader(&h, ref)
 	}
-	if b, err = readAll(fs, ref); err != nil {
+	if b, err = s.load(fs, ref); err != nil {
 		return false, err
 	}
 	body := b[min(firstRecord, int64(len(b))):]
@@ -165,7 +168,7 @@ func (s *scanned) checkHeader(h *segmentHeader, ref fileRef) error {
 // scanActive reads a segment of the log, checks that it continues the one before,
 // and takes in its records.
 func (s *scanned) scanActive(fs vfs.FS, ref fileRef, last bool) error {
-	b, err := readAll(fs, ref)
+	b, err := s.load(fs, ref)
 	if err != nil {
 		return err
 	}
@@ -303,12 +306,23 @@ func readHead(fs vfs.FS, ref fileRef) ([]byte, error) {
 }
 
 func readAll(fs vfs.FS, ref fileRef) ([]byte, error) {
+	return readInto(make([]byte, ref.size), fs, ref)
+}
+
+// load reads a file into s.buf, valid until the next load.
+func (s *scanned) load(fs vfs.FS, ref fileRef) ([]byte, error) {
+	if int64(cap(s.buf)) < ref.size {
+		s.buf = make([]byte, ref.size)
+	}
+	return readInto(s.buf[:ref.size], fs, ref)
+}
+
+func readInto(b []byte, fs vfs.FS, ref fileRef) ([]byte, error) {
 	f, err := fs.OpenRead(ref.path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b := make([]byte, ref.size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return nil, &CorruptionError{File: ref.path, Offset: int64(n), Expected: fmt.Sprintf("%d readable bytes", len(b)), Found: fmt.Sprint(err), Cause: err}
 	}
