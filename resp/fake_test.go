@@ -1,0 +1,193 @@
+package resp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// fakeNode is a Backend over a lone store: it applies what is proposed on one
+// goroutine, in order, as a node does. It can hold proposals back, refuse them and
+// pretend to be saturated; it never loses, repeats or reorders anything.
+type fakeNode struct {
+	store   *kv.Store
+	session uint64
+
+	mu      sync.Mutex
+	inbox   []*kv.Chunk
+	ticks   []fakeTick
+	wake    chan struct{}
+	done    chan struct{}
+	waiting map[uint64]*kv.Chunk
+
+	hold       atomic.Bool   // proposals wait
+	refuse     atomic.Value  // error for the next proposals, if not empty
+	full       atomic.Bool   // saturated
+	lateBy     time.Duration // barriers take so long
+	barriers   atomic.Int64
+	proposals  atomic.Int64
+	ticksAsked atomic.Int64
+	offset     atomic.Int64 // added to the clock
+	panicNow   atomic.Bool  // Now panics once: a bug in a handler
+
+	index, seq, seed uint64
+	role             atomic.Value
+}
+
+type fakeTick struct {
+	now  int64
+	done func(error)
+}
+
+func newFakeNode() *fakeNode {
+	n := &fakeNode{
+		store: kv.New(kv.Options{HashSeed: 7}), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		waiting: make(map[uint64]*kv.Chunk),
+	}
+	n.role.Store("leader")
+	n.refuse.Store("")
+	var c kv.Chunk
+	c.AppendOpen(1, 1)
+	n.apply(kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops))
+	n.session, _ = n.store.SessionOf(1, 1)
+	go n.run()
+	return n
+}
+
+func (n *fakeNode) stop() { close(n.done) }
+
+func (n *fakeNode) run() {
+	for {
+		select {
+		case <-n.done:
+			return
+		case <-n.wake:
+		case <-time.After(5 * time.Millisecond): // held proposals
+		}
+		if n.hold.Load() {
+			continue
+		}
+		n.mu.Lock()
+		chunks, ticks := n.inbox, n.ticks
+		n.inbox, n.ticks = nil, nil
+		n.mu.Unlock()
+		n.turn(chunks, ticks)
+	}
+}
+
+func (n *fakeNode) turn(chunks []*kv.Chunk, ticks []fakeTick) {
+	var units [][]byte
+	for _, c := range chunks {
+		if msg := n.refuse.Load().(string); msg != "" {
+			c.Err = errors.New(msg)
+			c.Waiter.ChunkDone(c)
+			continue
+		}
+		n.seq++
+		n.waiting[n.seq] = c
+		units = append(units, kv.AppendUnit(nil,
+			kv.UnitHeader{Session: n.session, Seq: n.seq, Low: n.seq, Ops: uint64(c.NumOps)}, c.Ops))
+	}
+	if len(units) > 0 || len(ticks) > 0 {
+		n.apply(units...)
+	}
+	for _, t := range ticks {
+		t.done(nil)
+	}
+}
+
+func (n *fakeNode) apply(units ...[]byte) {
+	n.index++
+	n.seed++
+	body := kv.BuildEntry(kv.EntryHeader{Stamp: n.Now(), Seed: n.seed, Level: kv.ApplyLevel}, units...)
+	if err := n.store.Apply([]kv.LogEntry{{Index: n.index, Body: body}}, n); err != nil {
+		panic(fmt.Sprintf("apply: %v", err))
+	}
+}
+
+// Chunk and Done implement kv.Owner.
+func (n *fakeNode) Chunk(session, seq uint64) *kv.Chunk {
+	c := n.waiting[seq]
+	delete(n.waiting, seq)
+	return c
+}
+
+func (n *fakeNode) Done(c *kv.Chunk) { c.Waiter.ChunkDone(c) }
+
+func (n *fakeNode) kick() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (n *fakeNode) Store() *kv.Store { return n.store }
+
+func (n *fakeNode) Propose(c *kv.Chunk) {
+	n.proposals.Add(1)
+	n.mu.Lock()
+	n.inbox = append(n.inbox, c)
+	n.mu.Unlock()
+	n.kick()
+}
+
+func (n *fakeNode) ReadBarrier(done func(error)) {
+	n.barriers.Add(1)
+	if n.lateBy > 0 {
+		time.AfterFunc(n.lateBy, func() { done(nil) })
+		return
+	}
+	done(nil)
+}
+
+func (n *fakeNode) Tick(now int64, done func(error)) {
+	n.ticksAsked.Add(1)
+	n.mu.Lock()
+	n.ticks = append(n.ticks, fakeTick{now, done})
+	n.mu.Unlock()
+	n.kick()
+}
+
+func (n *fakeNode) Now() int64 { return time.Now().UnixMilli() + n.offset.Load() }
+
+func (n *fakeNode) Saturated() bool { return n.full.Load() }
+
+func (n *fakeNode) WaitReplicas(ctx context.Context, _ uint64, want int, done func(int)) {
+	go func() {
+		<-ctx.Done()
+		done(2)
+	}()
+}
+
+func (n *fakeNode) Status() Status {
+	return Status{
+		ID: 3, Role: n.role.Load().(string), Term: 7, LeaderID: 3, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
+		LastIndex: 9, DurableIndex: 9, CommitIndex: 9, AppliedIndex: 9, QuorumOK: true,
+		ClusterID: "c1", RunID: "0123456789012345678901234567890123456789",
+		Members: []Member{
+			{ID: 3, PeerAddr: "127.0.0.1:16379", ClientAddr: "127.0.0.1:6379", Voter: true, Self: true},
+			{ID: 4, PeerAddr: "127.0.0.1:16380", ClientAddr: "127.0.0.1:6380", Voter: true, Match: 8, Active: true, State: "replicate"},
+			{ID: 5, PeerAddr: "127.0.0.1:16381", ClientAddr: "127.0.0.1:6381", Match: 7, Active: true, State: "replicate"},
+		},
+		Matches: []uint64{1 << 40, 1 << 40, 1},
+	}
+}
+
+func (n *fakeNode) AddLearner(_ context.Context, id uint64, _ string) error {
+	if id == 13 {
+		panic("a bug in an admin command")
+	}
+	return nil
+}
+func (n *fakeNode) Remove(context.Context, uint64) error {
+	return errors.New("ERR would lose the quorum")
+}
+func (n *fakeNode) Promote(context.Context, uint64) error          { return nil }
+func (n *fakeNode) Transfer(context.Context, uint64) error         { return nil }
+func (n *fakeNode) Snapshot(context.Context) (uint64, error)       { return 9, nil }
+func (n *fakeNode) Digest(context.Context) (uint64, string, error) { return 9, "abcd", nil }
