@@ -188,8 +188,9 @@ func encodingName(v Value) string {
 const keyBufSize = 128
 
 // packedMaxBytes bounds a packed collection whatever the thresholds say: it is
-// rewritten at each change, and it must fit a record.
-const packedMaxBytes = 128 << 10
+// rewritten at each change, and beyond the arena's largest size class every one
+// would map memory. (A list obeys list-max-listpack-size alone, at most 64 KiB.)
+const packedMaxBytes = 63 << 10
 
 // fitsPacked reports whether a packed collection may grow by elements of n bytes
 // in all.

@@ -37,8 +37,8 @@ func (in *zinput) score(member []byte) (score float64, ok bool) {
 // of different architectures must agree to the last bit.
 func (in *zinput) weighted(score float64) float64 {
 	score = float64(in.weight * score)
-	if math.IsNaN(score) {
-		return 0
+	if math.IsNaN(score) || score == 0 {
+		return 0 // and never -0 (zset_score.go)
 	}
 	return score
 }
