@@ -2,6 +2,7 @@ package raftcore
 
 import (
 	"encoding/binary"
+	"math/rand"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -142,5 +143,16 @@ func fuzzNode(t *testing.T, r *reader) {
 		}
 		_ = core.Status()
 		require.NoError(t, core.CheckInvariants())
+	}
+}
+
+// TestStepNeverPanics runs FuzzStep's body on plain random bytes, as a part of
+// every test run.
+func TestStepNeverPanics(t *testing.T) {
+	rng := rand.New(rand.NewSource(1))
+	for range 3000 {
+		data := make([]byte, 20+rng.Intn(3000))
+		rng.Read(data)
+		fuzzNode(t, &reader{data: data})
 	}
 }

@@ -514,13 +514,23 @@ func (c *cluster) until(n int, what string, ok func() bool) {
 	require.True(c.t, ok(), "%s\n%s", what, c.describe())
 }
 
-// elect makes id campaign and win.
+// elect makes id campaign until it wins: the others lose patience with whomever
+// they follow, but do not campaign themselves.
 func (c *cluster) elect(id NodeID) *node {
 	n := c.node(id)
-	n.electionDeadline = n.now + 1
-	n.Tick()
-	c.settle()
-	require.Equal(c.t, Leader, n.Role(), "node %d did not win", id)
+	for attempt := 0; attempt < 5 && n.Role() != Leader; attempt++ {
+		for _, other := range c.nodes {
+			for i := 0; attempt > 0 && other.up && other != n && i < 10; i++ {
+				other.electionDeadline = other.now + 20
+				other.Tick()
+				other.electionDeadline = other.now + 20
+			}
+		}
+		n.electionDeadline = n.now + 1
+		n.Tick()
+		c.settle()
+	}
+	require.Equal(c.t, Leader, n.Role(), "node %d did not win\n%s", id, c.describe())
 	return n
 }
 
@@ -563,4 +573,60 @@ func (c *cluster) describe() string {
 		}
 	}
 	return out
+}
+
+// entryOf makes an entry whose body names its term.
+func entryOf(index, term uint64) Entry {
+	e := Entry{Term: term, Index: index, Type: EntryNormal, Body: fmt.Appendf(nil, "%d.%d", index, term)}
+	e.CRC = Checksum(e.Term, e.Index, e.Type, e.Body)
+	return e
+}
+
+func configEntry(index, term uint64, m Membership) Entry {
+	e := Entry{Term: term, Index: index, Type: EntryConfig, Body: EncodeMembership(m)}
+	e.CRC = Checksum(e.Term, e.Index, e.Type, e.Body)
+	return e
+}
+
+// load restarts n with the given hard state and a log of entries from 1 on.
+func (n *node) load(hard HardState, entries ...Entry) *node {
+	n.disk.hard, n.disk.first, n.disk.entries = hard, 1, entries
+	n.start()
+	return n
+}
+
+// loadTerms is load with entries of the given terms.
+func (n *node) loadTerms(hard HardState, terms ...uint64) *node {
+	var entries []Entry
+	for i, term := range terms {
+		entries = append(entries, entryOf(uint64(i+1), term))
+	}
+	return n.load(hard, entries...)
+}
+
+// hear steps a message from a member, as if just arrived, and lets n work.
+func (n *node) hear(from NodeID, m Message) {
+	m.From, m.To, m.Incarnation = from, n.cfg.ID, 1
+	n.Step(m)
+	n.check()
+	n.work()
+}
+
+// syncAll makes everything n has written durable.
+func (n *node) syncAll() {
+	for len(n.inflight) > 0 {
+		n.sync()
+		n.work()
+	}
+}
+
+// take empties the wire and returns the messages of one type.
+func (c *cluster) take(typ MessageType) (taken []Message) {
+	for _, m := range c.wire {
+		if m.Type == typ {
+			taken = append(taken, m)
+		}
+	}
+	c.wire = nil
+	return taken
 }
