@@ -98,13 +98,14 @@ func (l *Log) Compact(upTo uint64) error {
 	if err := l.writeMeta(m); err != nil {
 		return l.latch(err)
 	}
-	return l.latch(l.prep.release(l.rebase(n, base.baseIndex, base.baseTerm)))
+	l.prep.release(l.rebase(n, base.baseIndex, base.baseTerm))
+	return nil
 }
 
 // Reset drops every entry: the log then ends at (index, term), a snapshot's, and
 // the next append is index+1. The snapshot must be durable before the call. One
 // slot write is the moment it happens, as in Compact. A suspect tail is forgotten
-// if the snapshot reaches it.
+// if the snapshot reaches it. The hard state must have reached term before (Save).
 func (l *Log) Reset(index, term uint64) error {
 	l.w.Lock()
 	defer l.w.Unlock()
@@ -131,7 +132,8 @@ func (l *Log) Reset(index, term uint64) error {
 	l.last, l.terms = index, nil
 	l.liftSuspicion()
 	l.mu.Unlock()
-	return l.latch(l.prep.release(gone))
+	l.prep.release(gone)
+	return nil
 }
 
 // rebase takes the first n segments away from readers and returns them.

@@ -42,7 +42,7 @@ type preparer struct {
 	free     []fileRef // of size `size`
 	closed   bool
 
-	hurry chan struct{} // closed-over by pause: a token means do not
+	hurry chan struct{} // a token cuts the running pause short
 	done  chan struct{}
 }
 
@@ -171,21 +171,14 @@ func (p *preparer) take(size int64) (s *segment, waited bool, err error) {
 }
 
 // release takes segments that are below meta.first: nothing depends on when they go.
-func (p *preparer) release(segs []*segment) error {
+func (p *preparer) release(segs []*segment) {
 	p.mu.Lock()
 	p.released = append(p.released, segs...)
 	p.wake.Broadcast()
 	p.mu.Unlock()
-	for p.inline && len(segs) > 0 {
+	if p.inline {
 		p.step()
-		p.mu.Lock()
-		n := len(p.released)
-		p.mu.Unlock()
-		if n == 0 {
-			break
-		}
 	}
-	return nil
 }
 
 // step does one piece of work, without holding mu over the disk.

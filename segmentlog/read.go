@@ -30,8 +30,11 @@ func (l *Log) Entries(lo, hi uint64, maxBytes int) ([]raftcore.Entry, error) {
 			return entries, nil
 		}
 		l.mu.RLock()
-		moved := l.epoch != epoch
+		moved, closed := l.epoch != epoch, l.closed
 		l.mu.RUnlock()
+		if closed {
+			return nil, ErrClosed
+		}
 		if !moved {
 			return nil, err
 		}
