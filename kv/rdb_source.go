@@ -15,16 +15,11 @@ func (c *Cut) Blocks(emit func(raw []byte, keys int) error) error {
 	w.Aux("ctime", strconv.AppendInt(nil, c.Stamp/1000, 10))
 	w.Aux(rdbAuxState, c.State())
 	for db := range c.Databases {
-		// The hints stay 0: a cut does not know its number of keys, and a table that
-		// grows by segments gains nothing from them.
-		selected := false
-		err := c.Each(db, func(key []byte, v Value) error {
-			if !selected {
-				selected = true
-				w.SelectDB(db, 0, 0)
-			}
-			return w.Key(key, v)
-		})
+		if c.cut.len(db) == 0 {
+			continue
+		}
+		w.SelectDB(db, c.cut.len(db), c.cut.expires(db))
+		err := c.Each(db, w.Key)
 		if err != nil {
 			return err
 		}
