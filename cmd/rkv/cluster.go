@@ -88,15 +88,20 @@ func clusterStatus(c *cli.Context) error {
 	}
 	fmt.Fprintf(w, "leader %s (node %s), term %s, quorum %s\n", leader, info["raft_leader_id"], info["raft_term"],
 		map[string]string{"1": "ok", "0": "LOST"}[info["raft_quorum_ok"]])
+	reply, err := conn.do("RAFT", "MEMBERS")
+	if err != nil {
+		return adminError(err)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tCLIENTS\tPEERS\tKIND\tDURABLE\tSTATE")
-	for i := 0; ; i++ {
-		peer, ok := info[fmt.Sprintf("raft_peer%d", i)]
-		if !ok {
-			break
+	members, _ := reply.([]any)
+	for _, m := range members {
+		f := fields(m)
+		kind := map[string]string{"1": "voter", "0": "learner"}[f["voter"]]
+		if f["leader"] == "1" {
+			kind = "leader, " + kind
 		}
-		f := fields(peer)
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f["id"], f["addr"], f["peer"], f["kind"], f["match"], f["state"])
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", f["id"], f["client_addr"], f["peer_addr"], kind, f["match"], f["state"])
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -123,13 +128,12 @@ func raftInfo(conn *client) (map[string]string, error) {
 	return m, nil
 }
 
-// fields splits a=1,b=2.
-func fields(s string) map[string]string {
+// fields turns a flat array of names and values into a map.
+func fields(reply any) map[string]string {
+	flat, _ := reply.([]any)
 	m := map[string]string{}
-	for _, f := range strings.Split(s, ",") {
-		if k, v, ok := strings.Cut(f, "="); ok {
-			m[k] = v
-		}
+	for i := 0; i+1 < len(flat); i += 2 {
+		m[fmt.Sprint(flat[i])] = fmt.Sprint(flat[i+1])
 	}
 	return m
 }
