@@ -344,6 +344,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add(good[blockSize:], int64(0))
 	f.Add(good[blockSize:len(good)-300], int64(blockSize+200))
 	f.Add([]byte{}, int64(1<<40))
+	f.Add([]byte("000000000"), int64(0)) // a file that is no multiple of the alignment
 	f.Fuzz(func(t *testing.T, records []byte, promise int64) {
 		b := append(h.block(), records...)
 		if len(b) > int(h.size) {

@@ -159,7 +159,7 @@ func (s *scanned) checkHeader(h *segmentHeader, ref fileRef) error {
 		return bad("log id", s.meta.logID, h.logID)
 	case h.id != ref.id:
 		return bad("segment number", ref.id, h.id)
-	case h.size != ref.size || h.size < firstRecord:
+	case h.size != ref.size || h.size < firstRecord || h.size%blockSize != 0:
 		return bad("file size", h.size, ref.size)
 	}
 	return nil

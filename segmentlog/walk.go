@@ -104,7 +104,7 @@ func (w *recordWalk) examine(currentTerm uint64) (lastIndex, lastTerm uint64, to
 	} else if ok {
 		end = max(end, w.off+h.size())
 	}
-	end = max(end, min(w.batchEnd, int64(len(w.b))))
+	end = min(max(end, w.batchEnd), int64(len(w.b)))
 
 	lastIndex, lastTerm = w.next-1, currentTerm
 	known := lastIndex // by a header; lastIndex may be an upper bound beyond it
@@ -138,7 +138,7 @@ func (w *recordWalk) examine(currentTerm uint64) (lastIndex, lastTerm uint64, to
 
 // nextHeader finds the next record header of ours behind p, or end.
 func (w *recordWalk) nextHeader(p, end int64) int64 {
-	for p += recordAlign; p < end; p += recordAlign {
+	for p += recordAlign; p < end && p+recordHeaderSize <= int64(len(w.b)); p += recordAlign {
 		if le.Uint32(w.b[p:]) != recordMagic {
 			continue
 		}
