@@ -60,6 +60,9 @@ func DecodeMembership(b []byte) (m Membership, err error) {
 	if len(m.Members) == 0 && len(m.Outgoing) == 0 {
 		return Membership{}, nil
 	}
+	if len(m.Outgoing) == 0 {
+		m.Outgoing = nil // as everywhere: not joint
+	}
 	if err := m.check(); err != nil {
 		return Membership{}, fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}

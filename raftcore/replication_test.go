@@ -1,0 +1,240 @@
+package raftcore
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestElectionAppendsANoopAndLoneVoterElectsItself(t *testing.T) {
+	c := newCluster(t, 1, 1)
+	c.until(25, "elected", func() bool { return c.leader() != nil })
+	require.EqualValues(t, 1, c.leader().Commit())
+	require.Equal(t, EntryNoop, c.committed[1].Type)
+}
+
+func TestStaleMessagesDoNotResetTheElectionTimer(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	b := c.node(2).loadTerms(HardState{Term: 5})
+	deadline := b.electionDeadline
+	b.Tick()
+	b.hear(1, Message{Type: MsgHeartbeat, Term: 4})
+	b.hear(1, Message{Type: MsgAppend, Term: 4})
+	b.hear(3, Message{Type: MsgPreVote, Term: 6})
+	b.hear(3, Message{Type: MsgVoteResp, Term: 5})
+	b.hear(3, Message{Type: MsgVote, Term: 5, Index: 0}) // a vote is granted: that does
+	require.NotEqual(t, deadline, b.electionDeadline)
+	deadline = b.electionDeadline
+	b.hear(1, Message{Type: MsgVote, Term: 5}) // refused: has voted
+	require.Equal(t, deadline, b.electionDeadline)
+}
+
+// Two logs that share a short prefix and then differ over many terms meet in one
+// rejection per term, not one per entry (thesis 3.5).
+func TestBackOffSkipsWholeTerms(t *testing.T) {
+	var mine, theirs []uint64
+	for range 10 {
+		mine, theirs = append(mine, 1), append(theirs, 1)
+	}
+	for range 200 {
+		mine, theirs = append(mine, 4), append(theirs, 2)
+	}
+	for range 200 {
+		theirs = append(theirs, 3)
+	}
+	c := newCluster(t, 2, 1, 2)
+	c.node(1).loadTerms(HardState{Term: 4}, mine...)
+	c.node(2).loadTerms(HardState{Term: 4}, theirs...)
+	rejects := 0
+	c.sees = func(m Message) {
+		if m.Type == MsgAppendResp && m.Reject {
+			rejects++
+		}
+	}
+	a := c.elect(1)
+	require.Equal(t, a.LastIndex(), c.node(2).LastIndex())
+	require.LessOrEqual(t, rejects, 3)
+}
+
+func TestAppendsAreCutAndWindowed(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) {
+		cfg.MaxMessageBytes, cfg.MaxInflightBytes, cfg.MaxInflightMessages = 1000, 3000, 10
+	})
+	a := c.elect(1)
+	for range 20 {
+		_, err := a.Propose(EntryNormal, make([]byte, 400))
+		require.NoError(t, err)
+	}
+	a.work()
+	size, count := 0, 0
+	for _, m := range c.take(MsgAppend) {
+		bytes := 0
+		for i := range m.Entries {
+			bytes += m.Entries[i].Size()
+		}
+		require.LessOrEqual(t, bytes, 1000)
+		if m.To == 2 {
+			size, count = size+bytes, count+1
+		}
+	}
+	require.Equal(t, size, a.peer(2).InflightBytes())
+	require.Less(t, size, 4000, "the rest waits for acknowledgements")
+	require.Greater(t, count, 2)
+	_, err := a.Propose(EntryNormal, make([]byte, 5000))
+	require.NoError(t, err, "a large entry goes alone")
+	c.ticks(4)
+	require.Equal(t, a.LastIndex(), c.node(2).LastIndex())
+	require.Zero(t, a.peer(2).InflightBytes()) // R35
+	require.Zero(t, a.uncommittedBytes)
+}
+
+func TestR35UncommittedBytesAreBoundedAndReturn(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) { cfg.MaxUncommittedBytes = 1000 })
+	a := c.elect(1)
+	c.isolate(1)
+	for range 2 {
+		_, err := a.Propose(EntryNormal, make([]byte, 400))
+		require.NoError(t, err)
+	}
+	_, err := a.Propose(EntryNormal, make([]byte, 400))
+	require.ErrorIs(t, err, ErrBusy)
+	c.heal()
+	c.ticks(4)
+	_, err = a.Propose(EntryNormal, make([]byte, 2000))
+	require.NoError(t, err, "one is always taken")
+	c.settle()
+	require.Zero(t, a.Status().UncommittedBytes)
+	_, err = a.Propose(EntryConfig, nil)
+	require.ErrorIs(t, err, ErrEntryType)
+	_, err = c.node(2).Propose(EntryNormal, nil)
+	require.ErrorIs(t, err, ErrNotLeader)
+}
+
+func TestIdleFollowersLearnTheCommitIndexAtOnce(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	messages := 0
+	c.sees = func(Message) { messages++ }
+	i := c.mustPropose(a) // and no tick
+	require.Equal(t, i, c.node(2).applied)
+	require.Equal(t, i, c.node(3).applied)
+	require.LessOrEqual(t, messages, 6, "append, ack, commit notice per follower; the notice is not answered")
+}
+
+func TestQuietClusterOnlyHeartbeats(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	c.elect(1)
+	c.ticks(3)
+	kinds := map[MessageType]int{}
+	c.sees = func(m Message) { kinds[m.Type]++ }
+	c.ticks(20)
+	require.Equal(t, map[MessageType]int{MsgHeartbeat: 20, MsgHeartbeatResp: 20}, kinds)
+}
+
+func TestLostAppendIsFoundByTheHeartbeat(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	_, _ = c.propose(a)
+	a.work()
+	c.wire = nil
+	c.ticks(4)
+	require.Equal(t, a.LastIndex(), c.node(2).LastIndex())
+	require.Equal(t, a.LastIndex(), a.Commit())
+}
+
+func TestR36HeartbeatsDoNotWaitForTheDisk(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	c.node(2).stalled, c.node(3).stalled = true, true
+	term := a.Term()
+	for range 100 {
+		_, _ = c.propose(a)
+		c.ticks(1)
+	}
+	require.Equal(t, Leader, a.Role())
+	require.Equal(t, term, a.Term())
+	id := c.read(a)
+	c.settle()
+	require.NotNil(t, c.reads[id].answer, "nor do reads")
+}
+
+func TestMemberBehindTheWindowIsFedFromTheLog(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) {
+		cfg.WindowBytes, cfg.MaxMessageBytes = 500, 300
+	})
+	a := c.elect(1)
+	c.isolate(3)
+	for range 100 {
+		c.mustPropose(a)
+	}
+	require.Greater(t, a.log.winFirst(), uint64(80))
+	require.LessOrEqual(t, a.log.windowBytes, 500)
+	fetches := 0
+	a.holdWork = true
+	c.heal()
+	for range 60 {
+		c.ticks(1)
+		require.LessOrEqual(t, len(a.pending), 1, "one read at a time")
+		fetches += len(a.pending)
+		a.runPending()
+	}
+	require.Equal(t, a.LastIndex(), c.node(3).applied)
+	require.Greater(t, fetches, 3)
+	require.Zero(t, c.node(3).restores)
+}
+
+func TestRestartAppliesFromTheLogInPieces(t *testing.T) {
+	c := newClusterOf(t, 1, Membership{Members: voters(1)}, func(cfg *Config) { cfg.MaxInflightBytes = 300 })
+	n := c.elect(1)
+	for range 50 {
+		c.mustPropose(n)
+	}
+	n.crash(nil)
+	n.start()
+	c.elect(1)
+	require.Equal(t, n.LastIndex(), n.applied)
+}
+
+func TestRejectedConfigOfGarbageIsNoMessage(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	n := c.node(3)
+	n.hear(1, Message{Type: MsgAppend, Term: 1, Entries: []Entry{{Term: 1, Index: 1, Type: EntryConfig, Body: []byte("junk")}}})
+	n.hear(1, Message{Type: MsgAppend, Term: 1, Entries: []Entry{{Term: 2, Index: 1}}})
+	n.hear(1, Message{Type: MsgAppend, Term: 1, Entries: []Entry{{Term: 1, Index: 2}}})
+	require.Zero(t, n.Term())
+	require.Zero(t, n.LastIndex())
+}
+
+func TestHeartbeatsTellTheMatches(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	i := c.mustPropose(a)
+	c.ticks(2)
+	require.Equal(t, []uint64{i, i, i}, a.Status().Matches)
+	require.Equal(t, []uint64{i, i, i}, c.node(2).Status().Matches)
+}
+
+func TestConfigValidation(t *testing.T) {
+	good := Config{ID: 1, ElectionTicks: 10, HeartbeatTicks: 5}
+	_, err := New(good)
+	require.NoError(t, err)
+	for field, spoil := range map[string]func(*Config){
+		"ID":               func(c *Config) { c.ID = 0 },
+		"HeartbeatTicks":   func(c *Config) { c.HeartbeatTicks = 6 },
+		"ElectionTicks":    func(c *Config) { c.ElectionTicks = -1 },
+		"WindowBytes":      func(c *Config) { c.WindowBytes = -1 },
+		"HardState.Commit": func(c *Config) { c.HardState.Commit = 1 },
+		"HardState.Term":   func(c *Config) { c.Snapshot.Term = 1 },
+		"FirstIndex":       func(c *Config) { c.FirstIndex, c.LastIndex = 2, 3 },
+		"Snapshot":         func(c *Config) { c.Snapshot.Index, c.LastIndex, c.FirstIndex = 5, 4, 1 },
+		"Terms":            func(c *Config) { c.LastIndex = 3 },
+		"Configs":          func(c *Config) { c.Configs = []Entry{{Index: 1, Type: EntryConfig}} },
+	} {
+		bad := good
+		spoil(&bad)
+		_, err := New(bad)
+		var config *ConfigError
+		require.ErrorAs(t, err, &config, field)
+		require.Equal(t, field, config.Field)
+	}
+}
