@@ -16,9 +16,10 @@ type Cut struct {
 	// Databases is their number.
 	Databases int
 
-	s   *Store
-	cut *cut
-	st  state
+	s    *Store
+	heap *heap
+	cut  *cut
+	st   state
 }
 
 // OpenCut takes a cut between two entries. It waits for the entry that is being
@@ -31,7 +32,7 @@ func (s *Store) OpenCut() *Cut {
 	st := s.st.freeze()
 	return &Cut{
 		Index: st.Index, Stamp: st.Stamp, Databases: len(s.dbs),
-		s: s, cut: s.heap.openCut(s.dbs), st: st,
+		s: s, heap: s.heap, cut: s.heap.openCut(s.dbs), st: st,
 	}
 }
 
@@ -68,6 +69,9 @@ func (c *Cut) Close() {
 	defer c.s.mu.Unlock()
 	c.cut.close()
 	c.cut = nil
+	if c.heap != c.s.heap && len(c.heap.cuts) == 0 {
+		c.heap.unmap() // a snapshot was loaded meanwhile: this was the old data's last reader
+	}
 }
 
 // Digest is the applied index and the digest of all replicated data at it

@@ -3,21 +3,24 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"runtime"
 )
 
 // Loader builds the data of a snapshot beside the store's own; nothing changes
-// until Commit. It is used by one goroutine; drop it to abandon the load.
+// until Commit. It is used by one goroutine; drop it to abandon the load: its
+// memory goes with the next garbage collection.
 type Loader struct {
-	s    *Store
-	heap *heap
-	dbs  []*keyspace
-	st   state
+	s       *Store
+	heap    *heap
+	dbs     []*keyspace
+	st      state
+	abandon runtime.Cleanup
 }
 
 // NewLoader begins an empty replacement.
 func (s *Store) NewLoader() *Loader { return &Loader{s: s} }
 
-var errLoadOrder = errors.New("snapshot has keys before its system state")
+var errLoadOrder = errors.New("snapshot does not begin with one system state")
 
 // SetState takes the encoded system state (Cut.State). It comes first: it brings
 // the seed that orders the keys.
@@ -29,8 +32,12 @@ func (l *Loader) SetState(b []byte) error {
 	if n := len(st.watch.flush); n != len(l.s.dbs) {
 		return fmt.Errorf("snapshot has %d databases, this store %d", n, len(l.s.dbs))
 	}
+	if l.heap != nil {
+		return errLoadOrder
+	}
 	l.st = st
 	l.heap, l.dbs = newKeyspaces(st.HashSeed, len(l.s.dbs))
+	l.abandon = runtime.AddCleanup(l, (*heap).unmap, l.heap)
 	return nil
 }
 
@@ -61,7 +68,24 @@ func (l *Loader) Commit(index uint64) error {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	l.abandon.Stop()
+	old := s.heap
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	l.heap, l.dbs = nil, nil
+	if len(old.cuts) == 0 { // else the last Cut.Close does it
+		old.unmap()
+	}
 	return nil
+}
+
+// unmap gives all memory of a heap back to the kernel. Nobody may look at its
+// records any more: it is the store's no longer, and no cut of it is open.
+func (h *heap) unmap() {
+	chunks := *h.arena.chunks.Load()
+	for i, mem := range chunks {
+		if mem != nil {
+			unmapMemory(mem)
+			chunks[i] = nil // a stray look panics instead of reading what comes there next
+		}
+	}
 }

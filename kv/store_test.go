@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -331,4 +332,43 @@ func TestParseMemory(t *testing.T) {
 		_, ok := ParseMemory([]byte(text))
 		require.False(t, ok, text)
 	}
+}
+
+// Strings grow past the size of a record and are changed in place from then on,
+// also while a cut sees the old text.
+func TestBigStrings(t *testing.T) {
+	n := newTestNode(t)
+	n.do("SET", "s", strings.Repeat("a", 60_000))
+	require.Equal(t, "(integer) 70000", n.do("APPEND", "s", strings.Repeat("b", 10_000)))
+	require.Equal(t, "(integer) 70001", n.do("APPEND", "s", "c"))
+	cut := n.s.OpenCut()
+	before := cut.Digest()
+	require.Equal(t, "(integer) 70001", n.do("SETRANGE", "s", "0", "X"))
+	require.Equal(t, "(integer) 70004", n.do("APPEND", "s", "def"))
+	require.Equal(t, "(integer) 100001", n.do("SETRANGE", "s", "100000", "Z"))
+	require.Equal(t, before, cut.Digest())
+	cut.Close()
+	require.Equal(t, `"Xa"`, n.do("GETRANGE", "s", "0", "1"))
+	require.Equal(t, `"bcdef\x00"`, n.do("GETRANGE", "s", "69999", "70004"))
+	require.Equal(t, `"\x00Z"`, n.do("GETRANGE", "s", "-2", "-1"))
+	require.Equal(t, `"raw"`, n.do("OBJECT", "ENCODING", "s"))
+	require.Equal(t, "OK", n.do("RENAME", "s", "t"))
+	require.Equal(t, "(integer) 100001", n.do("STRLEN", "t"))
+	n.do("SET", "t", "1")
+	require.Equal(t, "(integer) 2", n.do("INCR", "t"))
+}
+
+// A cut that was open when a snapshot was loaded stays readable until it is closed.
+func TestCutOutlivesLoad(t *testing.T) {
+	n, other := newTestNode(t), newTestNode(t)
+	randomHistory(t, n, 6, 200)
+	other.do("SET", "a", "1")
+	cut := n.s.OpenCut()
+	before := cut.Digest()
+	copyThrough(t, other.s, n.s)
+	require.Equal(t, before, cut.Digest())
+	cut.Close()
+	_, d1 := n.s.Digest()
+	_, d2 := other.s.Digest()
+	require.Equal(t, d2, d1)
 }

@@ -5,9 +5,12 @@ import (
 	"strconv"
 )
 
-// bigString is the length above which a string is an object instead of bytes in
-// its record (docs/adr/0005).
-const bigString = 64 << 10
+// bigString is the length above which a string is an object (docs/adr/0005).
+const bigString = maxRecordString
+
+// editBufferMax is the size above which the buffer of editString is not kept: one
+// odd value must not be held for ever.
+const editBufferMax = 128 << 10
 
 var stringCommands = []Command{
 	{Name: "append", Group: "string", Since: "2.0.0", Arity: 3, Flags: FlagWrite | FlagDenyOOM | FlagFast,
@@ -88,12 +91,7 @@ func (v *Value) str() []byte {
 
 // putString stores a string; p is copied and may alias the arena.
 func (c *Ctx) putString(key, p []byte, expireAt int64) {
-	v := Value{Type: TypeString, Enc: EncRaw, ExpireAt: expireAt, Bytes: p}
-	if len(p) > bigString {
-		v = Value{Type: TypeString, Enc: EncBigString, ExpireAt: expireAt, Obj: c.store.heap.newObject()}
-		v.Obj.str = append([]byte(nil), p...)
-	}
-	c.put(key, v)
+	c.put(key, Value{Type: TypeString, Enc: EncRaw, ExpireAt: expireAt, Bytes: p})
 }
 
 // replyString replies the key's string value, null if it is missing; false after
@@ -401,14 +399,15 @@ func (c *Ctx) editString(key []byte, v Value, n int, edit func(s []byte)) {
 		v.Obj.str = grow(v.Obj.str, n)
 		clear(v.Obj.str[old:])
 		edit(v.Obj.str)
+		c.put(key, v) // its size changed
 	} else {
 		buf := append(c.store.buf[:0], v.Bytes...)
 		buf = grow(buf, n)
 		clear(buf[len(v.Bytes):])
 		edit(buf)
 		c.putString(key, buf, v.ExpireAt)
-		if c.store.buf = buf; cap(buf) > 2*bigString {
-			c.store.buf = nil // one odd value must not be held for ever
+		if c.store.buf = buf; cap(buf) > editBufferMax {
+			c.store.buf = nil
 		}
 	}
 	c.Out.Int(int64(n))
