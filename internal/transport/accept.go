@@ -115,7 +115,7 @@ func (t *Transport) receive(conn net.Conn) {
 
 // greet is the acceptor's handshake.
 func (in *incoming) greet() (tenant *tenancy, err error) {
-	if err := in.t.prepare(in.conn); err != nil {
+	if err := in.t.prepare(in.conn, in.t.opts.WriteTimeout); err != nil {
 		return nil, err
 	}
 	me := in.t.party()

@@ -67,7 +67,11 @@ func (t *Transport) introduce(conn net.Conn, h *hello) (party, error) {
 	if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok && len(t.opts.Secret) == 0 && !remote.IP.IsLoopback() {
 		return party{}, errNoSecret
 	}
-	if err := t.prepare(conn); err != nil {
+	unacknowledged := t.opts.WriteTimeout
+	if h.lane == laneSnapshot {
+		unacknowledged = t.opts.SnapshotStallTimeout
+	}
+	if err := t.prepare(conn, unacknowledged); err != nil {
 		return party{}, err
 	}
 	peer, err := dialHandshake(conn, t.opts.Secret, h)
@@ -100,12 +104,14 @@ func (t *Transport) checkDialAddr(addr string) error {
 // TCP_USER_TIMEOUT matters after a partition: without it the kernel resends the
 // unacknowledged bytes of the old connection ever more rarely, for minutes, and
 // the healed network stays unused meanwhile. A fresh dial comes every second.
-func (t *Transport) prepare(conn net.Conn) error {
+// It also ends a connection whose receiver keeps its window shut for so long, as
+// one that waits for its disk in the middle of a snapshot may; hence the choice.
+func (t *Transport) prepare(conn net.Conn, unacknowledged time.Duration) error {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		if err := errors.Join(
 			tcp.SetNoDelay(true),
 			tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}),
-			setUserTimeout(tcp, t.opts.WriteTimeout),
+			setUserTimeout(tcp, unacknowledged),
 		); err != nil {
 			return fmt.Errorf("socket options: %w", err)
 		}

@@ -246,31 +246,55 @@ func TestLargeFrameGrowsAndFollowerFrameIsRead(t *testing.T) {
 	}
 }
 
+// FuzzFrame feeds a stream as it is, and once more as the contents of a frame
+// with a good checksum, which no mutation would hit upon.
 func FuzzFrame(f *testing.F) {
-	f.Add(encode(sampleMessages()...))
+	all := encode(sampleMessages()...)
+	f.Add(all, byte(kindMessage), uint16(40))
 	var b batch
 	b.addUnits([]Unit{{1, []byte("unit")}})
 	b.addRefused([]uint64{1, 2, 3})
-	f.Add(wire(&b))
-	f.Add([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		const limit = 1 << 20
-		r := newFrameReader(bytes.NewReader(data), limit)
-		in := incoming{key: incomingKey{1, laneBulk}, self: 2}
-		sink := burst{to: discard{}}
-		for {
-			frame, err := r.next()
-			if err != nil {
-				return
-			}
-			if len(frame.envelope)+len(frame.body) > limit {
-				t.Fatal("frame above the cap")
-			}
-			if in.accumulate(&sink, frame) != nil {
-				return
-			}
+	f.Add(wire(&b), byte(kindUnits), uint16(5))
+	f.Add([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), byte(kindRefused), uint16(3))
+	for _, m := range sampleMessages() {
+		envelope := appendMessage(nil, &m)
+		body := encode(m)[frameHeaderSize+len(envelope):]
+		f.Add(append(envelope, body...), byte(kindMessage), uint16(len(envelope)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, k byte, envelope uint16) {
+		const limit = 128 << 10
+		src := bytes.NewReader(data)
+		r := newFrameReader(src, limit)
+		drain(t, r, limit)
+		n := min(int(envelope), len(data))
+		framed := append(beginFrame(nil), data[:n]...)
+		covered := data[n:]
+		if kind(k) == kindMessage {
+			covered = nil
 		}
+		endFrame(framed, 0, kind(k), len(data)-n, covered)
+		src.Reset(append(framed, data[n:]...))
+		r.lo, r.hi = 0, 0
+		drain(t, r, limit)
 	})
+}
+
+// drain reads frames as a bulk lane's reader does, until one is bad.
+func drain(t *testing.T, r *frameReader, limit int) {
+	in := incoming{key: incomingKey{1, laneBulk}, self: 2}
+	sink := burst{to: discard{}}
+	for {
+		frame, err := r.next()
+		if err != nil {
+			return
+		}
+		if len(frame.envelope)+len(frame.body) > limit {
+			t.Fatal("frame above the cap")
+		}
+		if in.accumulate(&sink, frame) != nil {
+			return
+		}
+	}
 }
 
 func FuzzEnvelope(f *testing.F) {

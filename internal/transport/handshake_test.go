@@ -51,7 +51,7 @@ func TestIdentityRefusals(t *testing.T) {
 			}
 			_, _, err := b.dialPeer(background, laneControl, p)
 			requireRefused(t, err, tc.want)
-			require.EqualValues(t, 1, a.Stats().Rejected[tc.want])
+			eventually(t, func() bool { return a.Stats().Rejected[tc.want] == 1 })
 		})
 	}
 }

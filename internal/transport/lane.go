@@ -142,12 +142,27 @@ func (l *lane) run() {
 			return
 		}
 		l.failed(err)
-		select {
-		case <-time.After(back.next()):
-		case <-l.nudge:
-		case <-l.ctx.Done():
+		if l.pause(back.next(), l.nudge) {
+			// The peer is there: no reason to be patient, nor to dial in a tight
+			// loop should its connections and ours break each other.
+			back.reset()
+			l.pause(back.next(), nil)
 		}
 	}
+}
+
+// pause waits for d, but no longer than the lane lives, and reports whether
+// nudge cut it short.
+func (l *lane) pause(d time.Duration, nudge <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-nudge:
+		return true
+	case <-l.ctx.Done():
+	}
+	return false
 }
 
 // failed keeps and reports why there is no connection.

@@ -48,7 +48,7 @@ type Handler interface {
 	HandleUnits(from raftcore.NodeID, units []Unit)
 	// HandleRefused says that these units were definitely not taken: either by
 	// the peer's word, or because they were still unsent when the connection
-	// to it broke.
+	// to it broke (then called by the writer's goroutine).
 	HandleRefused(from raftcore.NodeID, seqs []uint64)
 	// HandleSnapshot receives a stream on its own goroutine and may block. r
 	// ends with io.EOF only after exactly what the sender meant to send (size
