@@ -14,7 +14,7 @@ type Config struct {
 	Seed uint64
 
 	// ElectionTicks is the minimum election timeout T in calls of Tick; timeouts
-	// are drawn from [T, 2T). Too low: needless elections under load; too high:
+	// are drawn from (T, 2T]. Too low: needless elections under load; too high:
 	// slow failover. Default 10.
 	ElectionTicks int
 	// HeartbeatTicks is the leader's heartbeat interval, at most ElectionTicks/2.
@@ -36,7 +36,8 @@ type Config struct {
 	// not yet durable or not yet handed out for Apply. Default 64 MiB.
 	WindowBytes int
 	// AutoPromote makes a leader turn learners into voters once they have kept up
-	// for an election timeout.
+	// for an election timeout. A node offers it as on by default; the zero value is
+	// off so that a test says what it wants.
 	AutoPromote bool
 
 	// Recovered state. All zero for an empty node that waits to be added.

@@ -320,9 +320,11 @@ func (c *Core) followTheLeader(leader NodeID) {
 	c.resetElectionTimer()
 }
 
+// resetElectionTimer draws from (T, 2T]. Not T itself: a voter that heard the last
+// heartbeat a tick later would still refuse, and the round would be wasted.
 func (c *Core) resetElectionTimer() {
 	t := uint64(c.cfg.ElectionTicks)
-	c.electionDeadline = c.now + t + c.dice.below(t)
+	c.electionDeadline = c.now + t + 1 + c.dice.below(t)
 }
 
 // Membership returns the configuration in force: the newest in the log.

@@ -29,8 +29,6 @@ var (
 	ErrUnknownMember = errors.New("raft: unknown member")
 	// ErrNotCaughtUp: the learner to promote, or the member to lead, lags too far.
 	ErrNotCaughtUp = errors.New("raft: member is not caught up")
-	// ErrDiskStalled: this node was told not to lead (Core.SetCampaignAllowed).
-	ErrCampaignForbidden = errors.New("raft: node may not lead")
 	// ErrEntryType: EntryConfig is appended by ProposeMembership only, and unknown
 	// types by nobody.
 	ErrEntryType = errors.New("raft: entry type may not be proposed")
@@ -43,7 +41,8 @@ var ErrCompacted = errors.New("raft: entries compacted")
 // ErrIntegrity wraps every report of bytes that fail their check.
 var ErrIntegrity = errors.New("raft: integrity check failed")
 
-// IndexError reports an index outside of what is there.
+// IndexError reports an index outside of what is there. Below First it is
+// ErrCompacted to errors.Is: a log reader may return it for both ends.
 type IndexError struct {
 	Requested   uint64
 	First, Last uint64 // what is available; empty if First > Last
@@ -52,6 +51,8 @@ type IndexError struct {
 func (e *IndexError) Error() string {
 	return fmt.Sprintf("raft: index %d out of bounds, available [%d, %d]", e.Requested, e.First, e.Last)
 }
+
+func (e *IndexError) Is(target error) bool { return target == ErrCompacted && e.Requested < e.First }
 
 // ConfigError reports an unusable Config field. The program should not start.
 type ConfigError struct {

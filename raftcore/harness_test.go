@@ -381,6 +381,13 @@ func (n *node) checkCommit() {
 	require.Equal(n.c.t, n.Term(), term, "a leader commits by its own term's entries")
 	durable := func(id identity) uint64 {
 		other := n.c.node(id.id)
+		if other.cfg.Incarnation > id.incarnation {
+			// Emptied since. Its acknowledgement was true when it left, see transmit.
+			if p := n.peer(id.id); p != nil && p.member.identity() == id && p.Match >= i {
+				return 1
+			}
+			return 0
+		}
 		have, ok := other.disk.entry(i)
 		if other.cfg.Incarnation == id.incarnation && (ok && have.Term == term || other.disk.snapshot.Index >= i) {
 			return 1

@@ -45,6 +45,8 @@ func TestRandomHistories(t *testing.T) {
 type history struct {
 	*cluster
 	rng   *rand.Rand
+	wipes bool // one node loses its directory, and no other membership changes
+	wiped *node
 	group []int // partition: nodes in different groups do not hear each other
 }
 
@@ -55,7 +57,7 @@ func runHistory(t *testing.T, seed int64) {
 	if seed%3 == 0 {
 		first = []NodeID{1, 2, 3, 4, 5}
 	}
-	h := &history{rng: rng, group: make([]int, nodes)}
+	h := &history{rng: rng, group: make([]int, nodes), wipes: seed%5 == 0}
 	h.cluster = newClusterOf(t, nodes, Membership{Members: voters(first...)}, func(cfg *Config) {
 		cfg.Seed = uint64(seed*100) + uint64(cfg.ID)
 		cfg.MaxMessageBytes, cfg.MaxInflightBytes, cfg.MaxInflightMessages = 200, 800, 4
@@ -199,9 +201,45 @@ func (h *history) crashOrStart(n *node) {
 	}
 }
 
+// wipe empties one directory, once: a second might lose what a quorum promised.
+// The node comes back under the same number with a new incarnation (R26).
+func (h *history) wipe() {
+	if h.wiped != nil {
+		return
+	}
+	n := h.nodes[h.rng.Intn(3)]
+	h.wiped = n
+	if n.up {
+		n.crash(h.rng)
+	}
+	n.cfg.Incarnation++
+	n.disk = disk{first: 1}
+	n.start()
+}
+
+// readmit lets the wiped node in again, as an operator does.
+func (h *history) readmit(l *node) {
+	member, _ := l.Membership().Find(h.wiped.cfg.ID)
+	switch {
+	case member.Incarnation != h.wiped.cfg.Incarnation:
+		_ = l.AddLearner(Member{ID: h.wiped.cfg.ID, Incarnation: h.wiped.cfg.Incarnation})
+	case member.Learner:
+		_ = l.Promote(member.ID)
+	}
+}
+
 func (h *history) changeMembership() {
 	l := h.leader()
-	if l == nil {
+	switch {
+	case l == nil:
+		return
+	case h.wipes && h.rng.Intn(4) == 0:
+		h.wipe()
+		return
+	case h.wipes && h.wiped != nil:
+		h.readmit(l)
+		return
+	case h.wipes:
 		return
 	}
 	var target []Member
@@ -242,6 +280,15 @@ func (h *history) calm() {
 		}
 		_, err := h.propose(l)
 		return err == nil
+	})
+	h.until(400, "the wiped node is back", func() bool {
+		l := h.leader()
+		if h.wiped == nil || l == nil {
+			return h.wiped == nil
+		}
+		h.readmit(l)
+		member, _ := l.Membership().Find(h.wiped.cfg.ID)
+		return member.Incarnation == h.wiped.cfg.Incarnation && !member.Learner && !l.changeInFlight()
 	})
 	h.until(400, "all members agree", h.converged)
 	l := h.leader()

@@ -238,3 +238,9 @@ func TestConfigValidation(t *testing.T) {
 		require.Equal(t, field, config.Field)
 	}
 }
+
+func TestIndexErrorIsCompactionBelowTheFirstOnly(t *testing.T) {
+	require.ErrorIs(t, &IndexError{Requested: 4, First: 5, Last: 9}, ErrCompacted)
+	require.NotErrorIs(t, &IndexError{Requested: 10, First: 5, Last: 9}, ErrCompacted)
+	require.EqualError(t, &IndexError{Requested: 10, First: 5, Last: 9}, "raft: index 10 out of bounds, available [5, 9]")
+}

@@ -440,8 +440,8 @@ func TestElectionTimeoutsAreRandomAndBounded(t *testing.T) { // 3.4
 	for range 300 {
 		n.resetElectionTimer()
 		wait := n.electionDeadline - n.now
-		require.GreaterOrEqual(t, wait, uint64(10))
-		require.Less(t, wait, uint64(20))
+		require.Greater(t, wait, uint64(10))
+		require.LessOrEqual(t, wait, uint64(20))
 		seen[wait] = true
 	}
 	require.Len(t, seen, 10)
