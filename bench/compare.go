@@ -50,7 +50,12 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.stop()) }()
+	defer func() {
+		if err != nil {
+			r.keep = true
+		}
+		err = errors.Join(err, r.stop())
+	}()
 	for _, c := range cells {
 		s, err := load(r, c)
 		if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -45,7 +44,13 @@ func run(o options) (err error) {
 		if base, err = os.MkdirTemp(".", "bench-data-"); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
+		defer func() {
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "bench: the servers' logs are kept in", base)
+				return
+			}
+			err = os.RemoveAll(base)
+		}()
 	}
 	if o.soak > 0 {
 		return soak(o, base)

@@ -27,6 +27,7 @@ type running struct {
 	// syncs reads a counter of fdatasyncs, if the server has one.
 	syncs func() (uint64, bool)
 	dir   string
+	keep  bool // leave the directory: something went wrong
 }
 
 func redisAlways(o options, base string) peer   { return redis(o, base, "always", 0) }
@@ -151,6 +152,9 @@ func (r *running) stop() error {
 		done := time.AfterFunc(15*time.Second, func() { _ = p.Process.Kill() })
 		_ = p.Wait()
 		done.Stop()
+	}
+	if r.keep {
+		return nil
 	}
 	return os.RemoveAll(r.dir)
 }
