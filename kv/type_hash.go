@@ -1,8 +1,6 @@
 package kv
 
-import (
-	"math"
-)
+import "math"
 
 // The hash commands (https://redis.io/docs/latest/commands/?group=hash).
 var hashCommands = []Command{
@@ -158,11 +156,12 @@ func cmdHIncrBy(c *Ctx) {
 
 // cmdHIncrByFloat is HINCRBYFLOAT key field increment.
 func cmdHIncrByFloat(c *Ctx) {
-	incr, ok := c.floatArg(3)
+	incr, ok := parseLongDouble(c.Args[3])
 	if !ok {
+		c.Out.Error(errNotFloat)
 		return
 	}
-	if math.IsInf(incr, 0) {
+	if incr.IsInf() {
 		c.Out.Error("ERR value is NaN or Infinity")
 		return
 	}
@@ -174,7 +173,7 @@ func cmdHIncrByFloat(c *Ctx) {
 	if !exists {
 		old = []byte("0")
 	}
-	if _, ok = parseFloat(old); !ok {
+	if _, ok = parseLongDouble(old); !ok {
 		c.Out.Error("ERR hash value is not a float")
 		return
 	}
