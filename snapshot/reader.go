@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 
@@ -34,7 +33,7 @@ func (r *Reader) Info() Info { return r.entry.info }
 // store forgets the snapshot, so that Newest falls back to the one before; the
 // file is kept, with the suffix ".damaged", until the next Retire.
 func (r *Reader) Verify() error {
-	err := r.file.verify(&r.store.codec)
+	err := r.file.verify(&r.store.codec, r.store.codec.workers, nil)
 	var damage *CorruptionError
 	switch {
 	case err == nil:
@@ -51,7 +50,7 @@ func (r *Reader) Verify() error {
 // the damaged frame is delivered, but not before the frames in front of it: a
 // caller that replaces something calls Verify first.
 func (r *Reader) Restore(sink func(raw []byte) error) error {
-	return r.file.decode(&r.store.codec, nil, sink)
+	return r.file.decode(&r.store.codec, r.store.codec.workers, func([]byte) error { return nil }, sink)
 }
 
 // Close lets the file go. It is safe to call more than once.
@@ -111,10 +110,17 @@ func (s *snapshotFile) readAt(b []byte, off int64) error {
 	return fmt.Errorf("snapshot: %s: reading at %d: %w", s.name, off, err)
 }
 
-// verify checks the file in full.
-func (s *snapshotFile) verify(c *codec) error {
+// verify checks the file in full; pace may be nil.
+func (s *snapshotFile) verify(c *codec, workers int, pace *pacer) error {
 	h := sha256.New()
-	if err := s.decode(c, h, nil); err != nil {
+	read := func(encoded []byte) error {
+		h.Write(encoded)
+		if pace == nil {
+			return nil
+		}
+		return pace.pass(len(encoded))
+	}
+	if err := s.decode(c, workers, read, nil); err != nil {
 		return err
 	}
 	h.Write(s.tail[:len(s.tail)-footerTailSize])
@@ -124,14 +130,14 @@ func (s *snapshotFile) verify(c *codec) error {
 	return nil
 }
 
-// decode reads, checks and decompresses all frames; h, if not nil, takes their
-// compressed bytes, sink, if not nil, the raw ones, both in order.
-func (s *snapshotFile) decode(c *codec, h hash.Hash, sink func([]byte) error) error {
+// decode reads, checks and decompresses all frames; read is shown their compressed
+// bytes, sink, if not nil, the raw ones, both in order.
+func (s *snapshotFile) decode(c *codec, workers int, read, sink func([]byte) error) error {
 	dec, err := c.decoder()
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	w := jobs{depth: c.workers + 1}
+	w := jobs{depth: workers + 1}
 	defer w.drain()
 	deliver := func() error {
 		j := w.oldest()
@@ -154,8 +160,8 @@ func (s *snapshotFile) decode(c *codec, h hash.Hash, sink func([]byte) error) er
 		if err := s.readAt(j.encoded, off); err != nil {
 			return err
 		}
-		if h != nil {
-			h.Write(j.encoded)
+		if err := read(j.encoded); err != nil {
+			return err
 		}
 		off += int64(fr.encoded)
 		w.start(j, func(j *job) { decodeFrame(dec, j, fr, s.name) })

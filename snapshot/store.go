@@ -46,9 +46,10 @@ type entry struct {
 
 // Options tune a Store. The zero value is usable.
 type Options struct {
-	// BytesPerSecond bounds how fast Write and Receive write to the disk, so that a
-	// snapshot does not starve the log of it. 0 means no bound. Too low, and the log
-	// grows for longer than a snapshot takes; too high, and commits wait for the disk.
+	// BytesPerSecond bounds how fast Write and Receive write to the disk, and then
+	// read back, so that a snapshot does not starve the log and the clients. 0 means
+	// no bound. Too low, and the log grows for longer than a snapshot takes; too high,
+	// and commits wait for the disk.
 	BytesPerSecond int64
 	// Workers is the number of frames that are compressed at once by Write, and
 	// decompressed at once by Verify and Restore. Each holds about 4 MiB. Default: 1
@@ -189,7 +190,7 @@ func (s *Store) List() []Info {
 // error, ctx's among them, nothing has changed. It blocks for as long as that
 // takes and uses a few MiB whatever the size.
 func (s *Store) Write(ctx context.Context, meta raftcore.SnapshotMeta, src Source) (Info, error) {
-	return s.create(meta, "written", func(f vfs.File) error { return s.writeFile(ctx, f, meta, src) })
+	return s.create(ctx, meta, "written", func(f vfs.File, pace *pacer) error { return s.writeFile(f, pace, meta, src) })
 }
 
 // Receive stores a snapshot streamed by another member: exactly size bytes of r,
@@ -205,12 +206,15 @@ func (s *Store) Receive(ctx context.Context, meta raftcore.SnapshotMeta, size in
 	} else if free < uint64(size) {
 		return Info{}, fmt.Errorf("%w: %d bytes needed, %d free", ErrNoSpace, size, free)
 	}
-	return s.create(meta, "received", func(f vfs.File) error { return s.copyFile(ctx, f, size, r) })
+	return s.create(ctx, meta, "received", func(f vfs.File, pace *pacer) error { return s.copyFile(f, pace, size, r) })
 }
+
+// fillFunc writes a snapshot's bytes into an empty file.
+type fillFunc func(f vfs.File, pace *pacer) error
 
 // create makes a temporary file, has it filled, syncs and verifies it, and gives it
 // its name.
-func (s *Store) create(meta raftcore.SnapshotMeta, how string, fill func(vfs.File) error) (Info, error) {
+func (s *Store) create(ctx context.Context, meta raftcore.SnapshotMeta, how string, fill fillFunc) (Info, error) {
 	if s.outdated(meta.Index) {
 		return Info{}, ErrOutdated
 	}
@@ -220,7 +224,7 @@ func (s *Store) create(meta raftcore.SnapshotMeta, how string, fill func(vfs.Fil
 	if err != nil {
 		return Info{}, fmt.Errorf("snapshot: %w", err)
 	}
-	info, err := s.complete(f, name, meta, fill)
+	info, err := s.complete(ctx, f, name, meta, fill)
 	if cerr := f.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("snapshot: %w", cerr)
 	}
@@ -237,9 +241,10 @@ func (s *Store) create(meta raftcore.SnapshotMeta, how string, fill func(vfs.Fil
 }
 
 // complete fills f, makes it durable, and reads it back. A file that cannot be
-// read back must not push out the one before it.
-func (s *Store) complete(f vfs.File, name string, meta raftcore.SnapshotMeta, fill func(vfs.File) error) (Info, error) {
-	if err := fill(f); err != nil {
+// read back must not push out the one before it. Reading back is paced like the
+// writing, and by as few workers, for clients are being served meanwhile.
+func (s *Store) complete(ctx context.Context, f vfs.File, name string, meta raftcore.SnapshotMeta, fill fillFunc) (Info, error) {
+	if err := fill(f, s.newPacer(ctx)); err != nil {
 		return Info{}, err
 	}
 	if err := f.Sync(); err != nil {
@@ -255,7 +260,7 @@ func (s *Store) complete(f vfs.File, name string, meta raftcore.SnapshotMeta, fi
 		return Info{}, fmt.Errorf("%w: announced index %d term %d, got index %d term %d (or another membership)",
 			ErrMismatch, meta.Index, meta.Term, got.Index, got.Term)
 	}
-	if err := sf.verify(&s.codec); err != nil {
+	if err := sf.verify(&s.codec, s.writeWorkers, s.newPacer(ctx)); err != nil {
 		return Info{}, err
 	}
 	return sf.foot.info(name), nil

@@ -17,23 +17,50 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// fileWriter appends to a file, hashing and throttling what passes.
+// pacer keeps work on a file to a number of bytes per second, 0 for no bound.
+type pacer struct {
+	ctx     context.Context
+	rate    int64
+	started time.Time
+	done    int64
+}
+
+func (s *Store) newPacer(ctx context.Context) *pacer {
+	return &pacer{ctx: ctx, rate: s.opts.BytesPerSecond, started: time.Now()}
+}
+
+// pass counts n bytes and waits until all counted so far are within the rate. It
+// returns ctx's error if that ends first.
+func (p *pacer) pass(n int) error {
+	p.done += int64(n)
+	if p.rate <= 0 {
+		return p.ctx.Err()
+	}
+	due := time.Duration(float64(p.done) / float64(p.rate) * float64(time.Second))
+	t := time.NewTimer(due - time.Since(p.started))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return p.ctx.Err()
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
+}
+
+// fileWriter appends to a file, hashing and pacing what passes.
 type fileWriter struct {
-	ctx  context.Context
+	pace *pacer
 	f    vfs.File
 	off  int64
 	hash hash.Hash
-	// rate is in bytes per second, 0 for no bound; started is when it began to count.
-	rate    int64
-	started time.Time
 }
 
-func newFileWriter(ctx context.Context, f vfs.File, rate int64) *fileWriter {
-	return &fileWriter{ctx: ctx, f: f, hash: sha256.New(), rate: rate, started: time.Now()}
+func newFileWriter(f vfs.File, pace *pacer) *fileWriter {
+	return &fileWriter{pace: pace, f: f, hash: sha256.New()}
 }
 
 func (w *fileWriter) write(b []byte) error {
-	if err := w.ctx.Err(); err != nil {
+	if err := w.pace.ctx.Err(); err != nil {
 		return err
 	}
 	if _, err := w.f.WriteAt(b, w.off); err != nil {
@@ -41,27 +68,7 @@ func (w *fileWriter) write(b []byte) error {
 	}
 	w.hash.Write(b)
 	w.off += int64(len(b))
-	return w.pace()
-}
-
-// pace waits until the bytes written so far are within the rate.
-func (w *fileWriter) pace() error {
-	if w.rate <= 0 {
-		return nil
-	}
-	due := time.Duration(float64(w.off) / float64(w.rate) * float64(time.Second))
-	wait := due - time.Since(w.started)
-	if wait <= 0 {
-		return nil
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-w.ctx.Done():
-		return w.ctx.Err()
-	}
+	return w.pace.pass(len(b))
 }
 
 // frameWriter cuts raw bytes into frames and writes them and the footer.
@@ -89,7 +96,7 @@ func (w *frameWriter) emit(raw []byte, keys int) error {
 		w.next.raw = append(w.next.raw, raw[:n]...)
 		raw = raw[n:]
 		if len(w.next.raw) < targetFrameRaw {
-			return w.out.ctx.Err()
+			return w.out.pace.ctx.Err()
 		}
 		if err := w.compress(); err != nil {
 			return err
@@ -146,14 +153,14 @@ func (w *frameWriter) finish() error {
 	return w.out.write(w.foot.appendTail(head))
 }
 
-// writeFile fills f with the snapshot of src and returns its footer.
-func (s *Store) writeFile(ctx context.Context, f vfs.File, meta raftcore.SnapshotMeta, src Source) error {
+// writeFile fills f with the snapshot of src.
+func (s *Store) writeFile(f vfs.File, pace *pacer, meta raftcore.SnapshotMeta, src Source) error {
 	enc, err := s.codec.encoder()
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	w := &frameWriter{
-		out: newFileWriter(ctx, f, s.opts.BytesPerSecond), enc: enc,
+		out: newFileWriter(f, pace), enc: enc,
 		window: jobs{depth: s.writeWorkers + 1},
 		foot:   footer{meta: meta, membership: raftcore.EncodeMembership(meta.Membership)},
 	}
@@ -165,8 +172,8 @@ func (s *Store) writeFile(ctx context.Context, f vfs.File, meta raftcore.Snapsho
 }
 
 // copyFile fills f with exactly size bytes of r.
-func (s *Store) copyFile(ctx context.Context, f vfs.File, size int64, r io.Reader) error {
-	w := newFileWriter(ctx, f, s.opts.BytesPerSecond)
+func (s *Store) copyFile(f vfs.File, pace *pacer, size int64, r io.Reader) error {
+	w := newFileWriter(f, pace)
 	buf := make([]byte, min(size, 256<<10))
 	for w.off < size {
 		n := min(int64(len(buf)), size-w.off)
