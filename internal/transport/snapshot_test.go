@@ -177,11 +177,11 @@ func TestSnapshotReceiverAborts(t *testing.T) {
 // A handler that is slow to finish is alive and waited for; a peer that says
 // nothing is not.
 func TestSnapshotStall(t *testing.T) {
-	quick := func(_ *testNode, o *Options) { o.SnapshotStallTimeout = 150 * time.Millisecond }
+	quick := func(_ *testNode, o *Options) { o.SnapshotStallTimeout = 900 * time.Millisecond }
 	from, to := snapshotPair(t, quick)
 	to.onSnapshot(func(_ raftcore.SnapshotMeta, _ int64, r io.Reader) error {
 		_, err := io.Copy(io.Discard, r)
-		<-time.After(500 * time.Millisecond) // as if syncing
+		<-time.After(2 * time.Second) // as if syncing: longer than the stall timeout
 		return err
 	})
 	require.NoError(t, from.SendSnapshot(background, 2, testMeta, 5000, bytes.NewReader(randomBytes(5000))))
