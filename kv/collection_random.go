@@ -64,6 +64,10 @@ func (c *Ctx) replyRandom(d randomDraw, n int, at rankedPairs, putVal func(val [
 }
 
 func (c *Ctx) replyRepeated(count int, d randomDraw, n int, at rankedPairs, putVal func(val []byte)) {
+	if count > randomReplyMax/smallestBulk {
+		c.Out.Error(errOutOfRange)
+		return
+	}
 	start := c.Out.Len()
 	c.announceRandom(count, d)
 	for range count {
@@ -76,9 +80,12 @@ func (c *Ctx) replyRepeated(count int, d randomDraw, n int, at rankedPairs, putV
 	}
 }
 
-// randomReplyMax bounds the reply to a negative count. Redis has no such bound: a
-// single short command makes it reply until its memory ends.
-const randomReplyMax = 512 << 20
+// randomReplyMax bounds the reply to a negative count, in bytes. Redis has no such
+// bound: a single short command makes it reply until its memory ends.
+const randomReplyMax = 64 << 20
+
+// smallestBulk is the size of "$0\r\n\r\n".
+const smallestBulk = 6
 
 func (c *Ctx) announceRandom(n int, d randomDraw) {
 	if d.withVals {

@@ -240,6 +240,17 @@ func TestRandomDraws(t *testing.T) {
 	}
 }
 
+// TestRepeatedDrawsAreBounded: where Redis replies until its memory ends.
+func TestRepeatedDrawsAreBounded(t *testing.T) {
+	n := newTestNode(t)
+	n.do("SADD", "s", strings.Repeat("m", 1<<20))
+	n.do("HSET", "h", "f", "v")
+	for _, command := range []string{"SRANDMEMBER s -1000", "SRANDMEMBER s -9223372036854775807",
+		"HRANDFIELD h -4611686018427387903 WITHVALUES"} {
+		require.Equal(t, "(error) "+errOutOfRange, n.do(strings.Fields(command)...), command)
+	}
+}
+
 func distinct(t *testing.T, vs []value, below int) (texts []string) {
 	seen := map[string]bool{}
 	for _, v := range vs {
