@@ -194,10 +194,12 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	r.entry, r.index, r.unit, r.open = it.Header, index, number, u.Session == 0
 	s.ctx.now, s.ctx.logged = s.st.Stamp, true
 	if chunk == nil {
-		s.discard.Reset()
 		r.out = &s.discard
 	}
 	err := r.all(u.Data, u.Ops)
+	if s.discard.Reset(); cap(s.discard.b) > chunkKeep {
+		s.discard = Reply{}
+	}
 	a.cost += s.ctx.cost
 	if chunk != nil {
 		chunk.Index = index

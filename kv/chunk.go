@@ -80,8 +80,16 @@ type execGroup struct {
 	watches []Watch
 }
 
+// chunkKeep is the size above which an emptied chunk's memory is let go: one large
+// command must not be paid for by an idle connection for ever.
+const chunkKeep = 256 << 10
+
 // Reset empties the chunk and keeps its memory and its Waiter.
 func (c *Chunk) Reset() {
+	if c.Size() > chunkKeep || cap(c.Reply.b) > chunkKeep {
+		*c = Chunk{Waiter: c.Waiter}
+		return
+	}
 	clear(c.Reads)
 	clear(c.args)
 	clear(c.groups)

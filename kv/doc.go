@@ -9,4 +9,12 @@
 // A Redis type is one file (type_hash.go ...); a command is one row in that file's
 // table and one function on Ctx. Replies are values on a tape (Reply); package resp
 // renders them.
+//
+// Where to begin reading: a connection collects commands in a Chunk (chunk.go),
+// which becomes a unit of an entry (unit.go). Store.Apply (apply.go) asks the
+// session table whether the unit is new (session.go) and runs its operations
+// (runner, in read.go), each a Command with a Ctx (ctx.go). Chunks that only read
+// go straight to Store.Read. What is replicated beside the keys is one struct
+// (state.go); a Cut (digest.go) and a Loader (loader.go) carry everything to a
+// snapshot and back.
 package kv

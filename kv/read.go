@@ -45,6 +45,10 @@ type runner struct {
 	o        op
 }
 
+// argsKeep is the number of arguments whose memory is kept for the next unit:
+// clearing it after each is part of a unit's price.
+const argsKeep = 256
+
 func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 	args := r.o.args[:0]
 	*r = runner{s: s, c: c, chunk: chunk, o: op{args: args}}
@@ -58,6 +62,9 @@ func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 
 // end lets go of what belongs to the entry and the chunk.
 func (r *runner) end() {
+	if cap(r.o.args) > argsKeep {
+		r.o.args = nil
+	}
 	clear(r.o.args[:cap(r.o.args)])
 	*r.c = Ctx{}
 	*r = runner{o: op{args: r.o.args[:0]}}
