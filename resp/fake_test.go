@@ -33,7 +33,7 @@ type fakeNode struct {
 	proposals  atomic.Int64
 	ticksAsked atomic.Int64
 	offset     atomic.Int64 // added to the clock
-	panicNow   atomic.Bool  // Now panics once: a bug in a handler
+	panicNow   atomic.Bool  // Status panics once: a bug in a handler
 
 	index, seq, seed uint64
 	role             atomic.Value
@@ -165,6 +165,9 @@ func (n *fakeNode) WaitReplicas(ctx context.Context, _ uint64, want int, done fu
 }
 
 func (n *fakeNode) Status() Status {
+	if n.panicNow.Swap(false) {
+		panic("a bug in a handler")
+	}
 	return Status{
 		ID: 3, Role: n.role.Load().(string), Term: 7, LeaderID: 3, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
 		LastIndex: 9, DurableIndex: 9, CommitIndex: 9, AppliedIndex: 9, QuorumOK: true,
