@@ -52,6 +52,8 @@ type arena struct {
 	warm    []uint32                 // empty pages with memory
 	cold    []uint32                 // empty pages without
 	spare   []uint32                 // chunk numbers whose big block is gone
+	room    [256]int64               // by class: free slots of its pages
+	look    uint32                   // page sparsePage looked at last
 
 	// tracking: a cut is open, and blocks allocated since the newest one opened are
 	// marked in page.born. Only they may be changed or freed at once.
@@ -106,6 +108,7 @@ func (a *arena) alloc(size int) ref {
 		p.carved++
 	}
 	p.live++
+	a.room[class]--
 	if p.live == c.slots {
 		a.unlink(pn)
 	}
@@ -132,6 +135,7 @@ func (a *arena) free(r ref) {
 		a.link(pn)
 	}
 	p.live--
+	a.room[p.class]++
 	a.live -= int64(c.bytes)
 	if p.live == 0 {
 		a.idle(pn)
@@ -221,6 +225,7 @@ func (a *arena) takePage(class uint8) uint32 {
 	}
 	// A page keeps its born bits' room only within one class.
 	a.pages[pn] = arenaPage{class: class}
+	a.room[class] += int64(classes[class].slots)
 	a.link(pn)
 	return pn
 }
@@ -229,6 +234,7 @@ func (a *arena) takePage(class uint8) uint32 {
 func (a *arena) idle(pn uint32) {
 	a.unlink(pn)
 	p := &a.pages[pn]
+	a.room[p.class] -= int64(classes[p.class].slots)
 	p.class, p.born = idlePage, nil
 	a.warm = append(a.warm, pn)
 }

@@ -54,7 +54,7 @@ func (t *tree) check(tb testing.TB) {
 			return
 		}
 		require.LessOrEqual(tb, len(n.kids), fanMax)
-		require.True(tb, len(n.kids) >= 2 || n != t.root)
+		require.True(tb, len(n.kids) >= fanMin || n == t.root && len(n.kids) >= 2)
 		require.Len(tb, n.counts, len(n.kids))
 		require.Len(tb, n.seps, len(n.kids))
 		entries, size := 0, int64(0)

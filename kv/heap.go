@@ -23,6 +23,9 @@ type heap struct {
 
 	retired []*retiredBatch // oldest first
 	doomed  []*doomedTable  // cleared tables, oldest first
+
+	spaces []*keyspace // all of them, for compaction
+	moved  []ref       // scratch of compaction
 }
 
 // newHeap returns an empty heap. seed is the cluster's secret.
@@ -118,9 +121,11 @@ func (h *heap) reclaimable(epoch uint64) bool {
 }
 
 // freeSome frees up to maxOps blocks that cleared keyspaces and closed cuts left
-// behind, gives empty pages back to the kernel, and reports whether more can be
-// done now. A block costs about 0.1 us, so 4,000 keep it below 1 ms. Call it under the store's lock, whenever there is
-// time, until it returns false.
+// behind, gives empty pages back to the kernel, compacts sparse ones if maxOps
+// leaves room for it (compactLeast), and reports whether more can be done now. A
+// block costs 0.1 to 0.25 us, so 2,000 keep it well below 1 ms. Call it under the
+// store's lock, whenever there is time, until it returns false. It moves records:
+// like a change, it invalidates what get returned.
 func (h *heap) freeSome(maxOps int) (more bool) {
 	for maxOps > 0 && len(h.retired) > 0 && h.reclaimable(h.retired[0].epoch) {
 		b := h.retired[0]
@@ -144,8 +149,9 @@ func (h *heap) freeSome(maxOps int) (more bool) {
 			h.doomed = h.doomed[1:]
 		}
 	}
-	h.arena.trim(maxOps)
-	return h.arena.trimmable() ||
+	maxOps = h.arena.trim(maxOps)
+	compacting := h.compactSome(maxOps)
+	return compacting || h.arena.trimmable() ||
 		len(h.retired) > 0 && h.reclaimable(h.retired[0].epoch) ||
 		len(h.doomed) > 0 && h.reclaimable(h.doomed[0].epoch)
 }

@@ -23,8 +23,11 @@ type keyspace struct {
 // maxRecordString is the longest string kept in a record; longer ones are objects.
 const maxRecordString = 64 << 10
 
+// newKeyspace adds an empty keyspace to the heap, for good.
 func newKeyspace(h *heap) *keyspace {
-	return &keyspace{h: h, t: newTable(h), due: newTree(nil)}
+	ks := &keyspace{h: h, t: newTable(h), due: newTree(nil)}
+	h.spaces = append(h.spaces, ks)
+	return ks
 }
 
 // get returns what key holds, expired or not.
