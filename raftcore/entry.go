@@ -1,9 +1,6 @@
 package raftcore
 
-import (
-	"encoding/binary"
-	"hash/crc32"
-)
+import "hash/crc32"
 
 // EntryType says who interprets an entry's Body.
 type EntryType uint8
@@ -40,11 +37,20 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // by its body. Covering the identity means that a body copied to another index
 // fails the check (a misdirected write, RELIABILITY 3.2).
 func Checksum(term, index uint64, typ EntryType, body []byte) uint32 {
-	var id [17]byte
-	binary.LittleEndian.PutUint64(id[0:], term)
-	binary.LittleEndian.PutUint64(id[8:], index)
-	id[16] = byte(typ)
-	return crc32.Update(crc32.Checksum(id[:], castagnoli), castagnoli, body)
+	// The identity is folded in byte by byte: handing crc32 an array would move it
+	// to the heap, once per entry and boundary.
+	crc := foldUint64(foldUint64(^uint32(0), term), index)
+	crc = ^(castagnoli[byte(crc)^byte(typ)] ^ crc>>8)
+	return crc32.Update(crc, castagnoli, body)
+}
+
+// foldUint64 advances an inverted CRC over v's bytes, little endian.
+func foldUint64(crc uint32, v uint64) uint32 {
+	for range 8 {
+		crc = castagnoli[byte(crc)^byte(v)] ^ crc>>8
+		v >>= 8
+	}
+	return crc
 }
 
 // Verify reports whether e.CRC matches the entry's identity and body.

@@ -52,6 +52,7 @@ type Node struct {
 	snapMu    sync.Mutex // one snapshot is written at a time
 	receiveMu sync.Mutex // and one is received
 	snapshots atomic.Uint64
+	refusals  atomic.Int32 // by peers that know a twin
 	logBase   atomic.Int64 // the log's size after the last compaction
 	status    atomic.Pointer[Status]
 	stopped   chan struct{} // closed when the loop has ended

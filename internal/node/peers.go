@@ -41,10 +41,17 @@ func (n *Node) PeerChanged(id raftcore.NodeID, up bool) {
 	n.inbox.put(func(in *input) { in.peers = append(in.peers, peerChange{id, up}) })
 }
 
+// twinRefusals is how often peers must say that another process holds this node's
+// identity before it is believed: once can be a connection that is just dying.
+const twinRefusals = 20
+
 // onRefused stops a node that has a twin: a copy of its directory runs elsewhere,
 // and only one of them may speak for it.
 func (n *Node) onRefused(peer raftcore.NodeID, reason transport.Reason) {
-	if reason == transport.ReasonOldBoot || reason == transport.ReasonSecondHolder {
+	if reason != transport.ReasonOldBoot && reason != transport.ReasonSecondHolder {
+		return
+	}
+	if n.refusals.Add(1) >= twinRefusals || reason == transport.ReasonOldBoot {
 		n.fail(fmt.Errorf("peer %d refuses this node: %v; another process runs with a copy of its data directory", peer, reason))
 	}
 }
