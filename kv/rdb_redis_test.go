@@ -135,12 +135,13 @@ func TestRedisLoadsOurExport(t *testing.T) {
 	n := newTestNode(t)
 	n.now = time.Now().UnixMilli() // Redis drops what is expired by its clock
 	fillRandom(n, 11, 300)
-	lengths := []string{"RPUSH", "lengths"}
-	for _, size := range []int{63, 64, 125, 126, 127, 4095, 4096, 16378, 16379, 16380, 16381} {
+	n.do("CONFIG", "SET", "list-max-listpack-size", "-5")
+	lengths := []string{"RPUSH", "lengths"} // around where a listpack's numbers grow by a byte
+	for _, size := range []int{63, 64, 125, 126, 127, 4095, 4096, 16377, 16378, 16379} {
 		lengths = append(lengths, strings.Repeat("l", size))
 	}
-	n.do("CONFIG", "SET", "list-max-listpack-size", "-5")
 	n.do(lengths...)
+	require.Equal(t, `"listpack"`, n.do("OBJECT", "ENCODING", "lengths"))
 
 	dir := shortDir(t)
 	c := n.s.OpenCut()
