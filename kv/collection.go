@@ -50,6 +50,15 @@ func (c *Ctx) openCollection(key []byte, t Type) (x collection, ok bool) {
 	return collection{c: c, key: key, v: v, found: found}, true
 }
 
+// settle looks the keys up once, for a command that is going to hold views of
+// several: an expired key is removed when it is met, and a removal ends the
+// validity of bytes that were looked up before.
+func (c *Ctx) settle(keys [][]byte) {
+	for _, key := range keys {
+		c.exists(key)
+	}
+}
+
 // newCollection is an empty collection that is not (yet) the key's value: the
 // result of a STORE command, which may read the key's old value while it is built.
 func (c *Ctx) newCollection(key []byte, t Type) collection {

@@ -14,7 +14,9 @@ import (
 )
 
 // encoding is what OBJECT ENCODING says of the key.
-func (n *testNode) encoding(key string) string { return strings.Trim(n.do("OBJECT", "ENCODING", key), `"`) }
+func (n *testNode) encoding(key string) string {
+	return strings.Trim(n.do("OBJECT", "ENCODING", key), `"`)
+}
 
 func TestConversionBoundaries(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
@@ -336,6 +338,31 @@ func TestCollectionsAreDeterministic(t *testing.T) {
 			require.Equal(t, da, db)
 		})
 	}
+}
+
+// TestExpiredKeysBesideViews: keys that are found expired while a command holds
+// views of others.
+func TestExpiredKeysBesideViews(t *testing.T) {
+	n := newTestNode(t)
+	keys := cmd("d1 d2 d3 d4")
+	for i := range 400 {
+		// More keys are due than one entry removes, so some are met by the commands.
+		n.do("SADD", "due"+strconv.Itoa(i), "x")
+		n.do("PEXPIRE", "due"+strconv.Itoa(i), "5")
+	}
+	for _, k := range keys {
+		n.do("SADD", k, "old")
+		n.do("PEXPIRE", k, "5")
+	}
+	n.do("SADD", "s", "a", "b")
+	n.do("ZADD", "z", "1", "a", "2", "b")
+	n.now += 5
+	require.Equal(t, "(integer) 2", n.do("SUNIONSTORE", "d1", "s", "d1", "d2", "due399", "s"))
+	require.Equal(t, "1) \"a\"\n2) \"b\"", n.do("ZINTER", "3", "z", "s", "d1"))
+	require.Equal(t, "(integer) 1", n.do("SMOVE", "s", "d3", "a"))
+	require.Equal(t, `1) "a"`, n.do("SMEMBERS", "d3"))
+	require.Equal(t, "(integer) 2", n.do("ZUNIONSTORE", "d4", "2", "z", "d4"))
+	require.Equal(t, "(integer) -1", n.do("TTL", "d4"))
 }
 
 // TestNothingIsLeftBehind: when the keys are gone, so is what they took.

@@ -340,6 +340,7 @@ func listEnd(b []byte) (head, ok bool) {
 
 // moveElement is LMOVE and RPOPLPUSH source destination.
 func moveElement(c *Ctx, fromHead, toHead bool) {
+	c.settle(c.Args[1:3])
 	src, ok := c.openList(c.Args[1])
 	if !ok {
 		return

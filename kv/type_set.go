@@ -151,6 +151,7 @@ func (s *setView) popRandom(count int) {
 
 // cmdSMove is SMOVE source destination member.
 func cmdSMove(c *Ctx) {
+	c.settle(c.Args[1:3])
 	src, ok := c.openSet(c.Args[1])
 	if !ok {
 		return
@@ -261,6 +262,7 @@ type setOp func(sets []setView, visit func(member []byte) bool)
 // openSets opens all keys; WRONGTYPE is replied for the first that holds something
 // else, whatever the others hold.
 func (c *Ctx) openSets(keys [][]byte) (sets []setView, ok bool) {
+	c.settle(keys)
 	sets = make([]setView, len(keys))
 	for i, key := range keys {
 		if sets[i], ok = c.openSet(key); !ok {

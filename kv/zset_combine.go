@@ -180,6 +180,7 @@ func (c *Ctx) zcombineArgs(at int, opts zoptions) (a zcombineArgs, ok bool) {
 
 // openInputs opens sorted sets and sets; else it replies WRONGTYPE.
 func (c *Ctx) openInputs(keys [][]byte) (inputs []zinput, ok bool) {
+	c.settle(keys)
 	inputs = make([]zinput, len(keys))
 	total := 0
 	for i, key := range keys {
