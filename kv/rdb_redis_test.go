@@ -135,7 +135,9 @@ func TestRedisLoadsOurExport(t *testing.T) {
 	n := newTestNode(t)
 	n.now = time.Now().UnixMilli() // Redis drops what is expired by its clock
 	fillRandom(n, 11, 300)
-	n.do("CONFIG", "SET", "list-max-listpack-size", "-5")
+	var config Chunk
+	config.AppendConfigSet([][]byte{[]byte("list-max-listpack-size"), []byte("-5")})
+	n.run(&config)
 	lengths := []string{"RPUSH", "lengths"} // around where a listpack's numbers grow by a byte
 	for _, size := range []int{63, 64, 125, 126, 127, 4095, 4096, 16377, 16378, 16379} {
 		lengths = append(lengths, strings.Repeat("l", size))
