@@ -341,3 +341,41 @@ func TestR40MembershipIsTheSameAfterEveryRestart(t *testing.T) {
 		}
 	}
 }
+
+// The acknowledgements of a wiped node are of real copies, but it does not keep
+// the promises that come with them: to vote for no shorter log, to follow no older
+// leader. Neither as the old voter nor through its new learner may they count.
+func TestR26WipedNodeCountsInNoQuorum(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	c.mustPropose(a)
+	b := c.node(2)
+	b.crash(nil)
+	b.disk = disk{first: 1}
+	b.cfg.Incarnation = 2
+	a.crash(nil)
+	a.start()
+	a = c.elect(1) // with C: it knows nothing of B's log
+	b.start()
+	c.ticks(5)
+	c.isolate(3)
+	commit := a.Commit()
+	i, err := c.propose(a)
+	require.NoError(t, err)
+	c.ticks(3)
+	require.Equal(t, commit, a.Commit())
+	c.heal()
+	c.ticks(3)
+	require.GreaterOrEqual(t, a.Commit(), i)
+
+	c.isolate(3)
+	require.NoError(t, a.AddLearner(Member{ID: 2, Incarnation: 2}))
+	c.ticks(4)
+	require.True(t, a.Membership().Joint())
+	require.Equal(t, a.LastIndex(), b.log.durable)
+	require.Equal(t, a.LastIndex(), a.peer(2).Match)
+	require.Less(t, a.Commit(), a.LastIndex(), "the learner is not the voter of that number")
+	c.heal()
+	c.ticks(3)
+	require.False(t, a.Membership().Joint())
+}

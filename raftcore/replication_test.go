@@ -244,3 +244,30 @@ func TestIndexErrorIsCompactionBelowTheFirstOnly(t *testing.T) {
 	require.NotErrorIs(t, &IndexError{Requested: 10, First: 5, Last: 9}, ErrCompacted)
 	require.EqualError(t, &IndexError{Requested: 10, First: 5, Last: 9}, "raft: index 10 out of bounds, available [5, 9]")
 }
+
+func TestFetchedEntriesOfAnotherTermAreNotOurs(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) { cfg.WindowBytes = 200 })
+	a := c.elect(1)
+	c.isolate(3)
+	for range 30 {
+		c.mustPropose(a)
+	}
+	a.holdWork = true
+	c.heal()
+	c.until(10, "a read for 3", func() bool { return len(a.pending) > 0 })
+	p := a.peer(3)
+	lo := p.fetching
+	require.NotZero(t, lo)
+	c.wire = nil
+	// An answer that a truncation and a new term overtook.
+	a.Fetched(Fetch{To: 3, Lo: lo}, []Entry{entryOf(lo, a.Term()+1)}, nil)
+	require.Zero(t, p.fetching)
+	a.work()
+	for _, m := range c.take(MsgAppend) {
+		require.Empty(t, m.Entries)
+	}
+	a.Fetched(Fetch{To: 3, Lo: lo}, nil, nil) // and one that nobody waits for
+	a.holdWork = false
+	c.ticks(6)
+	require.Equal(t, a.LastIndex(), c.node(3).applied)
+}

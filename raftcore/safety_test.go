@@ -480,3 +480,58 @@ func TestCrashAtEveryPointOfALoneWrite(t *testing.T) { // R5, n=1
 		require.GreaterOrEqual(t, n.applied, uint64(len(c.committed)-1))
 	}
 }
+
+func TestSavedCommitNeverRunsAheadOfTheLog(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	n := c.node(3)
+	n.hear(1, Message{Type: MsgAppend, Term: 1, Commit: 3, Entries: []Entry{entryOf(1, 1), entryOf(2, 1), entryOf(3, 1)}})
+	require.EqualValues(t, 3, n.Commit())
+	n.disk.perform(Save{HardState: n.inflight[0].save.HardState}) // and then the power goes
+	n.crash(nil)
+	n.start() // the harness requires that New takes it
+	require.Zero(t, n.Commit())
+}
+
+func TestOwnVoteCountsOnlyWhenItIsDurable(t *testing.T) {
+	c := newCluster(t, 1, 1)
+	n := c.elect(1)
+	_, _ = c.propose(n)
+	n.work()
+	n.SetCampaignAllowed(false, "test")
+	n.SetCampaignAllowed(true, "")
+	n.electionDeadline = n.now + 1
+	n.Tick()
+	n.work()
+	require.Len(t, n.inflight, 2)
+	n.sync() // the entry
+	require.Equal(t, Candidate, n.Role())
+	n.sync() // the vote
+	require.Equal(t, Leader, n.Role())
+}
+
+func TestLogKeepsTheTermBeforeItsFirstEntry(t *testing.T) { // R12
+	l := newLog(&Config{FirstIndex: 1, LastIndex: 6, HardState: HardState{Commit: 6}, WindowBytes: 1,
+		Terms: []TermRun{{1, 2}, {4, 5}}})
+	l.applying, l.applied = 6, 6
+	for i, want := range map[uint64]uint64{0: 0, 1: 2, 3: 2, 4: 5, 6: 5} {
+		have, known := l.term(i)
+		require.True(t, known)
+		require.Equal(t, want, have)
+	}
+	l.compact(4)
+	have, known := l.term(4)
+	require.True(t, known)
+	require.EqualValues(t, 5, have)
+	_, known = l.term(3)
+	require.False(t, known)
+	require.False(t, l.matches(3, 0))
+	require.NoError(t, l.check())
+	l.compact(6)
+	require.True(t, l.matches(6, 5))
+	require.NoError(t, l.check())
+
+	// A log that overlaps its snapshot after a restart does not know its base.
+	l = newLog(&Config{FirstIndex: 4, LastIndex: 6, Snapshot: SnapshotMeta{Index: 5, Term: 5}, Terms: []TermRun{{4, 5}}})
+	_, known = l.term(3)
+	require.False(t, known)
+}
