@@ -221,7 +221,7 @@ func TestTreeByPositionEqualsModel(t *testing.T) {
 }
 
 func TestTreeBuildEqualsPuts(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 150, 10_000, 200_000} {
+	for _, n := range []int{0, 1, 2, 150, 10_000, 60_000} {
 		i := 0
 		m := make(modelTree, 0, n)
 		tr := treeFrom(newHeap(1), func() (k, v []byte, ok bool) {
