@@ -118,24 +118,29 @@ type expireOption struct {
 }
 
 // parse recognises EX, PX, EXAT and PXAT at option i; it returns false if it is
-// none of them, or one was given before.
+// none of them, or another of them was given before. The same one may come again,
+// as in Redis: the last counts.
 func (e *expireOption) parse(args [][]byte, i int) bool {
-	if e.ms != 0 || i+1 >= len(args) {
+	if i+1 >= len(args) {
 		return false
 	}
+	next := expireOption{number: args[i+1]}
 	switch opt := args[i]; {
 	case is(opt, "ex"):
-		e.ms, e.relative = 1000, true
+		next.ms, next.relative = 1000, true
 	case is(opt, "px"):
-		e.ms, e.relative = 1, true
+		next.ms, next.relative = 1, true
 	case is(opt, "exat"):
-		e.ms = 1000
+		next.ms = 1000
 	case is(opt, "pxat"):
-		e.ms = 1
+		next.ms = 1
 	default:
 		return false
 	}
-	e.number = args[i+1]
+	if e.ms != 0 && (e.ms != next.ms || e.relative != next.relative) {
+		return false
+	}
+	*e = next
 	return true
 }
 
