@@ -27,8 +27,9 @@ type Backend interface {
 	Tick(now int64, done func(err error))
 	// Now is the node's wall clock in Unix ms (coarse, cheap).
 	Now() int64
-	// Saturated reports that the node holds too many proposed bytes: the front
-	// end stops reading from sockets until Resume's callback.
+	// Saturated reports that the node holds too many proposed bytes: the front end
+	// stops reading from sockets. It asks again with each answer and every tick, so
+	// the call must be cheap.
 	Saturated() bool
 	// WaitReplicas answers, through done, how many nodes other than the leader
 	// hold index durably, once that number is at least n or ctx ends.

@@ -150,22 +150,33 @@ func (c *conn) queryLimit() int {
 	return c.s.srv.opt.QueryBufferLimit
 }
 
-// advance executes what is complete, until the session has to wait for something.
+// maxTurnChunks bounds the chunks of reads one connection runs in a turn.
+const maxTurnChunks = 64
+
+// advance executes what is complete, until the session has to wait for something or
+// had its share of the turn.
 func (c *conn) advance() {
-	if c.closed || c.inFlight {
+	for range maxTurnChunks {
+		if c.closed || c.inFlight {
+			break
+		}
+		if c.loop.srv.backend.Saturated() {
+			c.loop.saturated = true
+			c.loop.retryLater(c)
+			break
+		}
+		c.s.now = c.loop.now
+		n, step := c.s.feed(c.buf[c.start:])
+		c.start += n
+		c.perform(step)
+		if step != stepRead && step != stepBarrier || c.buffered() == 0 {
+			break // or it ran at once, and more is waiting
+		}
+	}
+	if c.closed {
 		return
 	}
-	if c.loop.srv.backend.Saturated() {
-		c.loop.saturated = true
-		c.loop.retryLater(c)
-		c.updateInterest()
-		return
-	}
-	c.s.now = c.loop.now
-	n, step := c.s.feed(c.buf[c.start:])
-	c.start += n
 	c.s.publish(c.buffered())
-	c.perform(step)
 	c.markDirty()
 	c.trim()
 	c.updateInterest()
@@ -227,10 +238,10 @@ func (c *conn) chunkDone() {
 // answered goes on after something in flight came back.
 func (c *conn) answered() {
 	c.inFlight = false
-	c.s.publish(c.buffered())
-	if c.s.closing {
+	switch {
+	case c.s.closing:
 		c.ending = true
-	} else {
+	case c.buffered() > 0 || c.eof || c.loop.draining:
 		c.loop.schedule(c)
 	}
 	c.markDirty()

@@ -16,9 +16,14 @@ import (
 const (
 	maxChunkCommands = 1024
 	maxChunkOps      = 256 << 10 // bytes of encoded operations, unless one command is bigger
-	// maxChunkReads bounds the replies of a chunk that only reads: 16 values of 32
-	// MiB are still bearable, and 16 commands under one lock already cost little.
-	maxChunkReads = 16
+	// A chunk holds between minChunkReads and maxChunkReads reads. Their replies are in
+	// memory together, and nobody knows their size before: as in TCP's slow start the
+	// window doubles while replies turn out small and falls back when they do not.
+	// A client that means harm can still grow the window first and then ask for 256
+	// big values at once; the way out is a bound on the tape in kv.
+	minChunkReads = 16
+	maxChunkReads = 256
+	smallTape     = 64 << 10
 	// maxUnit is what fits an entry (64 MiB) with room for its framing.
 	maxUnit = 60 << 20
 )
@@ -78,6 +83,8 @@ type session struct {
 	chunk  *kv.Chunk
 	values int
 	reads  int
+	// readWindow is how many reads the next chunk may hold.
+	readWindow int
 	// deferred are the local commands of the chunk's EXECs, by number.
 	deferred []deferredCmd
 	// endChunk ends the chunk after the present command.
@@ -133,7 +140,7 @@ type visible struct {
 }
 
 func newSession(srv *Server, id uint64, addr clientAddr, now int64) *session {
-	s := &session{srv: srv, id: id, addr: addr, proto: resp2, now: now}
+	s := &session{srv: srv, id: id, addr: addr, proto: resp2, now: now, readWindow: minChunkReads}
 	s.authed = !srv.passwordSet()
 	s.vis.created, s.vis.active, s.vis.proto, s.vis.multi = now, now, resp2, -1
 	s.vis.cmd = "NULL"
@@ -268,10 +275,8 @@ func (s *session) chunkFull() bool {
 	if s.values == 0 {
 		return false
 	}
-	if s.endChunk || s.values >= maxChunkCommands || s.chunk.Size() >= maxChunkOps {
-		return true
-	}
-	return s.reads >= maxChunkReads && !s.chunk.Logged()
+	return s.endChunk || s.values >= maxChunkCommands || s.reads >= s.readWindow ||
+		s.chunk.Size() >= maxChunkOps
 }
 
 // flushOr hands over the chunk if there is one; otherwise the caller's step stands.
@@ -354,6 +359,7 @@ func (s *session) finish() {
 	case c.Err != nil:
 		s.failChunk(c.Err, drop)
 	default:
+		s.adaptWindow(c.Reply.Len())
 		if c.Reply.Failed() {
 			s.countErrors(c)
 		}
@@ -372,6 +378,16 @@ func (s *session) finish() {
 	}
 	s.releaseChunk()
 	s.busy = false
+}
+
+// adaptWindow learns from the size of a chunk's replies.
+func (s *session) adaptWindow(tape int) {
+	switch {
+	case tape > smallTape:
+		s.readWindow = minChunkReads
+	case s.reads >= s.readWindow:
+		s.readWindow = min(2*s.readWindow, maxChunkReads)
+	}
 }
 
 // failChunk answers every command of the chunk with the error that replaced its
