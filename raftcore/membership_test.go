@@ -369,7 +369,7 @@ func TestR26WipedNodeCountsInNoQuorum(t *testing.T) {
 	require.GreaterOrEqual(t, a.Commit(), i)
 
 	c.isolate(3)
-	require.NoError(t, a.AddLearner(Member{ID: 2, Incarnation: 2}))
+	require.NoError(t, a.ProposeMembership([]Member{{ID: 1, Incarnation: 1}, {ID: 2, Incarnation: 2, Learner: true}}))
 	c.ticks(4)
 	require.True(t, a.Membership().Joint())
 	require.Equal(t, a.LastIndex(), b.log.durable)

@@ -22,9 +22,13 @@ func (c *Core) flush() {
 	}
 	beat := c.round > c.roundSent
 	c.roundSent = c.round
+	var matches []uint64
+	if beat {
+		matches = c.voterMatches()
+	}
 	for _, p := range c.peers {
 		if beat {
-			c.sendHeartbeat(p)
+			c.sendHeartbeat(p, matches)
 		}
 		c.replicate(p)
 	}
@@ -32,10 +36,10 @@ func (c *Core) flush() {
 
 // sendHeartbeat asserts leadership and asks for an echo. The commit index is
 // clipped to what the receiver is known to have (R8).
-func (c *Core) sendHeartbeat(p *peer) {
+func (c *Core) sendHeartbeat(p *peer, matches []uint64) {
 	commit := min(p.Match, c.log.commit)
 	p.commitSent = max(p.commitSent, commit)
-	c.send(Message{Type: MsgHeartbeat, To: p.member.ID, Commit: commit, Round: c.round, Matches: c.voterMatches()})
+	c.send(Message{Type: MsgHeartbeat, To: p.member.ID, Commit: commit, Round: c.round, Matches: matches})
 }
 
 // replicate sends p what it may be sent now.

@@ -168,3 +168,37 @@ func TestSavesHandedOutBeforeARestoreProveNothingAfterIt(t *testing.T) {
 	require.EqualValues(t, 1, n.Status().DurableIndex)
 	require.NoError(t, n.CheckInvariants())
 }
+
+func TestRefusedSnapshotIsTriedAgain(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	c.isolate(3)
+	for range 5 {
+		c.mustPropose(a)
+	}
+	a.takeSnapshot(0)
+	a.holdWork = true
+	c.heal()
+	c.ticks(4)
+	a.pending = nil // the stream is lost; the receiver says so
+	a.hear(3, Message{Type: MsgSnapshotResp, Term: a.Term(), Reject: true})
+	require.Equal(t, "probe", a.Status().Peers[1].State)
+	a.holdWork = false
+	c.ticks(4)
+	require.Equal(t, a.applied, c.node(3).applied)
+}
+
+// A stream may end when its sender leads no longer. What it brought is committed
+// all the same, but it says nothing about who leads now.
+func TestSnapshotOfAFormerLeaderIsUsedButAnnouncesNobody(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	n := c.node(3).loadTerms(HardState{Term: 7}, 1)
+	n.hear(2, Message{Type: MsgHeartbeat, Term: 7})
+	for i, term := range []uint64{7, 5} {
+		n.hear(1, Message{Type: MsgSnapshot, Term: term, Snapshot: meta(uint64(6+i), 5, 1, 2, 3)})
+		require.Equal(t, i+1, n.restores)
+		require.EqualValues(t, 2, n.Leader())
+		answers := c.take(MsgSnapshotResp)
+		require.EqualValues(t, 2, answers[0].To, "the leader of today needs to know")
+	}
+}

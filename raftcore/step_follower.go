@@ -12,7 +12,10 @@ func (c *Core) stepFollower(m *Message) {
 		c.followTheLeader(m.From)
 		c.handleHeartbeat(m)
 	case MsgSnapshot:
-		c.followTheLeader(m.From)
+		// A stream may end long after its sender led: it announces no leader.
+		if m.From == c.leader {
+			c.followTheLeader(m.From)
+		}
 		c.handleSnapshot(m)
 	case MsgTimeoutNow:
 		c.handleTimeoutNow(m)
