@@ -29,14 +29,14 @@ func (l *Loader) SetState(b []byte) error {
 	if err != nil {
 		return err
 	}
-	if n := len(st.watch.flush); n != len(l.s.dbs) {
-		return fmt.Errorf("snapshot has %d databases, this store %d", n, len(l.s.dbs))
+	if n := len(st.watch.flush); n != l.s.databases {
+		return fmt.Errorf("snapshot has %d databases, this store %d", n, l.s.databases)
 	}
 	if l.heap != nil {
 		return errLoadOrder
 	}
 	l.st = st
-	l.heap, l.dbs = newKeyspaces(st.HashSeed, len(l.s.dbs))
+	l.heap, l.dbs = newKeyspaces(st.HashSeed, l.s.databases)
 	l.abandon = runtime.AddCleanup(l, (*heap).unmap, l.heap)
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proposed is a unit as a test sends it: INCR n under (session, seq, low).
+// incr is a unit as a test sends it: INCR n under (session, seq, low).
 func (n *testNode) incr(session, seq, low uint64) []byte {
 	var c Chunk
 	addCommand(&c, "INCR", "n")
@@ -46,13 +46,10 @@ func TestUnitsTakeEffectOnce(t *testing.T) {
 		if step.session != 0 {
 			n.apply(n.incr(step.session, step.seq, step.low))
 		}
-		require.Equal(t, `"`+step.counter+`"`, n.do2("GET", "n"), step.why)
+		require.Equal(t, `"`+step.counter+`"`, n.do("GET", "n"), step.why)
 		require.Equal(t, step.state, n.s.SeqState(step.session, step.seq), step.why)
 	}
 }
-
-// do2 is do for reads: it uses no sequence number of the session.
-func (n *testNode) do2(args ...string) string { return n.do(args...) }
 
 func TestDuplicateInOneEntry(t *testing.T) {
 	n := newTestNode(t)

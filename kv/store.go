@@ -23,6 +23,8 @@ type Options struct {
 // last unit of an entry, so that a cut or a swap never sees half an entry; it is
 // taken before mu.
 type Store struct {
+	databases int // never changes
+
 	applying sync.Mutex
 	mu       sync.RWMutex
 
@@ -51,7 +53,7 @@ func New(o Options) *Store {
 	if o.Databases == 0 {
 		o.Databases = 16
 	}
-	s := &Store{}
+	s := &Store{databases: o.Databases}
 	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
 	s.st = newState(o.HashSeed, o.Databases)
 	return s
@@ -84,7 +86,7 @@ func (s *Store) Stamp() int64 {
 }
 
 // Databases is the number of databases.
-func (s *Store) Databases() int { return len(s.dbs) }
+func (s *Store) Databases() int { return s.databases }
 
 // DBSize is the number of keys of a database, expired ones that are still there
 // included, as in Redis.
