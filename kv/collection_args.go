@@ -1,7 +1,5 @@
 package kv
 
-import "math"
-
 // positiveArg is argument i as a count of at least 0; else it replies an error.
 func (c *Ctx) positiveArg(i int) (n int, ok bool) {
 	v, ok := parseInt(c.Args[i])
@@ -65,19 +63,23 @@ func (c *Ctx) mpopArgs(words ...string) (keys [][]byte, where, count int, ok boo
 	keys, rest := c.Args[2:2+n], c.Args[2+n:]
 	for where = 0; where < len(words) && !is(rest[0], words[where]); where++ {
 	}
-	if where == len(words) || len(rest) == 2 || len(rest) > 3 || len(rest) == 3 && !is(rest[1], "count") {
+	if where == len(words) {
 		c.syntaxError()
 		return nil, 0, 0, false
 	}
-	if len(rest) == 1 {
-		return keys, where, 1, true
+	for rest = rest[1:]; len(rest) > 0; rest = rest[2:] {
+		if count > 0 || len(rest) == 1 || !is(rest[0], "count") {
+			c.syntaxError()
+			return nil, 0, 0, false
+		}
+		limit, isInt := parseInt(rest[1])
+		if !isInt || limit <= 0 {
+			c.Out.Error("ERR count should be greater than 0")
+			return nil, 0, 0, false
+		}
+		count = int(limit)
 	}
-	limit, isInt := parseInt(rest[2])
-	if !isInt || limit <= 0 {
-		c.Out.Error("ERR count should be greater than 0")
-		return nil, 0, 0, false
-	}
-	return keys, where, int(min(limit, math.MaxInt)), true
+	return keys, where, max(count, 1), true
 }
 
 // numKeysAt1 finds the keys of a command whose first argument is their number.

@@ -105,17 +105,11 @@ var zsetCommands = []Command{
 }
 
 // cmdZAdd is ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...].
-func cmdZAdd(c *Ctx) {
-	var f zaddFlags
-	at := 2
-	for at < len(c.Args) && f.take(c.Args[at]) {
-		at++
-	}
-	zadd(c, f, c.Args[at:])
-}
+func cmdZAdd(c *Ctx) { zadd(c, zaddFlags{}) }
 
-// cmdZIncrBy is ZINCRBY key increment member.
-func cmdZIncrBy(c *Ctx) { zadd(c, zaddFlags{incr: true}, c.Args[2:]) }
+// cmdZIncrBy is ZINCRBY key increment member. (An increment named like a flag of
+// ZADD is taken for one, as in Redis, and a syntax error follows.)
+func cmdZIncrBy(c *Ctx) { zadd(c, zaddFlags{incr: true}) }
 
 type zaddFlags struct{ nx, xx, gt, lt, ch, incr bool }
 
@@ -156,7 +150,12 @@ func (f *zaddFlags) check(c *Ctx, pairs [][]byte) (ok bool) {
 	return false
 }
 
-func zadd(c *Ctx, f zaddFlags, pairs [][]byte) {
+func zadd(c *Ctx, f zaddFlags) {
+	at := 2
+	for at < len(c.Args) && f.take(c.Args[at]) {
+		at++
+	}
+	pairs := c.Args[at:]
 	if !f.check(c, pairs) {
 		return
 	}

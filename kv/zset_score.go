@@ -1,8 +1,11 @@
 package kv
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
+	"strconv"
 )
 
 // Scores as bytes.
@@ -73,8 +76,26 @@ func parseScoreBound(b []byte) (f float64, exclusive, ok bool) {
 	if len(b) > 0 && b[0] == '(' {
 		exclusive, b = true, b[1:]
 	}
-	f, ok = parseFloat(b)
+	f, ok = parseBound(b)
 	return f, exclusive, ok
+}
+
+// parseBound reads a number as Redis reads the bound of a range: with plain
+// strtod, laxer than a score. Nothing at all is 0, blanks in front are passed over,
+// too large is infinite and too small is 0.
+func parseBound(b []byte) (f float64, ok bool) {
+	if len(b) == 0 {
+		return 0, true
+	}
+	b = bytes.TrimLeft(b, " \t\n\v\f\r")
+	if f, ok = parseFloat(b); ok {
+		return f, true
+	}
+	if len(b) > maxFloatText || bytes.IndexByte(b, '_') >= 0 {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(string(b), 64)
+	return f, (err == nil || errors.Is(err, strconv.ErrRange)) && !math.IsNaN(f)
 }
 
 func parseScoreRange(min, max []byte) (r scoreRange, ok bool) {
