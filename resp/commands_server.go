@@ -101,7 +101,7 @@ func cmdBGSave(status string) func(*session, [][]byte, *kv.Reply) {
 				srv.log.Warn("snapshot asked for by a client failed", "error", err)
 			}
 		})
-		ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
+		ctx, cancel := context.WithTimeout(srv.ctx, snapshotTimeout)
 		start(ctx, func(func(*kv.Reply)) { cancel() })
 		out.Status(status)
 	}

@@ -126,6 +126,11 @@ func TestReplies(t *testing.T) {
 			MGET a nosuch -> +QUEUED
 			EXEC -> ["2" ["2" nil]]
 			MULTI -> +OK
+			SET a 1 -> +QUEUED
+			WAIT 9 0 -> +QUEUED
+			ROLE -> +QUEUED
+			EXEC -> [+OK :1 ["master" :9 [["127.0.0.1" "6380" "8"] ["127.0.0.1" "6381" "7"]]]]
+			MULTI -> +OK
 			WAIT 0 0 -> +QUEUED
 			RAFT SNAPSHOT -> -ERR Command not allowed inside a transaction
 			EXEC -> -EXECABORT Transaction discarded because of previous errors.

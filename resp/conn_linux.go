@@ -288,7 +288,7 @@ func (c *conn) runReads(now int64) {
 }
 
 func (c *conn) startAsync() {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(c.loop.srv.ctx)
 	c.inFlight, c.cancel = true, cancel
 	c.s.async(ctx, func(fill func(*kv.Reply)) {
 		c.loop.post(func() {
@@ -432,6 +432,9 @@ const idleTrimMillis = 10_000
 
 // finishUp ends the connection as soon as nothing is in flight.
 func (c *conn) finishUp() {
+	if c.cancel != nil {
+		c.cancel() // WAIT answers what it has
+	}
 	c.updateInterest()
 	c.loop.schedule(c)
 }
@@ -456,6 +459,9 @@ func (c *conn) close() {
 		return
 	}
 	c.closed = true
+	if c.ending && !c.eof {
+		c.discardInput()
+	}
 	if c.cancel != nil {
 		c.cancel()
 		c.cancel = nil
@@ -465,6 +471,18 @@ func (c *conn) close() {
 	c.s.srv.clients.remove(c.s.id)
 	c.loop.putBuf(c.buf)
 	c.buf, c.start = nil, 0
+}
+
+// discardInput takes what has arrived but was not wanted: closing a socket with
+// unread bytes resets it, and the client might lose the reply that says why.
+func (c *conn) discardInput() {
+	scratch := c.loop.getBuf()
+	defer c.loop.putBuf(scratch)
+	for range maxTurnBytes / firstBuffer {
+		if n, err := rawRead(c.fd, scratch[:cap(scratch)]); n <= 0 || err != nil {
+			return
+		}
+	}
 }
 
 // maxIdleBytes bounds what a loop keeps for connections to come.

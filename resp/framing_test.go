@@ -174,7 +174,7 @@ func TestTLSHello(t *testing.T) { // 5.4: 29
 	c := s.dial()
 	// A record header, version, and lengths without a line end: an endless inline
 	// request, closed at its cap.
-	c.send("\x16\x03\x01\x02\x00" + strings.Repeat("\x01", 70<<10))
+	c.send("\x16\x03\x01\x02\x00" + strings.Repeat("\x01", 64<<10))
 	c.expectClosed(pe + "too big inline request\r\n")
 }
 

@@ -255,6 +255,19 @@ func parseLen(p []byte) (int64, bool) {
 	if len(p) == 0 || p[0] < '1' || p[0] > '9' {
 		return 0, false
 	}
+	if len(p) <= 18 { // cannot overflow
+		v := int64(0)
+		for _, c := range p {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			v = v*10 + int64(c-'0')
+		}
+		if neg {
+			v = -v
+		}
+		return v, true
+	}
 	var v uint64
 	for _, c := range p {
 		if c < '0' || c > '9' {

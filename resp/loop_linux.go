@@ -76,12 +76,12 @@ func newLoop(s *Server, _ int) (*loop, error) {
 }
 
 // push hands an event to the loop. Any goroutine may call it; after the loop ended
-// events are dropped.
-func (l *loop) push(e event) {
+// events are dropped, and it says so.
+func (l *loop) push(e event) (taken bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.closed {
-		l.mu.Unlock()
-		return
+		return false
 	}
 	l.queue = append(l.queue, e)
 	if l.parked {
@@ -89,10 +89,10 @@ func (l *loop) push(e event) {
 		l.parked = false
 		l.poll.wake()
 	}
-	l.mu.Unlock()
+	return true
 }
 
-func (l *loop) post(fn func()) { l.push(event{fn: fn}) }
+func (l *loop) post(fn func()) (taken bool) { return l.push(event{fn: fn}) }
 
 func (l *loop) run() {
 	defer l.shutdown()
@@ -114,10 +114,16 @@ func (l *loop) tryPark() bool {
 func (l *loop) ended() bool { return l.draining && len(l.conns) == 0 }
 
 func (l *loop) shutdown() {
+	l.draining = true
 	l.mu.Lock()
-	l.closed = true
-	l.queue = nil
+	rest := l.queue
+	l.closed, l.queue = true, nil
 	l.mu.Unlock()
+	for _, e := range rest {
+		if e.fn != nil {
+			e.fn() // a connection that was dealt to us: it is refused
+		}
+	}
 	if l.listener >= 0 {
 		_ = unix.Close(l.listener)
 	}
@@ -307,14 +313,9 @@ func (l *loop) deal(fd int, peer unix.Sockaddr) {
 		l.open(fd, peer)
 		return
 	}
-	target.mu.Lock()
-	closed := target.closed
-	target.mu.Unlock()
-	if closed {
+	if !target.post(func() { target.open(fd, peer) }) {
 		_ = unix.Close(fd)
-		return
 	}
-	target.post(func() { target.open(fd, peer) })
 }
 
 // open starts a connection, or refuses it in Redis's words.

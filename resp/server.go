@@ -120,6 +120,11 @@ type Server struct {
 	loops  []*loop
 	addr   string
 	wg     sync.WaitGroup
+	start  sync.Once
+
+	// ctx ends when Close cuts off what did not end by itself.
+	ctx    context.Context
+	cancel context.CancelFunc
 }
 
 // maxAdmin bounds the goroutines of blocking admin commands: a client that loops
@@ -135,6 +140,7 @@ func newServer(opt Options) (*Server, error) {
 		opt: opt, backend: opt.Backend, log: opt.Logger, started: time.Now(),
 		nodeID: opt.Backend.Status().ID, admin: make(chan struct{}, maxAdmin),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.clients.init(s.nodeID)
 	s.live.init(&opt)
 	s.refresh()
@@ -159,19 +165,27 @@ func (s *Server) Addr() string { return s.addr }
 
 // Start begins to serve. It returns at once.
 func (s *Server) Start() {
-	for _, l := range s.loops {
-		s.wg.Add(1)
-		go func() {
-			defer s.wg.Done()
-			l.run()
-		}()
-	}
+	s.start.Do(func() {
+		for _, l := range s.loops {
+			s.wg.Add(1)
+			go func() {
+				defer s.wg.Done()
+				l.run()
+			}()
+		}
+	})
 }
 
 // Close stops accepting, lets what is in flight finish, flushes replies and closes
 // all connections. When ctx ends first, it cuts them off. When it returns, no
 // goroutine of the server is left.
 func (s *Server) Close(ctx context.Context) error {
+	defer s.cancel()
+	s.start.Do(func() { // never started: there is nothing but descriptors to give back
+		for _, l := range s.loops {
+			l.shutdown()
+		}
+	})
 	for _, l := range s.loops {
 		l.post(l.drain)
 	}
@@ -186,6 +200,7 @@ func (s *Server) Close(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		err = ctx.Err()
+		s.cancel()
 		for _, l := range s.loops {
 			l.post(l.abort)
 		}

@@ -366,7 +366,6 @@ func (s *session) finish() {
 		if c.Index > 0 {
 			s.lastWrite = c.Index
 		}
-		s.leaveExec(c)
 		if !drop || len(s.deferred) > 0 {
 			mark := len(s.out)
 			r := renderer{proto: s.proto, deferred: s.runDeferred}
@@ -375,6 +374,7 @@ func (s *session) finish() {
 				s.out = s.out[:mark]
 			}
 		}
+		s.leaveExec(c)
 	}
 	s.releaseChunk()
 	s.busy = false

@@ -265,6 +265,38 @@ func TestCloseCutsOffWhatDoesNotEnd(t *testing.T) {
 	node.hold.Store(false) // the answer comes to a server that is gone
 }
 
+func TestCloseWithoutStart(t *testing.T) {
+	node := newFakeNode()
+	defer node.stop()
+	s, err := New(Options{Addr: "127.0.0.1:0", Backend: node, Loops: 2})
+	require.NoError(t, err)
+	require.NoError(t, s.Close(context.Background()))
+	again, err := New(Options{Addr: s.Addr(), Backend: node})
+	require.NoError(t, err, "the address is free again")
+	_, err = New(Options{Addr: s.Addr(), Backend: node})
+	require.ErrorContains(t, err, "address already in use")
+	require.NoError(t, again.Close(context.Background()))
+}
+
+func TestCloseEndsAWait(t *testing.T) {
+	node := newFakeNode()
+	defer node.stop()
+	s, err := New(Options{Addr: "127.0.0.1:0", Backend: node})
+	require.NoError(t, err)
+	s.Start()
+	conn, err := net.Dial("tcp", s.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprint(conn, "WAIT 9 0\r\n")
+	eventually(t, func() bool { return s.stats.commands.Load() > 0 }, "waiting")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, s.Close(ctx))
+	got, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	require.Equal(t, ":2\r\n", string(got))
+}
+
 func TestWaitEndsWithTheClient(t *testing.T) {
 	s := startServer(t, nil)
 	c := s.dial()

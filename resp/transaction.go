@@ -137,6 +137,13 @@ func (s *session) runDeferred(dst []byte, n int) []byte {
 	d := s.deferred[n]
 	var out kv.Reply
 	d.h.run(s, d.args, &out)
+	if s.async != nil || s.afterBarrier != nil {
+		// Nothing may wait here. Handlers that could are marked alone; this keeps
+		// the reply in step should one be forgotten.
+		s.async, s.afterBarrier = nil, nil
+		out.Reset()
+		out.Error("ERR Command not allowed inside a transaction")
+	}
 	return renderer{proto: s.proto}.appendTape(dst, &out)
 }
 
