@@ -10,13 +10,15 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
+// call runs f on the loop, some time soon. It reports false if the node has stopped.
+func (n *Node) call(f func(l *loop)) bool {
+	return n.inbox.put(func(in *input) { in.calls = append(in.calls, f) })
+}
+
 // onLoop runs f on the loop and waits for it.
 func (n *Node) onLoop(ctx context.Context, f func(l *loop)) error {
 	done := make(chan struct{})
-	ok := n.inbox.put(func(in *input) {
-		in.calls = append(in.calls, func(l *loop) { f(l); close(done) })
-	})
-	if !ok {
+	if !n.call(func(l *loop) { f(l); close(done) }) {
 		return errStopped
 	}
 	select {
@@ -29,9 +31,13 @@ func (n *Node) onLoop(ctx context.Context, f func(l *loop)) error {
 	}
 }
 
+// condition is one step of a change: it moves the change on, as far as that is
+// possible now, and reports whether it is done. It belongs to the loop.
+type condition func(l *loop) (done bool, err error)
+
 // await polls cond on the loop until it holds. Administration is rare and slow by
 // nature; polling keeps the core free of callbacks.
-func (n *Node) await(ctx context.Context, cond func(l *loop) (done bool, err error)) error {
+func (n *Node) await(ctx context.Context, cond condition) error {
 	for {
 		var done bool
 		var err error
@@ -47,10 +53,10 @@ func (n *Node) await(ctx context.Context, cond func(l *loop) (done bool, err err
 	}
 }
 
-// addMember makes m a member as given and returns when that is committed.
-func (n *Node) addMember(ctx context.Context, m raftcore.Member) error {
+// adding makes m a member as given and is done when that is committed.
+func adding(m raftcore.Member) condition {
 	started := false
-	return n.await(ctx, func(l *loop) (bool, error) {
+	return func(l *loop) (bool, error) {
 		cur := l.core.Membership()
 		if has := findMember(cur, m.ID); has != nil && has.Incarnation == m.Incarnation && len(cur.Outgoing) == 0 {
 			if l.core.Role() != raftcore.Leader {
@@ -72,7 +78,7 @@ func (n *Node) addMember(ctx context.Context, m raftcore.Member) error {
 			err = nil // soon
 		}
 		return false, err
-	})
+	}
 }
 
 func findMember(m raftcore.Membership, id raftcore.NodeID) *raftcore.Member {
@@ -99,7 +105,7 @@ func (n *Node) addLearner(ctx context.Context, c call) error {
 	}
 	m := r.Self
 	m.PeerAddr, m.Learner = peerAddr, true
-	return n.asLeader(ctx, c, func() error { return n.addMember(ctx, m) })
+	return n.asLeader(ctx, c, func() error { return n.await(ctx, adding(m)) })
 }
 
 // asLeader runs a change here if this node leads, and asks the leader to run it if
@@ -184,80 +190,87 @@ func (n *Node) leaderPeerAddr() string {
 }
 
 func (n *Node) remove(ctx context.Context, c call) error {
-	id, started := c.ID, false
-	return n.asLeader(ctx, c, func() error {
-		return n.await(ctx, func(l *loop) (bool, error) {
-			cur := l.core.Membership()
-			if findMember(cur, id) == nil {
-				if !started {
-					return false, fmt.Errorf("no member has the id %d", id)
-				}
-				return len(cur.Outgoing) == 0 && !l.core.ChangeInProgress(), nil
+	removal := removing(c.ID)
+	return n.asLeader(ctx, c, func() error { return n.await(ctx, removal) })
+}
+
+func removing(id raftcore.NodeID) condition {
+	started := false
+	return func(l *loop) (bool, error) {
+		cur := l.core.Membership()
+		if findMember(cur, id) == nil {
+			if !started {
+				return false, fmt.Errorf("no member has the id %d", id)
 			}
-			if l.core.Role() != raftcore.Leader {
-				return false, raftcore.ErrNotLeader
-			}
-			if started {
-				return false, nil
-			}
-			started = true
-			return false, l.core.Remove(id)
-		})
-	})
+			return len(cur.Outgoing) == 0 && !l.core.ChangeInProgress(), nil
+		}
+		if l.core.Role() != raftcore.Leader {
+			return false, raftcore.ErrNotLeader
+		}
+		if started {
+			return false, nil
+		}
+		started = true
+		return false, l.core.Remove(id)
+	}
 }
 
 func (n *Node) promote(ctx context.Context, c call) error {
-	id, started := c.ID, false
-	return n.asLeader(ctx, c, func() error {
-		return n.await(ctx, func(l *loop) (bool, error) {
-			cur := l.core.Membership()
-			m := findMember(cur, id)
-			switch {
-			case m == nil:
-				return false, fmt.Errorf("no member has the id %d", id)
-			case !m.Learner:
-				return len(cur.Outgoing) == 0 && !l.core.ChangeInProgress(), nil
-			case l.core.Role() != raftcore.Leader:
-				return false, raftcore.ErrNotLeader
-			case started:
-				return false, nil
-			}
-			started = true
-			return false, l.core.Promote(id)
-		})
-	})
+	promotion := promoting(c.ID)
+	return n.asLeader(ctx, c, func() error { return n.await(ctx, promotion) })
+}
+
+func promoting(id raftcore.NodeID) condition {
+	started := false
+	return func(l *loop) (bool, error) {
+		cur := l.core.Membership()
+		m := findMember(cur, id)
+		switch {
+		case m == nil:
+			return false, fmt.Errorf("no member has the id %d", id)
+		case !m.Learner:
+			return len(cur.Outgoing) == 0 && !l.core.ChangeInProgress(), nil
+		case l.core.Role() != raftcore.Leader:
+			return false, raftcore.ErrNotLeader
+		case started:
+			return false, nil
+		}
+		started = true
+		return false, l.core.Promote(id)
+	}
 }
 
 func (n *Node) transfer(ctx context.Context, c call) error {
-	target := c.ID
-	return n.asLeader(ctx, c, func() error {
-		err := error(nil)
-		from := raftcore.NodeID(0)
-		lerr := n.onLoop(ctx, func(l *loop) {
-			from = l.core.Leader()
-			if from == target && target != 0 {
-				return
-			}
-			err = l.core.TransferLeadership(target)
-		})
-		if err = errors.Join(lerr, err); err != nil {
-			return err
-		}
-		deadline := n.cfg.Now().Add(2 * n.cfg.ElectionTimeout)
-		return n.await(ctx, func(l *loop) (bool, error) {
-			now := l.core.Leader()
-			if now != 0 && (now == target || target == 0 && now != from) {
+	return n.asLeader(ctx, c, func() error { return n.await(ctx, n.transferring(c.ID)) })
+}
+
+// transferring hands leadership over and is done when the target (0: anybody else)
+// leads.
+func (n *Node) transferring(target raftcore.NodeID) condition {
+	started := false
+	from := raftcore.NodeID(0)
+	var deadline time.Time
+	return func(l *loop) (bool, error) {
+		leader, now := l.core.Leader(), n.cfg.Now()
+		if !started {
+			started = true
+			from, deadline = leader, now.Add(2*n.cfg.ElectionTimeout)
+			if leader == target && target != 0 {
 				return true, nil
 			}
-			if l.core.Role() != raftcore.Leader && n.cfg.Now().After(deadline) {
-				return false, errors.New("leadership was given up but nobody took it yet")
-			}
-			if n.cfg.Now().After(deadline) {
-				return false, errors.New("the transfer was not completed in time; this node leads on")
-			}
+			return false, l.core.TransferLeadership(target)
+		}
+		if leader != 0 && (leader == target || target == 0 && leader != from) {
+			return true, nil
+		}
+		if now.Before(deadline) || now.Equal(deadline) {
 			return false, nil
-		})
-	})
+		}
+		if l.core.Role() != raftcore.Leader {
+			return false, errors.New("leadership was given up but nobody took it yet")
+		}
+		return false, errors.New("the transfer was not completed in time; this node leads on")
+	}
 }
 
 // replicaWait is one WAIT.
@@ -271,18 +284,11 @@ type replicaWait struct {
 // holds index durably: as soon as there are n, or when ctx ends.
 func (n *Node) WaitReplicas(ctx context.Context, index uint64, want int, done func(int)) {
 	w := &replicaWait{index, want, done}
-	ok := n.inbox.put(func(in *input) {
-		in.calls = append(in.calls, func(l *loop) { l.waits = append(l.waits, w) })
-	})
-	if !ok {
+	if !n.call(func(l *loop) { l.waits = append(l.waits, w) }) {
 		done(0)
 		return
 	}
-	context.AfterFunc(ctx, func() {
-		n.inbox.put(func(in *input) {
-			in.calls = append(in.calls, func(l *loop) { l.endWait(w) })
-		})
-	})
+	context.AfterFunc(ctx, func() { n.call(func(l *loop) { l.endWait(w) }) })
 }
 
 func (l *loop) checkWaits() {

@@ -26,6 +26,7 @@ type applier struct {
 	nextDue atomic.Int64
 	mu      sync.Mutex
 	jobs    []applyJob
+	spare   []applyJob // the memory of the batch before
 	closed  bool
 	wake    chan struct{}
 	exit    chan struct{}
@@ -62,27 +63,40 @@ func (a *applier) signal() {
 
 func (a *applier) run() {
 	defer close(a.exit)
-	var jobs []applyJob
 	for {
-		a.mu.Lock()
-		clear(jobs)
-		jobs, a.jobs = a.jobs, jobs[:0]
-		closed := a.closed
-		a.mu.Unlock()
-		if len(jobs) == 0 {
-			if closed {
+		jobs, closed := a.take()
+		switch {
+		case len(jobs) > 0:
+			if a.perform(jobs) != nil {
 				return
 			}
-			<-a.wake
-			continue
-		}
-		if err := a.do(jobs); err != nil {
-			a.fail(err)
+		case closed:
 			return
+		default:
+			<-a.wake
 		}
-		a.publish()
-		a.applied()
 	}
+}
+
+// take begins a batch of everything that waits; the one before must be finished.
+func (a *applier) take() (jobs []applyJob, closed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.spare)
+	jobs, a.jobs, a.spare = a.jobs, a.spare[:0], a.jobs
+	return jobs, a.closed
+}
+
+// perform finishes a batch and tells the loop. After an error nothing more may be
+// applied.
+func (a *applier) perform(jobs []applyJob) error {
+	if err := a.do(jobs); err != nil {
+		a.fail(err)
+		return err
+	}
+	a.publish()
+	a.applied()
+	return nil
 }
 
 func (a *applier) do(jobs []applyJob) error {

@@ -18,14 +18,15 @@ type clockWatch struct {
 	shift   int64                     // added to our clock when stamping
 }
 
-func (w *clockWatch) observe(m *raftcore.Message, now time.Time) {
+// observe notes a sender's clock; wall is ours, Unix ms.
+func (w *clockWatch) observe(m *raftcore.Message, wall int64) {
 	if m.Clock == 0 {
 		return
 	}
 	if w.offsets == nil {
 		w.offsets = make(map[raftcore.NodeID]int64)
 	}
-	w.offsets[m.From] = m.Clock - now.UnixMilli()
+	w.offsets[m.From] = m.Clock - wall
 }
 
 // median is the voters' median offset, ours being 0.
@@ -71,7 +72,7 @@ func (l *loop) watchClock(now time.Time) {
 
 // stamp is the time an entry carries; it never goes back.
 func (l *loop) stamp(now time.Time) int64 {
-	l.lastStamp = max(l.lastStamp, l.gauges.stamp(), now.UnixMilli()+l.clock.shift)
+	l.lastStamp = max(l.lastStamp, l.gauges.stamp(), l.cfg.Wall(now)+l.clock.shift)
 	return l.lastStamp
 }
 

@@ -56,6 +56,17 @@ type Config struct {
 	Logger *slog.Logger
 	Now    func() time.Time // the clock; nil: time.Now
 
+	// The rest is the simulator's: see step.go. Zero in production.
+
+	// Wall is the wall clock, Unix ms, at a reading of Now: there Now is the
+	// monotonic clock alone. Nil: the reading's own wall time.
+	Wall func(now time.Time) int64
+	// Random draws incarnations and the seeds of entries. Nil: crypto/rand.
+	Random func() uint64
+	// Tune adjusts the core's limits before it starts.
+	Tune func(c *raftcore.Config)
+	// Inline keeps the log from preparing segments on a goroutine of its own.
+	Inline bool
 }
 
 func (c *Config) fill() error {
@@ -85,6 +96,12 @@ func (c *Config) fill() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Wall == nil {
+		c.Wall = time.Time.UnixMilli
+	}
+	if c.Random == nil {
+		c.Random = randomID
 	}
 	if c.FS == nil {
 		c.FS = vfs.OS{}

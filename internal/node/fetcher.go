@@ -44,24 +44,32 @@ func (f *fetcher) signal() {
 func (f *fetcher) run() {
 	defer close(f.exit)
 	for {
-		f.mu.Lock()
-		asks := f.asks
-		f.asks = nil
-		closed := f.closed
-		f.mu.Unlock()
-		if closed {
+		asks, closed := f.take()
+		switch {
+		case closed:
 			return
-		}
-		for _, ask := range asks {
-			entries, err := f.log.Entries(ask.Lo, ask.Hi, ask.MaxBytes)
-			if errors.Is(err, segmentlog.ErrCompacted) {
-				err = fmt.Errorf("%w: %w", raftcore.ErrCompacted, err)
-			}
-			f.done(fetched{ask, entries, err})
-		}
-		if len(asks) == 0 {
+		case len(asks) > 0:
+			f.perform(asks)
+		default:
 			<-f.wake
 		}
+	}
+}
+
+func (f *fetcher) take() (asks []raftcore.Fetch, closed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	asks, f.asks = f.asks, nil
+	return asks, f.closed
+}
+
+func (f *fetcher) perform(asks []raftcore.Fetch) {
+	for _, ask := range asks {
+		entries, err := f.log.Entries(ask.Lo, ask.Hi, ask.MaxBytes)
+		if errors.Is(err, segmentlog.ErrCompacted) {
+			err = fmt.Errorf("%w: %w", raftcore.ErrCompacted, err)
+		}
+		f.done(fetched{ask, entries, err})
 	}
 }
 

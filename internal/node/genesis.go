@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sort"
 	"time"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
@@ -59,20 +58,25 @@ func (n *Node) form(ctx context.Context) error {
 	if n.identity.Genesis != nil {
 		return n.checkAddress()
 	}
-	var genesis *Genesis
-	var err error
-	switch {
-	case len(n.cfg.Join) > 0:
-		genesis, err = n.join(ctx, n.cfg.Join)
-	case len(n.cfg.Initial) > 1:
-		genesis, err = n.found(ctx)
-	default:
-		genesis = &Genesis{Members: []raftcore.Member{n.self()}}
+	f := n.formation()
+	lastWord := n.cfg.Now()
+	for f.genesis == nil {
+		if addr, c := f.next(); addr != "" {
+			r, err := n.askSoon(ctx, addr, c)
+			if err := f.answer(addr, r, err); err != nil {
+				return err
+			}
+			continue
+		}
+		if now := n.cfg.Now(); now.Sub(lastWord) > 2*time.Second {
+			lastWord = now
+			n.log.Info("not part of a cluster yet", "waiting", f.String())
+		}
+		if err := sleep(ctx, formRetry); err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return n.settle(genesis)
+	return n.settle(f.genesis)
 }
 
 // settle writes down which cluster the directory belongs to, for ever.
@@ -99,86 +103,6 @@ func (n *Node) checkAddress() error {
 	return fmt.Errorf("node %d is known to its cluster as %s but was started with the peer address %s; "+
 		"start it with --peer-addr %s, or remove it from the cluster and let it join again with an empty directory",
 		m.ID, m.PeerAddr, n.cfg.PeerAddr, m.PeerAddr)
-}
-
-// found waits until every founder was reached once and found empty; all of them
-// then derive the same genesis. A founder that already settled hands its genesis
-// over, which must contain this very incarnation; if it does not, our directory
-// was emptied since, and we join as a learner instead.
-func (n *Node) found(ctx context.Context) (*Genesis, error) {
-	members := map[raftcore.NodeID]raftcore.Member{n.identity.Node: n.self()}
-	lastWord := n.cfg.Now()
-	for {
-		for id, addr := range n.cfg.Initial {
-			if _, ok := members[id]; ok {
-				continue
-			}
-			r, err := n.askSoon(ctx, addr, call{Kind: callProbe, From: n.self()})
-			switch {
-			case err != nil:
-				continue
-			case r.Self.ID != id:
-				return nil, fmt.Errorf("the initial cluster lists node %d at %s, but node %d answers there", id, addr, r.Self.ID)
-			case r.Genesis != nil && r.Genesis.member(n.identity.Node, n.identity.Incarnation) != nil:
-				return r.Genesis, nil
-			case r.Genesis != nil:
-				n.log.Info("the cluster exists already; joining it as a learner", "member", addr)
-				return n.join(ctx, []string{addr})
-			}
-			members[id] = r.Self
-		}
-		if len(members) == len(n.cfg.Initial) {
-			return n.genesisOf(members), nil
-		}
-		if now := n.cfg.Now(); now.Sub(lastWord) > 2*time.Second {
-			lastWord = now
-			n.log.Info("waiting for the other founders", "reached", len(members), "of", len(n.cfg.Initial))
-		}
-		if err := sleep(ctx, formRetry); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (n *Node) genesisOf(members map[raftcore.NodeID]raftcore.Member) *Genesis {
-	g := &Genesis{}
-	for id, m := range members {
-		m.PeerAddr = n.cfg.Initial[id] // one spelling on all nodes
-		g.Members = append(g.Members, m)
-	}
-	sort.Slice(g.Members, func(i, j int) bool { return g.Members[i].ID < g.Members[j].ID })
-	return g
-}
-
-// join asks members of an existing cluster until one of them took this node in.
-func (n *Node) join(ctx context.Context, addrs []string) (*Genesis, error) {
-	lastWord := n.cfg.Now()
-	var last error
-	for {
-		queue := append([]string(nil), addrs...)
-		for hops := 0; len(queue) > 0 && hops < 16; hops++ {
-			addr := queue[0]
-			queue = queue[1:]
-			r, err := n.askSoon(ctx, addr, call{Kind: callJoin, From: n.self()})
-			switch {
-			case err != nil:
-				last = err
-			case r.Done && r.Genesis != nil:
-				return r.Genesis, nil
-			case r.Error != "":
-				last = errors.New(r.Error)
-			case r.Leader != "" && r.Leader != addr:
-				queue = append(queue, r.Leader)
-			}
-		}
-		if now := n.cfg.Now(); now.Sub(lastWord) > 2*time.Second {
-			lastWord = now
-			n.log.Info("still asking to join", "members", addrs, "last_answer", fmt.Sprint(last))
-		}
-		if err := sleep(ctx, formRetry); err != nil {
-			return nil, fmt.Errorf("joining: %w (last answer: %v)", err, last)
-		}
-	}
 }
 
 // askSoon is ask for callers that try again.
@@ -233,18 +157,29 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 // answerJoin adds the caller as a learner if this node leads, and says whom to ask
 // if not.
 func (n *Node) answerJoin(m raftcore.Member, r *callReply) {
-	if r.Genesis == nil || !n.running.Load() {
-		r.Error = "this node does not belong to a cluster yet"
-		return
-	}
-	if m.ID == 0 || m.PeerAddr == "" {
-		r.Error = "a joining node needs an id and a peer address"
+	m.Learner = true
+	if r.Error = n.joinError(m); r.Error != "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callAlive)
 	defer cancel()
-	m.Learner = true
-	switch err := n.addMember(ctx, m); {
+	n.joined(r, n.await(ctx, adding(m)))
+}
+
+// joinError says why m cannot be taken in, "" if nothing is against it.
+func (n *Node) joinError(m raftcore.Member) string {
+	switch {
+	case !n.running.Load():
+		return "this node does not belong to a cluster yet"
+	case m.ID == 0 || m.PeerAddr == "":
+		return "a joining node needs an id and a peer address"
+	}
+	return ""
+}
+
+// joined puts the outcome of a join into its reply.
+func (n *Node) joined(r *callReply, err error) {
+	switch {
 	case err == nil:
 		r.Done = true
 	case errors.Is(err, raftcore.ErrNotLeader):

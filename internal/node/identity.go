@@ -102,7 +102,7 @@ func msgpackHandle() *codec.MsgpackHandle {
 
 // loadIdentity reads the identity of a data directory and counts the boot. A new
 // directory gets a fresh incarnation for the wanted id. The result is durable.
-func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID) (*Identity, error) {
+func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID, random func() uint64) (*Identity, error) {
 	name := filepath.Join(dir, identityName)
 	exists, err := fs.Exists(name)
 	if err != nil {
@@ -117,7 +117,7 @@ func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID) (*Identity, error
 		if err := refuseUnknownContent(fs, dir); err != nil {
 			return nil, err
 		}
-		id.Incarnation = randomID()
+		id.Incarnation = random()
 	}
 	if want != 0 && id.Node != want {
 		return nil, fmt.Errorf("%w: %s belongs to node %d, not %d; give --id %d or another --data-dir",

@@ -102,8 +102,9 @@ const maxCatchUpTicks = 5
 // turn takes everything that happened, in the order that lets old news lose:
 // messages first, then completions, then time, then new work.
 func (l *loop) turn(in *input, now time.Time) {
+	wall := l.cfg.Wall(now)
 	for i := range in.messages {
-		l.clock.observe(&in.messages[i], now)
+		l.clock.observe(&in.messages[i], wall)
 		l.core.Step(in.messages[i])
 	}
 	if in.saved > l.saved {

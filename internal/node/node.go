@@ -34,7 +34,7 @@ type Node struct {
 	store   *kv.Store
 	wal     *segmentlog.Log
 	snaps   *snapshot.Store
-	peers   *transport.Transport
+	peers   peerNet
 	origin  *origin
 	inbox   *inbox
 	syncer  *syncer
@@ -85,7 +85,38 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	return n, nil
 }
 
+// peerNet is what a node needs of package transport; the simulator has another.
+type peerNet interface {
+	Send(ms []raftcore.Message)
+	SendUnits(to raftcore.NodeID, us []transport.Unit) bool
+	SendRefused(to raftcore.NodeID, seqs []uint64)
+	SendSnapshot(ctx context.Context, to raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error
+	Call(ctx context.Context, addr string, req []byte) ([]byte, error)
+	SetPeers(ps []transport.Peer)
+	Close() error
+}
+
 func (n *Node) open(ctx context.Context) error {
+	if err := n.own(); err != nil {
+		return err
+	}
+	peers, err := transport.New(transport.Options{
+		Listen: n.cfg.ListenPeer, Secret: n.cfg.Secret, Identity: n.transportIdentity, Handler: n,
+		Logger: n.log, Clock: n.Now, OnRefused: n.onRefused,
+	})
+	if err != nil {
+		return fmt.Errorf("peer port: %w", err)
+	}
+	n.peers = peers
+	peers.Start()
+	if err := n.form(ctx); err != nil {
+		return err
+	}
+	return n.recover()
+}
+
+// own takes possession of the data directory and counts the boot.
+func (n *Node) own() error {
 	fs, dir := n.cfg.FS, n.cfg.DataDir
 	if err := fs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
@@ -97,22 +128,11 @@ func (n *Node) open(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
 	}
-	if n.identity, err = loadIdentity(fs, dir, n.cfg.ID); err != nil {
+	if n.identity, err = loadIdentity(fs, dir, n.cfg.ID, n.cfg.Random); err != nil {
 		return err
 	}
 	n.log = n.log.With("node", uint64(n.identity.Node))
-	n.peers, err = transport.New(transport.Options{
-		Listen: n.cfg.ListenPeer, Secret: n.cfg.Secret, Identity: n.transportIdentity, Handler: n,
-		Logger: n.log, Clock: func() int64 { return n.cfg.Now().UnixMilli() }, OnRefused: n.onRefused,
-	})
-	if err != nil {
-		return fmt.Errorf("peer port: %w", err)
-	}
-	n.peers.Start()
-	if err := n.form(ctx); err != nil {
-		return err
-	}
-	return n.recover()
+	return nil
 }
 
 func (n *Node) transportIdentity() transport.Identity {
@@ -143,32 +163,27 @@ func (n *Node) runLoop(l *loop) {
 	last := n.cfg.Now()
 	n.fxSetup(l)
 	for {
-		elapsed := 0
+		ticked := false
 		select {
 		case <-n.inbox.wake:
 		case <-ticker.C:
-			elapsed = 1
+			ticked = true
 		}
 		if n.ctx.Err() != nil {
 			break
 		}
-		in := n.inbox.take()
-		now := n.cfg.Now()
-		if elapsed > 0 {
-			in.elapsed = max(1, int(now.Sub(last)/n.cfg.tick()))
-			last = now
-		}
-		l.turn(in, now)
-		if elapsed > 0 {
-			n.publish(l)
-		}
+		last = n.turn(l, ticked, last)
 	}
-	in := n.inbox.take()
+	l.stop(n.inbox.take(), last)
+}
+
+// stop answers everybody who waits: the node ends.
+func (l *loop) stop(in *input, now time.Time) {
 	for _, f := range in.calls {
 		f(l)
 	}
 	for _, c := range in.chunks {
-		n.origin.add(c, last)
+		l.origin.add(c, now)
 	}
 	for _, done := range append(in.barriers, in.ticks...) {
 		done(errStopped)
@@ -177,7 +192,21 @@ func (n *Node) runLoop(l *loop) {
 		done(errStopped)
 	}
 	l.reads.abandon()
-	n.origin.abandon()
+	l.origin.abandon()
+}
+
+// turn runs one turn of the loop. last is when it was told of a tick before; the
+// result is what to pass next time.
+func (n *Node) turn(l *loop, ticked bool, last time.Time) time.Time {
+	in, now := n.inbox.take(), n.cfg.Now()
+	if !ticked {
+		l.turn(in, now)
+		return last
+	}
+	in.elapsed = max(1, int(now.Sub(last)/n.cfg.tick()))
+	l.turn(in, now)
+	n.publish(l)
+	return now
 }
 
 // fxSetup makes the peers known before the first message is sent.
@@ -311,7 +340,7 @@ func (n *Node) spawn(f func()) {
 }
 
 // runID names this process for INFO: 40 hex digits.
-func makeRunID(id *Identity) string {
-	sum := sha1.Sum(fmt.Appendf(nil, "%d %d %d %d", id.Node, id.Incarnation, id.Boot, randomID()))
+func makeRunID(id *Identity, nonce uint64) string {
+	sum := sha1.Sum(fmt.Appendf(nil, "%d %d %d %d", id.Node, id.Incarnation, id.Boot, nonce))
 	return hex.EncodeToString(sum[:])
 }

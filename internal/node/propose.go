@@ -207,7 +207,7 @@ func (l *loop) proposeDueTick(now time.Time) {
 		return
 	}
 	at, ok := l.gauges.due()
-	if !ok || at > now.UnixMilli() {
+	if !ok || at > l.cfg.Wall(now) {
 		return
 	}
 	if now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp() {

@@ -18,7 +18,7 @@ func (n *Node) recover() error {
 	dir := filepath.Join(n.cfg.DataDir, "groups", "0")
 	genesis := n.identity.Genesis
 	n.clusterID = fmt.Sprintf("%x", genesis.ClusterID())
-	n.runID = makeRunID(n.identity)
+	n.runID = makeRunID(n.identity, n.cfg.Random())
 	n.store = kv.New(kv.Options{HashSeed: genesis.HashSeed(), Databases: n.cfg.Databases})
 	if err := n.cfg.FS.MkdirAll(dir); err != nil {
 		return err
@@ -39,6 +39,7 @@ func (n *Node) recover() error {
 	var rec segmentlog.Recovered
 	n.wal, rec, err = segmentlog.Open(segmentlog.Options{
 		FS: n.cfg.FS, Dir: filepath.Join(dir, "log"), SegmentSize: n.cfg.SegmentSize, Logger: n.log, Sync: sync,
+		Inline: n.cfg.Inline, LogID: n.logID(),
 	})
 	if err != nil {
 		return err
@@ -55,6 +56,14 @@ func (n *Node) recover() error {
 	n.log.Info("recovered", "snapshot", meta.Index, "first", rec.FirstIndex, "last", rec.LastIndex,
 		"term", rec.HardState.Term, "torn_bytes", rec.TornBytes)
 	return nil
+}
+
+// logID marks a new log; the log draws one itself unless it has to be repeatable.
+func (n *Node) logID() uint64 {
+	if n.cfg.Inline {
+		return n.cfg.Random() | 1
+	}
+	return 0
 }
 
 // loadNewest fills the state machine from the newest snapshot that proves sound.
@@ -125,14 +134,18 @@ func (n *Node) newCore(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (*r
 			configs = append(configs, e)
 		}
 	}
-	return raftcore.New(raftcore.Config{
+	cfg := raftcore.Config{
 		ID: n.identity.Node, Incarnation: n.identity.Incarnation,
 		Seed:          n.identity.Incarnation ^ n.identity.Boot<<32,
 		ElectionTicks: int(n.cfg.ElectionTimeout / n.cfg.tick()), HeartbeatTicks: int(n.cfg.Heartbeat / n.cfg.tick()),
 		AutoPromote: true,
 		HardState:   hs, Snapshot: meta, FirstIndex: rec.FirstIndex, LastIndex: rec.LastIndex,
 		Terms: rec.Terms, Configs: configs,
-	})
+	}
+	if n.cfg.Tune != nil {
+		n.cfg.Tune(&cfg)
+	}
+	return raftcore.New(cfg)
 }
 
 // wire connects the step functions.
@@ -151,6 +164,6 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
 		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true,
-		dice: dice(randomID()),
+		dice: dice(n.cfg.Random()),
 	}
 }

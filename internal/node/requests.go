@@ -12,7 +12,7 @@ const maxOutstanding = 1 << 18
 func (n *Node) Store() *kv.Store { return n.store }
 
 // Now is the wall clock in Unix ms.
-func (n *Node) Now() int64 { return n.cfg.Now().UnixMilli() }
+func (n *Node) Now() int64 { return n.cfg.Wall(n.cfg.Now()) }
 
 // Propose submits a chunk; see resp.Backend. It never blocks.
 func (n *Node) Propose(c *kv.Chunk) {

@@ -47,49 +47,85 @@ func (n *Node) takeSnapshot() {
 		defer n.snapping.Store(false)
 		if _, err := n.snapshotOnce(); err != nil {
 			n.log.Error("snapshot failed; the log keeps growing", "error", err)
-			_ = sleep(n.ctx, 5*time.Second) // do not spin on a full disk
+			_ = sleep(n.ctx, snapshotRetry) // do not spin on a full disk
 		}
 	})
 }
 
-// snapshotOnce cuts the state machine, writes the cut, proves it by reading it
-// back, and only then lets the log go (R34).
+// snapshotRetry is the rest after a snapshot that failed.
+const snapshotRetry = 5 * time.Second
+
+// snapshotOnce runs a snapshotJob.
 func (n *Node) snapshotOnce() (uint64, error) {
 	n.snapMu.Lock()
 	defer n.snapMu.Unlock()
-	started := n.cfg.Now()
-	cut := n.store.OpenCut()
-	defer cut.Close()
-	var meta raftcore.SnapshotMeta
-	known := false
-	if err := n.onLoop(n.ctx, func(l *loop) { meta, known = l.metaAt(cut.Index) }); err != nil {
+	j := n.cutSnapshot()
+	defer j.close()
+	if err := n.onLoop(n.ctx, j.name); err != nil {
 		return 0, err
 	}
-	if newest, ok := n.snaps.Newest(); ok && newest.Meta.Index >= cut.Index || cut.Index == 0 {
-		return newest.Meta.Index, nil // nothing happened since
+	taken, err := j.write()
+	if err != nil || !taken {
+		return j.meta.Index, err
 	}
-	if !known {
-		return 0, fmt.Errorf("the term of entry %d is not known", cut.Index)
+	return j.meta.Index, n.onLoop(n.ctx, j.finish)
+}
+
+// snapshotJob takes one snapshot in four steps: cut and write wait for the store
+// and the disk, name and finish belong to the loop. The log is let go only after
+// what was written was proved by reading it back (R34).
+type snapshotJob struct {
+	n       *Node
+	started time.Time
+	cut     *kv.Cut
+	meta    raftcore.SnapshotMeta
+	known   bool
+}
+
+// cutSnapshot is the first step. Whoever calls it closes the job.
+func (n *Node) cutSnapshot() *snapshotJob {
+	return &snapshotJob{n: n, started: n.cfg.Now(), cut: n.store.OpenCut()}
+}
+
+func (j *snapshotJob) close() { j.cut.Close() }
+
+// name asks the core what the cut's index stands for.
+func (j *snapshotJob) name(l *loop) { j.meta, j.known = l.metaAt(j.cut.Index) }
+
+// write makes the file. It reports false, and the index of the newest snapshot in
+// meta, if there was nothing new to write.
+func (j *snapshotJob) write() (taken bool, err error) {
+	n := j.n
+	newest, ok := n.snaps.Newest()
+	if ok && newest.Meta.Index >= j.cut.Index || j.cut.Index == 0 {
+		j.meta = newest.Meta
+		return false, nil
 	}
-	info, err := n.snaps.Write(n.ctx, meta, cut)
+	if !j.known {
+		return false, fmt.Errorf("the term of entry %d is not known", j.cut.Index)
+	}
+	info, err := n.snaps.Write(n.ctx, j.meta, j.cut)
 	if errors.Is(err, snapshot.ErrOutdated) {
 		newest, _ := n.snaps.Newest()
-		return newest.Meta.Index, nil
+		j.meta = newest.Meta
+		return false, nil
 	}
 	if err == nil {
-		err = n.prove(meta.Index)
+		err = n.prove(j.meta.Index)
 	}
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	n.snapshots.Add(1)
-	n.log.Info("snapshot taken", "index", meta.Index, "keys", info.Keys, "bytes", info.Size,
-		"took", n.cfg.Now().Sub(started).Round(time.Millisecond))
+	n.log.Info("snapshot taken", "index", j.meta.Index, "keys", info.Keys, "bytes", info.Size,
+		"took", n.cfg.Now().Sub(j.started).Round(time.Millisecond))
 	if err := n.snaps.Retire(keptSnapshots); err != nil {
 		n.log.Warn("old snapshots not removed", "error", err)
 	}
-	return meta.Index, n.onLoop(n.ctx, func(l *loop) { l.snapshotTaken(meta) })
+	return true, nil
 }
+
+func (j *snapshotJob) finish(l *loop) { l.snapshotTaken(j.meta) }
 
 func (n *Node) prove(index uint64) error {
 	r, err := n.snaps.Open(index)
@@ -136,10 +172,13 @@ func (n *Node) sendSnapshot(to raftcore.NodeID) {
 			n.log.Warn("snapshot not delivered", "to", uint64(to), "index", index, "error", err)
 			_ = sleep(n.ctx, n.cfg.ElectionTimeout) // a member that is down must not make us spin
 		}
-		n.inbox.put(func(in *input) {
-			in.calls = append(in.calls, func(l *loop) { l.core.SnapshotSent(to, index, err == nil) })
-		})
+		n.snapshotSent(to, index, err == nil)
 	})
+}
+
+// snapshotSent tells the core how a stream ended.
+func (n *Node) snapshotSent(to raftcore.NodeID, index uint64, ok bool) {
+	n.call(func(l *loop) { l.core.SnapshotSent(to, index, ok) })
 }
 
 func (n *Node) streamTo(to raftcore.NodeID) (uint64, error) {
@@ -169,21 +208,28 @@ func (n *Node) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, 
 	}
 	wanted := false
 	if err := n.onLoop(n.ctx, func(l *loop) { wanted = l.core.SnapshotWanted(meta) }); err != nil || !wanted {
-		return errors.Join(err, fmt.Errorf("the snapshot at %d is not wanted, the log has it", meta.Index))
+		return errors.Join(err, errUnwanted(meta))
 	}
 	n.receiveMu.Lock()
 	defer n.receiveMu.Unlock()
+	return n.receive(from, meta, size, r)
+}
+
+func errUnwanted(meta raftcore.SnapshotMeta) error {
+	return fmt.Errorf("the snapshot at %d is not wanted, the log has it", meta.Index)
+}
+
+// receive keeps one stream and hands its news to the loop. One runs at a time.
+func (n *Node) receive(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
 	n.log.Info("receiving a snapshot", "from", uint64(from), "index", meta.Index, "bytes", size)
 	_, err := n.snaps.Receive(n.ctx, meta, size, r)
 	if err != nil && !errors.Is(err, snapshot.ErrOutdated) {
 		return err
 	}
-	n.inbox.put(func(in *input) {
-		in.calls = append(in.calls, func(l *loop) {
-			// What a snapshot holds is committed, so any term may deliver it.
-			l.core.Step(raftcore.Message{
-				Type: raftcore.MsgSnapshot, From: from, To: l.id, Term: l.core.Term(), Snapshot: &meta,
-			})
+	n.call(func(l *loop) {
+		// What a snapshot holds is committed, so any term may deliver it.
+		l.core.Step(raftcore.Message{
+			Type: raftcore.MsgSnapshot, From: from, To: l.id, Term: l.core.Term(), Snapshot: &meta,
 		})
 	})
 	return nil
@@ -197,9 +243,7 @@ func (n *Node) install(meta raftcore.SnapshotMeta) error {
 	}
 	n.origin.reconcile(func(session, seq uint64) bool { return n.store.SeqState(session, seq) != kv.SeqOpen })
 	n.syncer.put(syncJob{reset: &meta, then: func() {
-		n.inbox.put(func(in *input) {
-			in.calls = append(in.calls, func(l *loop) { l.core.Restored(meta) })
-		})
+		n.call(func(l *loop) { l.core.Restored(meta) })
 	}})
 	n.log.Info("snapshot installed", "index", meta.Index)
 	return nil

@@ -19,6 +19,7 @@ type syncer struct {
 
 	mu     sync.Mutex
 	jobs   []syncJob
+	spare  []syncJob // the memory of the batch before
 	busy   bool
 	closed bool
 	wake   chan struct{}
@@ -45,9 +46,12 @@ func (s *syncer) put(j syncJob) {
 	s.mu.Lock()
 	s.jobs = append(s.jobs, j)
 	first := len(s.jobs) == 1 && !s.busy
+	if first {
+		// Under mu, or a syncer that is done by now would seem busy for ever.
+		s.since.CompareAndSwap(0, s.now().UnixNano())
+	}
 	s.mu.Unlock()
 	if first {
-		s.since.CompareAndSwap(0, s.now().UnixNano())
 		s.signal()
 	}
 }
@@ -70,28 +74,44 @@ func (s *syncer) age(now time.Time) time.Duration {
 
 func (s *syncer) run() {
 	defer close(s.exit)
-	var jobs []syncJob
 	for {
-		s.mu.Lock()
-		clear(jobs)
-		jobs, s.jobs = s.jobs, jobs[:0]
-		s.busy = len(jobs) > 0
-		closed := s.closed
-		s.mu.Unlock()
-		if len(jobs) == 0 {
-			s.since.Store(0)
-			if closed {
+		jobs, closed := s.take()
+		switch {
+		case len(jobs) > 0:
+			if s.perform(jobs) != nil {
 				return
 			}
+		case closed:
+			return
+		default:
 			<-s.wake
-			continue
-		}
-		s.since.Store(s.now().UnixNano())
-		if err := s.do(jobs); err != nil {
-			s.fail(err)
-			return // since stays set: the loop sees a disk that never answers
 		}
 	}
+}
+
+// take begins a batch of everything that waits; the one before must be finished.
+func (s *syncer) take() (jobs []syncJob, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.spare)
+	jobs, s.jobs, s.spare = s.jobs, s.spare[:0], s.jobs
+	s.busy = len(jobs) > 0
+	if s.busy {
+		s.since.Store(s.now().UnixNano())
+	} else {
+		s.since.Store(0)
+	}
+	return jobs, s.closed
+}
+
+// perform finishes a batch. After an error the syncer is done for: since stays set,
+// so that the loop sees a disk that never answers.
+func (s *syncer) perform(jobs []syncJob) error {
+	err := s.do(jobs)
+	if err != nil {
+		s.fail(err)
+	}
+	return err
 }
 
 // do performs jobs in order; neighbouring saves become one write and one sync.
