@@ -68,11 +68,6 @@ func refused(msg string) handler {
 	return handler{run: func(_ *session, _ [][]byte, out *kv.Reply) { out.Error(msg) }, anywhere: true}
 }
 
-// ok answers +OK: the command asks for what is always so here.
-func ok() handler {
-	return handler{run: func(_ *session, _ [][]byte, out *kv.Reply) { out.OK() }}
-}
-
 // help is the HELP subcommand of a container, made from its rows.
 func help(container string) handler {
 	return handler{anywhere: true, run: func(_ *session, _ [][]byte, out *kv.Reply) {

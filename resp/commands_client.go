@@ -322,8 +322,12 @@ func (f *killFilter) matches(s *session, now int64) bool {
 // clientPause is CLIENT PAUSE ms [WRITE|ALL], for this node's clients.
 func clientPause(s *session, args [][]byte, out *kv.Reply) {
 	ms, ok := parseLen(args[2])
-	if !ok || ms < 0 || ms > 1<<40 {
+	switch {
+	case !ok || ms > 1<<40:
 		out.Error("ERR timeout is not an integer or out of range")
+		return
+	case ms < 0:
+		out.Error("ERR timeout is negative")
 		return
 	}
 	writes := false
@@ -332,7 +336,7 @@ func clientPause(s *session, args [][]byte, out *kv.Reply) {
 	case len(args) == 4 && equalFold(args[3], "write"):
 		writes = true
 	default:
-		out.Error(errSyntax)
+		out.Error("ERR CLIENT PAUSE mode must be WRITE or ALL")
 		return
 	}
 	s.srv.pause.writes.Store(writes)

@@ -39,7 +39,7 @@ func commandInfo(s *session, args [][]byte, out *kv.Reply) {
 		if cmd := findNamed(name); cmd != nil {
 			describeCommand(cmd, out)
 		} else {
-			out.NullArray()
+			out.Null()
 		}
 	}
 }

@@ -182,7 +182,7 @@ func TestReplies(t *testing.T) {
 			COMMAND GETKEYS MSET a 1 b 2 -> ["a" "b"]
 			COMMAND GETKEYS PING -> -ERR The command has no key arguments
 			COMMAND GETKEYS nosuch -> -ERR Invalid command specified
-			COMMAND INFO nosuch -> [nil-array]
+			COMMAND INFO nosuch -> [nil]
 			COMMAND DOCS nosuch -> []
 			COMMAND LIST FILTERBY PATTERN getr* -> ["getrange"]
 		`},

@@ -18,7 +18,7 @@ type liveConfig struct {
 	mu      sync.Mutex
 	pass    atomic.Pointer[string]
 	clients atomic.Int64
-	idle    atomic.Int64 // seconds, 0: never
+	idle    atomic.Int64 // ms, 0: never
 
 	protected atomic.Bool
 	changed   map[string]string // by CONFIG SET, for CONFIG REWRITE
@@ -28,14 +28,14 @@ type liveConfig struct {
 func (l *liveConfig) init(opt *Options) {
 	l.pass.Store(&opt.RequirePass)
 	l.clients.Store(int64(opt.MaxClients))
-	l.idle.Store(int64(opt.IdleTimeout.Seconds()))
+	l.idle.Store(opt.IdleTimeout.Milliseconds())
 	l.protected.Store(!opt.UnprotectedMode)
 	l.changed = make(map[string]string)
 }
 
 func (l *liveConfig) password() string  { return *l.pass.Load() }
 func (l *liveConfig) maxClients() int   { return int(l.clients.Load()) }
-func (l *liveConfig) idleMillis() int64 { return l.idle.Load() * 1000 }
+func (l *liveConfig) idleMillis() int64 { return l.idle.Load() }
 
 func (l *liveConfig) notePeak(used int64) int64 {
 	l.mu.Lock()
@@ -120,9 +120,9 @@ var params = []param{
 	{name: "tcp-keepalive", get: fixed(strconv.Itoa(keepAliveSeconds))},
 	{
 		name:  "timeout",
-		get:   func(s *Server) string { return strconv.FormatInt(s.live.idle.Load(), 10) },
+		get:   func(s *Server) string { return strconv.FormatInt(s.live.idle.Load()/1000, 10) },
 		check: intBetween(0, 1<<31-1),
-		set:   func(s *Server, v string) { s.live.idle.Store(mustInt(v)) },
+		set:   func(s *Server, v string) { s.live.idle.Store(mustInt(v) * 1000) },
 	},
 	{name: "tls-port", get: fixed("0")},
 	{name: "unixsocket", get: fixed("")},

@@ -14,6 +14,10 @@
 // (bounded), nothing per connection. What the node calls back only enqueues to a
 // loop and wakes it.
 //
+// TLS and unix sockets are to be served by redcon's own loop over the same sessions
+// (docs/adr/0006); that loop is not here yet, nor is one for other systems than
+// Linux. A session needs nothing but its steps performed, as session_test.go does.
+//
 // The package executes no data command itself: those are rows of kv's table. What it
 // implements are the node-local commands (localHandlers).
 package resp

@@ -164,60 +164,78 @@ func (s *session) unsent() int { return len(s.out) - s.sent }
 func (s *session) feed(buf []byte) (consumed int, next step) {
 	n := 0
 	for count := 0; ; count++ {
+		if st, stop := s.mustStop(count); stop {
+			return s.consume(n), st
+		}
+		size, kind, err := s.nextRequest(buf[n:])
 		switch {
-		case s.closing:
-			return s.consume(n), stepClose
-		case s.chunkFull():
+		case err != nil:
+			return s.consume(n), s.refuse(err)
+		case kind == frameNone:
+			return s.consume(n), s.flushOr(stepMore)
+		case kind == frameEmpty:
+			n += size
+			continue
+		}
+		v, err := s.request(buf[n:n+size], kind)
+		switch {
+		case err != nil:
+			return s.consume(n), s.refuse(err)
+		case v == verdictBoundary:
 			return s.consume(n), s.flushChunk()
-		case count >= maxChunkCommands:
-			return s.consume(n), s.flushOr(stepYield)
-		case s.unsent() > s.srv.opt.OutputSoftLimit:
-			return s.consume(n), s.flushOr(stepOutput)
-		case s.pausedUntil > s.now:
+		case v == verdictPaused:
 			return s.consume(n), s.flushOr(stepPause)
 		}
-		lim, before := s.limits(), s.guard
-		size, kind, err := s.guard.next(buf[n:], &lim)
-		if err != nil {
-			if s.chunkPending() {
-				s.guard = before // it will be found again, after the chunk's replies
-				return s.consume(n), s.flushChunk()
-			}
-			s.protocolError(err)
-			return s.consume(n), stepClose
-		}
-		if kind == frameNone {
-			return s.consume(n), s.flushOr(stepMore)
-		}
-		if kind == frameEmpty {
-			n += size
-			continue
-		}
-		args, err := s.parse(buf[n:n+size], kind)
-		if err == nil && len(args) > 0 {
-			var v verdict
-			v, err = s.command(args), nil
-			if v == verdictBoundary {
-				return s.consume(n), s.flushChunk()
-			}
-			if v == verdictPaused {
-				return s.consume(n), s.flushOr(stepPause)
-			}
-			n += size
-			if st, ok := s.waiting(); ok {
-				return s.consume(n), st
-			}
-			continue
-		}
-		if err != nil {
-			if s.chunkPending() {
-				return s.consume(n), s.flushChunk()
-			}
-			s.protocolError(err)
-			return s.consume(n), stepClose
-		}
 		n += size
+		if st, ok := s.waiting(); ok {
+			return s.consume(n), st
+		}
 	}
+}
+
+// mustStop reports whether no further request may be looked at now.
+func (s *session) mustStop(count int) (step, bool) {
+	switch {
+	case s.closing:
+		return stepClose, true
+	case s.chunkFull():
+		return s.flushChunk(), true
+	case count >= maxChunkCommands:
+		return s.flushOr(stepYield), true
+	case s.unsent() > s.srv.opt.OutputSoftLimit:
+		return s.flushOr(stepOutput), true
+	case s.pausedUntil > s.now:
+		return s.flushOr(stepPause), true
+	}
+	return 0, false
+}
+
+// nextRequest asks the guard for one request. After an error the guard is where it
+// was: the chunk before may have to be answered first, then the error is found again.
+func (s *session) nextRequest(buf []byte) (size int, kind frameKind, err error) {
+	lim, before := s.limits(), s.guard
+	if size, kind, err = s.guard.next(buf, &lim); err != nil {
+		s.guard = before
+	}
+	return size, kind, err
+}
+
+// request executes one request that passed the guard.
+func (s *session) request(req []byte, kind frameKind) (verdict, error) {
+	args, err := s.parse(req, kind)
+	if err != nil || len(args) == 0 {
+		return verdictDone, err
+	}
+	return s.command(args), nil
+}
+
+// refuse answers a protocol error, after the chunk's replies if there are any.
+func (s *session) refuse(err error) step {
+	if s.chunkPending() {
+		return s.flushChunk()
+	}
+	s.protocolError(err)
+	return stepClose
 }
 
 // parse splits one request that passed the guard.
