@@ -53,6 +53,9 @@ type Config struct {
 	Terms []TermRun
 	// Configs are the EntryConfig entries above Snapshot.Index, ascending.
 	Configs []Entry
+	// Suspect is the identity that the damaged end of the log claims for its last
+	// entry, zero if the log's end is certain. See suspect.go.
+	Suspect Position
 }
 
 const (

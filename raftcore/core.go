@@ -27,6 +27,7 @@ type Core struct {
 	hardHanded, hardDurable HardState
 
 	log      raftLog
+	suspect  Position     // what the log may have been acknowledged up to, see suspect.go
 	snapshot SnapshotMeta // the newest durable one; its index never goes back (R32)
 
 	configs configStack
@@ -87,6 +88,7 @@ type Core struct {
 type ballot struct {
 	incarnation uint64
 	granted     bool
+	conditional bool // counts only beside the grants of all other voters
 }
 
 type restoring struct {
@@ -121,8 +123,9 @@ func New(cfg Config) (*Core, error) {
 		hardHanded: cfg.HardState, hardDurable: cfg.HardState,
 		log:             newLog(&cfg),
 		snapshot:        SnapshotMeta{cfg.Snapshot.Index, cfg.Snapshot.Term, cfg.Snapshot.Membership.clone()},
-		campaignAllowed: true,
+		campaignAllowed: true, suspect: cfg.Suspect,
 	}
+	c.liftSuspicion()
 	if err := c.configs.recover(&cfg); err != nil {
 		return nil, err
 	}
@@ -350,7 +353,7 @@ func (c *Core) Status() Status {
 		FirstIndex: c.log.first, LastIndex: c.log.last, DurableIndex: c.log.durable,
 		Commit: c.log.commit, Applied: c.log.applied, SnapshotIndex: c.snapshot.Index,
 		Membership: c.Membership(), QuorumOK: c.inContact(), TransferTarget: c.transfer.to,
-		Matches: slices.Clone(c.matches), UncommittedBytes: c.uncommittedBytes, Fault: c.fault,
+		Matches: slices.Clone(c.matches), UncommittedBytes: c.uncommittedBytes, Fault: c.fault, Suspect: c.suspect,
 	}
 	if c.role == Leader {
 		s.Matches = c.voterMatches()

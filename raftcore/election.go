@@ -42,7 +42,7 @@ func (c *Core) campaign(role Role, transfer bool, cause string) {
 	}
 	c.askEveryVoter(request)
 	if role == PreCandidate {
-		c.castBallot(c.id, c.cfg.Incarnation, true)
+		c.castBallot(c.id, c.ownBallot())
 	}
 	// A candidate's own vote counts once it is durable, see countOwnVote.
 }
@@ -71,21 +71,32 @@ func (c *Core) askEveryVoter(request Message) {
 // countOwnVote casts this node's ballot when its vote is on stable storage.
 func (c *Core) countOwnVote() {
 	if c.hardDurable.Term == c.term && c.hardDurable.Vote == c.id {
-		c.castBallot(c.id, c.cfg.Incarnation, true)
+		c.castBallot(c.id, c.ownBallot())
 	}
 }
 
-func (c *Core) castBallot(from NodeID, incarnation uint64, granted bool) {
-	c.ballots[from] = ballot{incarnation, granted}
+func (c *Core) ownBallot() ballot {
+	return ballot{incarnation: c.cfg.Incarnation, granted: true, conditional: c.suspected()}
+}
+
+func (c *Core) castBallot(from NodeID, b ballot) {
+	c.ballots[from] = b
+	unanimous := true
 	result := c.quorums.Votes(func(voter identity) quorum.Ballot {
-		switch b, ok := c.ballots[voter.id]; {
-		case !ok || b.incarnation != voter.incarnation:
+		b, ok := c.ballots[voter.id]
+		ok = ok && b.incarnation == voter.incarnation
+		unanimous = unanimous && ok && b.granted
+		switch {
+		case !ok || b.granted && b.conditional:
 			return quorum.Missing
 		case b.granted:
 			return quorum.Granted
 		}
 		return quorum.Refused
 	})
+	if unanimous {
+		result = quorum.Won
+	}
 	switch {
 	case result == quorum.Won && c.role == PreCandidate:
 		c.campaign(Candidate, false, "pre-vote won")
@@ -99,13 +110,14 @@ func (c *Core) castBallot(from NodeID, incarnation uint64, granted bool) {
 // handleVoteRequest answers MsgVote of this term, and MsgPreVote of any later one.
 func (c *Core) handleVoteRequest(m *Message) {
 	grant := c.maySupport() && c.log.upToDate(m.Index, m.LogTerm)
+	conditional := c.suspected() && (Position{m.LogTerm, m.Index}).less(c.suspect)
 	if m.Type == MsgPreVote {
 		// A promise changes nothing here: neither the vote nor the timer, else
 		// nodes that answer each other would never campaign themselves (R27).
 		grant = grant && m.Term > c.term && !c.hearsAnotherLeader(m.From)
 		resp := Message{Type: MsgPreVoteResp, To: m.From, Reject: !grant}
 		if grant {
-			resp.Term = m.Term
+			resp.Term, resp.Suspect = m.Term, conditional
 		}
 		c.send(resp)
 		return
@@ -115,7 +127,7 @@ func (c *Core) handleVoteRequest(m *Message) {
 		c.vote = m.From
 		c.resetElectionTimer()
 	}
-	c.send(Message{Type: MsgVoteResp, To: m.From, Reject: !grant})
+	c.send(Message{Type: MsgVoteResp, To: m.From, Reject: !grant, Suspect: grant && conditional})
 }
 
 // maySupport: a node without a membership has an empty directory and may have
@@ -157,7 +169,7 @@ func (c *Core) handleVoteResp(m *Message) {
 		return
 	}
 	if c.quorums.Contains(identity{m.From, m.Incarnation}) {
-		c.castBallot(m.From, m.Incarnation, !m.Reject)
+		c.castBallot(m.From, ballot{m.Incarnation, !m.Reject, m.Suspect})
 	}
 }
 

@@ -52,6 +52,13 @@ type Message struct {
 	// Matches are the voters' durable match indexes in descending order, told
 	// to followers on heartbeats so that they can answer WAIT and INFO.
 	Matches []uint64
+	// Suspect: the sender lost the end of its log (Config.Suspect). On a granted
+	// vote it means that the vote counts only if every voter gives its own; on
+	// MsgHeartbeatResp that the leader must forget what was acknowledged above Index.
+	Suspect bool
+	// Full: the sender's disk has no room to spare; from a leader: no quorum of
+	// voters has. The core never reads it, see Clock.
+	Full bool
 	// Clock is the sender's wall clock in Unix milliseconds. The core never
 	// reads it; the node fills it in on sending and watches it on receiving.
 	Clock int64

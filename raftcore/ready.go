@@ -118,6 +118,8 @@ type Status struct {
 	Peers                                       []PeerStatus // leader: from progress; else empty
 	Matches                                     []uint64     // voters' durable indexes, descending; a follower's copy may be a heartbeat old
 	UncommittedBytes                            int          // leader: what Config.MaxUncommittedBytes bounds
+	// Suspect is Config.Suspect while it stands.
+	Suspect Position
 	// Fault is the first message that contradicted what this node knows to be
 	// committed (nil: none). Either this node or the sender is damaged: the
 	// message was ignored; the driver should stop the node and say so.

@@ -50,6 +50,7 @@ func (c *Core) Restored(meta SnapshotMeta) {
 	c.restore = nil
 	c.log.reset(r.meta)
 	c.snapshot = r.meta
+	c.liftSuspicion()
 	c.configs.reset(r.meta)
 	c.membershipMayHaveChanged()
 	c.verified = max(c.verified, r.meta.Index)

@@ -40,6 +40,7 @@ func (c *Core) handleAppend(m *Message) {
 	if !c.merge(m) {
 		return
 	}
+	c.liftSuspicion()
 	last := m.Index + uint64(len(m.Entries))
 	c.verified = max(c.verified, last)
 	l.commit = max(l.commit, min(m.Commit, c.verified))
@@ -131,5 +132,5 @@ func (c *Core) handleHeartbeat(m *Message) {
 	}
 	match := c.durableMatch()
 	c.ackedMatch, c.roundEchoed = max(c.ackedMatch, match), c.roundSeen
-	c.send(Message{Type: MsgHeartbeatResp, To: m.From, Index: match, Round: c.roundSeen})
+	c.send(Message{Type: MsgHeartbeatResp, To: m.From, Index: match, Round: c.roundSeen, Suspect: c.suspected()})
 }

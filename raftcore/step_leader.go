@@ -53,6 +53,7 @@ func (c *Core) appendOwn(typ EntryType, body []byte) uint64 {
 	c.log.append(e)
 	c.uncommittedBytes += e.Size()
 	c.dirty = true
+	c.liftSuspicion()
 	return e.Index
 }
 
@@ -118,6 +119,9 @@ func (c *Core) handleAppendResp(p *peer, m *Message) {
 func (c *Core) handleHeartbeatResp(p *peer, m *Message) {
 	if m.Reject {
 		return
+	}
+	if m.Suspect && p.Forget(m.Index) {
+		c.dirty = true
 	}
 	c.accepted(p, m.Index)
 	if p.State == progress.Probe {

@@ -166,7 +166,7 @@ func (c *Core) preferPriority() {
 
 // handleTimeoutNow campaigns at once, without a pre-vote: the leader wants it.
 func (c *Core) handleTimeoutNow(m *Message) {
-	if m.From == c.leader && c.role == Follower && c.promotable() {
+	if m.From == c.leader && c.role == Follower && c.promotable() && !c.suspected() {
 		c.campaign(Candidate, true, "leadership handed over")
 	}
 }

@@ -24,7 +24,7 @@ func (s State) String() string {
 // Progress is a leader's view of one member's log, valid for one term.
 type Progress struct {
 	// Match is the highest index known to be durable on the member and equal to
-	// the leader's. It never decreases within a term. Match < Next.
+	// the leader's. Within a term only Forget decreases it. Match < Next.
 	Match uint64
 	// Next is the index of the first entry to send. In Replicate it runs ahead of
 	// what has been acknowledged.
@@ -112,6 +112,19 @@ func (p *Progress) Rejected(rejected, hint uint64) bool {
 	default:
 		return false
 	}
+	return true
+}
+
+// Forget records that the member lost what it acknowledged above match, to damage
+// that it found itself, and reports whether that is news. Commit indexes that
+// counted it stand: the entries are elsewhere, or the member votes for nobody
+// without them.
+func (p *Progress) Forget(match uint64) bool {
+	if match >= p.Match {
+		return false
+	}
+	p.Match = match
+	p.Probe(match + 1)
 	return true
 }
 
