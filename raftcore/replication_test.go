@@ -271,3 +271,38 @@ func TestFetchedEntriesOfAnotherTermAreNotOurs(t *testing.T) {
 	c.ticks(6)
 	require.Equal(t, a.LastIndex(), c.node(3).applied)
 }
+
+// A log to replay after a restart is read at the state machine's pace: one piece
+// being applied, one at hand.
+func TestReplayWaitsForTheStateMachine(t *testing.T) {
+	var entries []Entry
+	for i := range uint64(50) {
+		entries = append(entries, entryOf(i+1, 1))
+	}
+	core, err := New(Config{
+		ID: 1, Incarnation: 1, MaxInflightBytes: 300, LastIndex: 50, Terms: []TermRun{{1, 1}},
+		HardState: HardState{Term: 1, Commit: 50}, Snapshot: SnapshotMeta{Membership: Membership{Members: voters(1)}},
+	})
+	require.NoError(t, err)
+	applied, fetches := uint64(0), 0
+	run := func() {
+		for core.HasReady() {
+			ready := core.Ready()
+			for _, f := range ready.Fetch {
+				fetches++
+				core.Fetched(f, entries[f.Lo-1:f.Lo+4], nil)
+			}
+			if n := len(ready.Apply); n > 0 {
+				applied = ready.Apply[n-1].Index
+			}
+		}
+	}
+	run()
+	require.LessOrEqual(t, fetches, 2)
+	for last := uint64(0); applied < 50; last = applied {
+		core.Applied(applied)
+		run()
+		require.Greater(t, applied, last)
+	}
+	require.Equal(t, 10, fetches)
+}

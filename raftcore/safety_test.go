@@ -574,3 +574,35 @@ func TestFailoverTime(t *testing.T) {
 	require.LessOrEqual(t, waits[150], T*3/2)
 	require.LessOrEqual(t, waits[297], T*5/2)
 }
+
+func TestDeposedLeaderFailsEveryReadItKnowsOf(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	own, forwarded := c.read(a), c.read(c.node(2))
+	c.node(2).work()
+	a.Step(c.take(MsgReadIndex)[0])
+	a.work()
+	c.wire = nil
+	a.hear(3, Message{Type: MsgAppend, Term: a.Term() + 1})
+	require.True(t, c.reads[own].answer.Failed)
+	a.syncAll()
+	told := c.take(MsgReadIndexResp)
+	require.Len(t, told, 1)
+	require.True(t, told[0].Reject)
+	require.Nil(t, c.reads[forwarded].answer)
+	c.node(2).hear(3, Message{Type: MsgHeartbeat, Term: a.Term()})
+	require.True(t, c.reads[forwarded].answer.Failed, "the leader it asked is history")
+}
+
+func TestStrangersCannotRaiseTheTerm(t *testing.T) { // R25
+	c := newCluster(t, 4, 1, 2, 3)
+	a := c.elect(1)
+	term := a.Term()
+	for _, typ := range []MessageType{MsgReadIndex, MsgAppendResp, MsgHeartbeatResp, MsgVoteResp, MsgPreVoteResp, MsgSnapshotResp} {
+		a.hear(4, Message{Type: typ, Term: term + 3, Reject: true})
+	}
+	require.Equal(t, term, a.Term())
+	require.Equal(t, Leader, a.Role())
+	a.hear(3, Message{Type: MsgHeartbeatResp, Term: term + 3, Reject: true})
+	require.Equal(t, term+3, a.Term(), "a member can (R28)")
+}

@@ -28,6 +28,7 @@ func TestTransferWaitsUntilTheTargetIsCaughtUp(t *testing.T) {
 	require.NoError(t, a.TransferLeadership(3))
 	c.settle()
 	require.Equal(t, Leader, a.Role())
+	require.Equal(t, Follower, c.node(3).Role(), "not told to campaign yet")
 	c.node(3).stalled = false
 	c.settle()
 	require.Equal(t, Leader, c.node(3).Role())
