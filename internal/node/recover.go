@@ -105,6 +105,7 @@ func (n *Node) joinLogToSnapshot(rec segmentlog.Recovered, meta raftcore.Snapsho
 	}
 	return segmentlog.Recovered{
 		HardState: rec.HardState, FirstIndex: meta.Index + 1, LastIndex: meta.Index, BaseTerm: meta.Term,
+		Suspect: n.wal.Suspect(),
 	}, nil
 }
 
@@ -141,6 +142,9 @@ func (n *Node) newCore(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (*r
 		AutoPromote: true,
 		HardState:   hs, Snapshot: meta, FirstIndex: rec.FirstIndex, LastIndex: rec.LastIndex,
 		Terms: rec.Terms, Configs: configs,
+	}
+	if s := rec.Suspect; s != nil {
+		cfg.Suspect = raftcore.Position{Term: s.LastTerm, Index: s.LastIndex}
 	}
 	if n.cfg.Tune != nil {
 		n.cfg.Tune(&cfg)

@@ -1,0 +1,138 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// logDir is where a node of the test keeps its log.
+func (c *testCluster) logDir(id raftcore.NodeID) string {
+	return filepath.Join(c.dir, fmt.Sprint(id), "groups", "0", "log")
+}
+
+// copyLog saves a running node's log as a power cut would leave it: with less than
+// a graceful stop writes.
+func (c *testCluster) copyLog(id raftcore.NodeID) (restore func()) {
+	files := map[string][]byte{}
+	names, err := os.ReadDir(c.logDir(id))
+	require.NoError(c.t, err)
+	for _, n := range names {
+		b, err := os.ReadFile(filepath.Join(c.logDir(id), n.Name()))
+		require.NoError(c.t, err)
+		files[n.Name()] = b
+	}
+	return func() {
+		require.NoError(c.t, os.RemoveAll(c.logDir(id)))
+		require.NoError(c.t, os.MkdirAll(c.logDir(id), 0o700))
+		for name, b := range files {
+			require.NoError(c.t, os.WriteFile(filepath.Join(c.logDir(id), name), b, 0o600))
+		}
+	}
+}
+
+// spoilEnd flips a bit in the last byte that the node's log holds.
+func (c *testCluster) spoilEnd(id raftcore.NodeID) {
+	segs, err := filepath.Glob(filepath.Join(c.logDir(id), "*.seg"))
+	require.NoError(c.t, err)
+	for i := len(segs) - 1; i >= 0; i-- {
+		b, err := os.ReadFile(segs[i])
+		require.NoError(c.t, err)
+		end := len(b)
+		for end > 4096 && b[end-1] == 0 {
+			end--
+		}
+		if end <= 4096 {
+			continue // prepared, not used yet
+		}
+		b[end-1] ^= 4
+		require.NoError(c.t, os.WriteFile(segs[i], b, 0o600))
+		return
+	}
+	c.t.Fatal("no log")
+}
+
+func (c *testCluster) settled() {
+	require.Eventually(c.t, func() bool {
+		last := c.leader().Status().LastIndex
+		for _, n := range c.nodes {
+			if s := n.Status(); s.DurableIndex != last || s.Applied != last {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+// An acknowledged write is on A and B, B's copy turns out damaged and A is away:
+// B and C must not go on without it (RELIABILITY 3.2, ambiguous tail).
+func TestAmbiguousTailDoesNotLoseAWrite(t *testing.T) {
+	c := newTestCluster(t, 3, nil)
+	_, err := do(t, c.leader(), "set", "a", "1")
+	require.NoError(t, err)
+	c.settled()
+	a := c.leader()
+	b, third := c.others(a)[0], c.others(a)[1]
+	thirdID := c.kill(third)
+	_, err = do(t, a, "set", "a", "2")
+	require.NoError(t, err)
+	c.settled()
+	restore := c.copyLog(b.identity.Node)
+	aID, bID := c.kill(a), c.kill(b)
+	restore()
+	c.spoilEnd(bID)
+
+	c.restart(thirdID)
+	b = c.restart(bID)
+	require.Eventually(t, func() bool { return b.Status().Suspect.Index > 0 }, time.Second, time.Millisecond, "the damage was not noticed")
+	for deadline := time.Now().Add(8 * b.cfg.ElectionTimeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for _, n := range c.nodes {
+			require.NotEqual(t, raftcore.Leader, n.Status().Role, "a leader without an acknowledged write")
+		}
+	}
+	c.restart(aID)
+	require.Equal(t, "$1\r\n2\r\n", get(t, c.leader(), "a"))
+	c.settled()
+	require.Zero(t, b.Status().Suspect)
+	c.sameDigests()
+}
+
+// All nodes lose their last, unpromised write at once: no operator is needed.
+func TestEveryTailIsAmbiguous(t *testing.T) {
+	c := newTestCluster(t, 3, nil)
+	for i := range 5 {
+		_, err := do(t, c.leader(), "set", fmt.Sprint("key", i), "1")
+		require.NoError(t, err)
+	}
+	c.settled()
+	var restores []func()
+	for id := range c.nodes {
+		restores = append(restores, c.copyLog(id))
+	}
+	for _, n := range c.others(nil) {
+		c.kill(n)
+	}
+	for _, f := range restores {
+		f()
+	}
+	for id := range c.addrs {
+		c.spoilEnd(id)
+		c.restart(id)
+	}
+	for i := range 4 {
+		require.Equal(t, "$1\r\n1\r\n", get(t, c.leader(), fmt.Sprint("key", i)))
+	}
+	_, err := do(t, c.leader(), "set", "key9", "1")
+	require.NoError(t, err)
+	c.settled()
+	c.sameDigests()
+	for _, n := range c.nodes {
+		require.Zero(t, n.Status().Suspect)
+	}
+}
