@@ -155,6 +155,9 @@ func TestScriptsOnRedis(t *testing.T) {
 					return
 				}
 				v := r.do(t, s.args...)
+				if v.kind == '-' && strings.HasPrefix(v.text, "ERR unknown command") {
+					return // of a later version: so is what builds on it
+				}
 				if got := s.text(v); got != s.reply && !s.differs {
 					t.Errorf("%s:%d %s\nRedis:    %s\nexpected: %s", path, s.line, s.command, got, s.reply)
 				}

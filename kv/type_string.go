@@ -395,9 +395,16 @@ func (c *Ctx) lengthOK(a int64, b int) bool {
 }
 
 // editString changes the key's string, extended with zero bytes to length n, and
-// replies the length. A big string is changed in place, so that a long one grows at
-// the price of what is appended.
+// replies the length.
 func (c *Ctx) editString(key []byte, v Value, n int, edit func(s []byte)) {
+	c.changeString(key, v, n, edit)
+	c.Out.Int(int64(n))
+}
+
+// changeString changes the key's string, extended with zero bytes to length n. A
+// big string is changed in place, so that a long one grows at the price of what is
+// appended.
+func (c *Ctx) changeString(key []byte, v Value, n int, edit func(s []byte)) {
 	if v.Enc == EncBigString {
 		v = c.mutableObj(key, v)
 		old := len(v.Obj.str)
@@ -405,17 +412,16 @@ func (c *Ctx) editString(key []byte, v Value, n int, edit func(s []byte)) {
 		clear(v.Obj.str[old:])
 		edit(v.Obj.str)
 		c.put(key, v) // its size changed
-	} else {
-		buf := append(c.store.buf[:0], v.Bytes...)
-		buf = grow(buf, n)
-		clear(buf[len(v.Bytes):])
-		edit(buf)
-		c.putString(key, buf, v.ExpireAt)
-		if c.store.buf = buf; cap(buf) > editBufferMax {
-			c.store.buf = nil
-		}
+		return
 	}
-	c.Out.Int(int64(n))
+	buf := append(c.store.buf[:0], v.Bytes...)
+	buf = grow(buf, n)
+	clear(buf[len(v.Bytes):])
+	edit(buf)
+	c.putString(key, buf, v.ExpireAt)
+	if c.store.buf = buf; cap(buf) > editBufferMax {
+		c.store.buf = nil
+	}
 }
 
 // grow extends s to length n at amortised cost; the new bytes are arbitrary.
