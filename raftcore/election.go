@@ -81,7 +81,7 @@ func (c *Core) ownBallot() ballot {
 
 func (c *Core) castBallot(from NodeID, b ballot) {
 	c.ballots[from] = b
-	unanimous := true
+	unanimous := len(c.quorums.Incoming) > 0
 	result := c.quorums.Votes(func(voter identity) quorum.Ballot {
 		b, ok := c.ballots[voter.id]
 		ok = ok && b.incarnation == voter.incarnation
