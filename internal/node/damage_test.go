@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/segmentlog"
 )
 
 // logDir is where a node of the test keeps its log.
@@ -17,45 +19,40 @@ func (c *testCluster) logDir(id raftcore.NodeID) string {
 	return filepath.Join(c.dir, fmt.Sprint(id), "groups", "0", "log")
 }
 
-// copyLog saves a running node's log as a power cut would leave it: with less than
-// a graceful stop writes.
-func (c *testCluster) copyLog(id raftcore.NodeID) (restore func()) {
-	files := map[string][]byte{}
-	names, err := os.ReadDir(c.logDir(id))
+// spoilTail copies a running node's log, with less in it than a graceful stop
+// writes, and flips a bit in the last byte of the copy's last record. It reports
+// false if that is provably damage and not merely ambiguous, for the hard state was
+// written since. restore puts the copy in the log's place, once the node is down.
+func (c *testCluster) spoilTail(id raftcore.NodeID) (restore func(), ambiguous bool) {
+	spoilt := filepath.Join(c.t.TempDir(), "log")
+	require.NoError(c.t, os.CopyFS(spoilt, os.DirFS(c.logDir(id))))
+	spoilEnd(c.t, spoilt)
+	report, err := segmentlog.Verify(vfs.OS{}, spoilt)
 	require.NoError(c.t, err)
-	for _, n := range names {
-		b, err := os.ReadFile(filepath.Join(c.logDir(id), n.Name()))
-		require.NoError(c.t, err)
-		files[n.Name()] = b
-	}
 	return func() {
 		require.NoError(c.t, os.RemoveAll(c.logDir(id)))
-		require.NoError(c.t, os.MkdirAll(c.logDir(id), 0o700))
-		for name, b := range files {
-			require.NoError(c.t, os.WriteFile(filepath.Join(c.logDir(id), name), b, 0o600))
-		}
-	}
+		require.NoError(c.t, os.CopyFS(c.logDir(id), os.DirFS(spoilt)))
+	}, report.Suspect != nil
 }
 
-// spoilEnd flips a bit in the last byte that the node's log holds.
-func (c *testCluster) spoilEnd(id raftcore.NodeID) {
-	segs, err := filepath.Glob(filepath.Join(c.logDir(id), "*.seg"))
-	require.NoError(c.t, err)
+// spoilEnd flips a bit in the last byte that a log holds.
+func spoilEnd(t *testing.T, dir string) {
+	segs, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	require.NoError(t, err)
 	for i := len(segs) - 1; i >= 0; i-- {
 		b, err := os.ReadFile(segs[i])
-		require.NoError(c.t, err)
+		require.NoError(t, err)
 		end := len(b)
 		for end > 4096 && b[end-1] == 0 {
 			end--
 		}
-		if end <= 4096 {
-			continue // prepared, not used yet
+		if end > 4096 { // else prepared, not used yet
+			b[end-1] ^= 4
+			require.NoError(t, os.WriteFile(segs[i], b, 0o600))
+			return
 		}
-		b[end-1] ^= 4
-		require.NoError(c.t, os.WriteFile(segs[i], b, 0o600))
-		return
 	}
-	c.t.Fatal("no log")
+	t.Fatal("no log")
 }
 
 func (c *testCluster) settled() {
@@ -80,13 +77,17 @@ func TestAmbiguousTailDoesNotLoseAWrite(t *testing.T) {
 	a := c.leader()
 	b, third := c.others(a)[0], c.others(a)[1]
 	thirdID := c.kill(third)
-	_, err = do(t, a, "set", "a", "2")
-	require.NoError(t, err)
-	c.settled()
-	restore := c.copyLog(b.identity.Node)
+	var restore func()
+	require.Eventually(t, func() bool {
+		_, err := do(t, a, "set", "a", "2")
+		require.NoError(t, err)
+		c.settled()
+		var ambiguous bool
+		restore, ambiguous = c.spoilTail(b.identity.Node)
+		return ambiguous
+	}, 10*time.Second, time.Millisecond)
 	aID, bID := c.kill(a), c.kill(b)
 	restore()
-	c.spoilEnd(bID)
 
 	c.restart(thirdID)
 	b = c.restart(bID)
@@ -106,15 +107,23 @@ func TestAmbiguousTailDoesNotLoseAWrite(t *testing.T) {
 // All nodes lose their last, unpromised write at once: no operator is needed.
 func TestEveryTailIsAmbiguous(t *testing.T) {
 	c := newTestCluster(t, 3, nil)
-	for i := range 5 {
+	for i := range 4 {
 		_, err := do(t, c.leader(), "set", fmt.Sprint("key", i), "1")
 		require.NoError(t, err)
 	}
-	c.settled()
 	var restores []func()
-	for id := range c.nodes {
-		restores = append(restores, c.copyLog(id))
-	}
+	require.Eventually(t, func() bool {
+		_, err := do(t, c.leader(), "set", "last", "1")
+		require.NoError(t, err)
+		c.settled()
+		restores = nil
+		all := true
+		for id := range c.nodes {
+			restore, ambiguous := c.spoilTail(id)
+			restores, all = append(restores, restore), all && ambiguous
+		}
+		return all
+	}, 10*time.Second, time.Millisecond)
 	for _, n := range c.others(nil) {
 		c.kill(n)
 	}
@@ -122,7 +131,6 @@ func TestEveryTailIsAmbiguous(t *testing.T) {
 		f()
 	}
 	for id := range c.addrs {
-		c.spoilEnd(id)
 		c.restart(id)
 	}
 	for i := range 4 {
