@@ -250,6 +250,9 @@ func (c *conn) answered() {
 // barrierPassed runs the reads, or the WATCH, that waited for a read barrier.
 func (c *conn) barrierPassed(err error) {
 	c.s.now = c.loop.now
+	if err != nil {
+		c.s.barrier = 0 // it vouches for nothing
+	}
 	switch {
 	case c.s.afterBarrier != nil:
 		c.s.passBarrier(err)

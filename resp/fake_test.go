@@ -25,15 +25,16 @@ type fakeNode struct {
 	done    chan struct{}
 	waiting map[uint64]*kv.Chunk
 
-	hold       atomic.Bool   // proposals wait
-	refuse     atomic.Value  // error for the next proposals, if not empty
-	full       atomic.Bool   // saturated
-	lateBy     time.Duration // barriers take so long
-	barriers   atomic.Int64
-	proposals  atomic.Int64
-	ticksAsked atomic.Int64
-	offset     atomic.Int64 // added to the clock
-	panicNow   atomic.Bool  // Status panics once: a bug in a handler
+	hold        atomic.Bool   // proposals wait
+	refuse      atomic.Value  // error for the next proposals, if not empty
+	full        atomic.Bool   // saturated
+	lateBy      time.Duration // barriers take so long
+	barriers    atomic.Int64
+	proposals   atomic.Int64
+	ticksAsked  atomic.Int64
+	offset      atomic.Int64 // added to the clock
+	failBarrier atomic.Bool  // the next barrier fails
+	panicNow    atomic.Bool  // Status panics once: a bug in a handler
 
 	index, seq, seed uint64
 	role             atomic.Value
@@ -138,6 +139,10 @@ func (n *fakeNode) Propose(c *kv.Chunk) {
 
 func (n *fakeNode) ReadBarrier(done func(error)) {
 	n.barriers.Add(1)
+	if n.failBarrier.Swap(false) {
+		done(errors.New("CLUSTERDOWN No leader"))
+		return
+	}
 	if n.lateBy > 0 {
 		time.AfterFunc(n.lateBy, func() { done(nil) })
 		return

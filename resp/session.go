@@ -103,7 +103,6 @@ type session struct {
 
 	afterBarrier func(out *kv.Reply)
 	async        asyncFunc
-	busy         bool
 	closing      bool
 	pausedUntil  int64
 
@@ -264,10 +263,8 @@ func (s *session) parse(req []byte, kind frameKind) ([][]byte, error) {
 func (s *session) waiting() (step, bool) {
 	switch {
 	case s.async != nil:
-		s.busy = true
 		return stepAsync, true
 	case s.afterBarrier != nil:
-		s.busy = true
 		return stepBarrier, true
 	}
 	return 0, false
@@ -306,7 +303,6 @@ func (s *session) flushOr(st step) step {
 }
 
 func (s *session) flushChunk() step {
-	s.busy = true
 	if s.chunk.Logged() {
 		return stepPropose
 	}
@@ -333,6 +329,7 @@ func (s *session) protocolError(err error) {
 
 // emitLocal sends the scratch reply, behind the chunk's replies if there are any.
 func (s *session) emitLocal() {
+	defer s.trimLocal()
 	if s.local.Failed() {
 		s.srv.stats.countError(s.local.Bytes())
 	}
@@ -345,6 +342,13 @@ func (s *session) emitLocal() {
 		return
 	}
 	s.out = renderer{proto: s.proto}.appendTape(s.out, &s.local)
+}
+
+// trimLocal drops the scratch reply's memory after a big one (ECHO of 32 MiB).
+func (s *session) trimLocal() {
+	if s.local.Len() > smallTape {
+		s.local = kv.Reply{}
+	}
 }
 
 // replyError emits an error for the present command. Inside MULTI it spoils the
@@ -395,7 +399,6 @@ func (s *session) finish() {
 		s.leaveExec(c)
 	}
 	s.releaseChunk()
-	s.busy = false
 }
 
 // adaptWindow learns from the size of a chunk's replies.
@@ -446,7 +449,7 @@ func (s *session) releaseChunk() {
 // passBarrier continues a command that waited for a read barrier.
 func (s *session) passBarrier(err error) {
 	run := s.afterBarrier
-	s.afterBarrier, s.busy = nil, false
+	s.afterBarrier = nil
 	s.local.Reset()
 	if err != nil {
 		s.local.Error(err.Error())
@@ -458,7 +461,7 @@ func (s *session) passBarrier(err error) {
 
 // asyncDone takes the reply of an async command.
 func (s *session) asyncDone(fill func(out *kv.Reply)) {
-	s.async, s.busy = nil, false
+	s.async = nil
 	s.local.Reset()
 	fill(&s.local)
 	s.emitLocal()

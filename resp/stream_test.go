@@ -171,6 +171,25 @@ func TestReadsOfATurnShareABarrier(t *testing.T) {
 	require.LessOrEqual(t, s.stats.writes.Load(), uint64(3), "one write per turn")
 }
 
+// TestFailedBarrierVouchesForNothing: what comes behind the failed reads asks again.
+func TestFailedBarrierVouchesForNothing(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	require.Equal(t, "+PONG", c.do("PING"))
+	s.node.failBarrier.Store(true)
+	c.send(strings.Repeat("GET a\r\n", 2*minChunkReads))
+	for range minChunkReads {
+		require.Equal(t, "-CLUSTERDOWN No leader", c.reply())
+	}
+	for range minChunkReads {
+		require.Equal(t, "nil", c.reply())
+	}
+	require.GreaterOrEqual(t, s.node.barriers.Load(), int64(2))
+	s.node.failBarrier.Store(true)
+	require.Equal(t, "-CLUSTERDOWN No leader", c.do("WATCH", "a"))
+	require.Equal(t, "+OK", c.do("WATCH", "a"))
+}
+
 func TestPanicCostsOneConnection(t *testing.T) {
 	s := startServer(t, nil)
 	c, other := s.dial(), s.dial()
