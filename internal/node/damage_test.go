@@ -75,7 +75,8 @@ func TestAmbiguousTailDoesNotLoseAWrite(t *testing.T) {
 	require.NoError(t, err)
 	c.settled()
 	a := c.leader()
-	b, third := c.others(a)[0], c.others(a)[1]
+	others := c.others(a)
+	b, third := others[0], others[1]
 	thirdID := c.kill(third)
 	var restore func()
 	require.Eventually(t, func() bool {
