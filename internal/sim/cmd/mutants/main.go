@@ -1,0 +1,124 @@
+// Mutants puts the known bugs of Raft implementations into the code, one at a
+// time, and reports what notices: the scripted tests, the random histories of the
+// core, the seeds of the simulator. See docs/testing.md.
+//
+//	go run ./internal/sim/cmd/mutants [-only R07,R09] [-seeds 1000] [-jobs 2]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/sim/mutants"
+)
+
+func main() {
+	r := runner{}
+	only := flag.String("only", "", "run only these mutants, by name, with commas between")
+	flag.IntVar(&r.seeds, "seeds", 1000, "how many seeds a mutant is given")
+	flag.IntVar(&r.jobs, "jobs", 2, "mutants at a time")
+	flag.DurationVar(&r.limit, "limit", 5*time.Minute, "the longest that one stage of one mutant may take")
+	flag.BoolVar(&r.skipTests, "skip-tests", false, "only seeds")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := r.run(ctx, *only, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+type runner struct {
+	seeds, jobs int
+	limit       time.Duration
+	skipTests   bool
+
+	root, dir string
+}
+
+// run reports every mutant and the sums. It fails if the code as it is does not
+// pass what the mutants are given, or a mutant is stale or does not compile.
+func (r *runner) run(ctx context.Context, only string, out io.Writer) (err error) {
+	if r.root, err = mutants.ModuleRoot(); err != nil {
+		return err
+	}
+	if r.dir, err = os.MkdirTemp("", "mutants"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(r.dir)
+	chosen, err := choose(only)
+	if err != nil {
+		return err
+	}
+	overlays := map[string]string{}
+	for i := range chosen {
+		m := &chosen[i]
+		if overlays[m.Name], err = m.Overlay(r.root, r.dir); err != nil {
+			return err
+		}
+	}
+	if err := r.checkUnmutated(ctx, chosen); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "the unmutated code passes; %d mutants, %d seeds each\n", len(chosen), r.seeds)
+	verdicts := r.judge(ctx, chosen, overlays, out)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return report(out, verdicts)
+}
+
+func choose(only string) ([]mutants.Mutant, error) {
+	all, err := mutants.All()
+	if err != nil || only == "" {
+		return all, err
+	}
+	var chosen []mutants.Mutant
+	for _, name := range strings.Split(only, ",") {
+		found := false
+		for i := range all {
+			if all[i].Name == name {
+				chosen, found = append(chosen, all[i]), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no mutant %q", name)
+		}
+	}
+	return chosen, nil
+}
+
+// judge gives the mutants to r.jobs workers and prints each verdict as it comes.
+func (r *runner) judge(ctx context.Context, chosen []mutants.Mutant, overlays map[string]string, out io.Writer) []verdict {
+	verdicts := make([]verdict, len(chosen))
+	next := make(chan int)
+	var print sync.Mutex
+	var workers sync.WaitGroup
+	for range r.jobs {
+		workers.Go(func() {
+			for i := range next {
+				v := r.mutant(ctx, &chosen[i], overlays[chosen[i].Name])
+				verdicts[i] = v
+				print.Lock()
+				fmt.Fprintln(out, v)
+				print.Unlock()
+			}
+		})
+	}
+	for i := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return verdicts
+}
