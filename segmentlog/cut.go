@@ -38,6 +38,10 @@ func (l *Log) truncate(start uint64, m meta) error {
 	}
 	m.cutSegment, m.cutOffset, m.cutBelow = seg.header.id, off, l.tail().header.id+1
 	m.promiseSegment, m.promiseOffset = seg.header.id, min(off, seg.synced)
+	m.promiseIndex, m.promiseTerm = 0, 0
+	if off <= seg.synced {
+		m.promiseIndex, m.promiseTerm = start-1, l.termOf(start-1)
+	}
 
 	l.hideFrom(start, at, keep, off)
 	if err := l.writeMeta(m); err != nil {

@@ -29,6 +29,9 @@ type meta struct {
 	// this slot was written. Damage below it is damage, whatever it looks like.
 	promiseSegment uint64
 	promiseOffset  int64
+	// promiseIndex and promiseTerm identify the last entry below it, zero if that
+	// was not known: what Survey goes by if that very record is lost.
+	promiseIndex, promiseTerm uint64
 
 	// cut is a truncation that may be unfinished: the bytes of cutSegment from
 	// cutOffset on, and the segments above it and below cutBelow, are void.
@@ -60,7 +63,8 @@ type meta struct {
 //	80 promise segment u64, 88 promise offset u64
 //	96 cut segment u64, 104 cut offset u64, 112 cut below u64
 //	120 suspect index u64, 128 suspect term u64
-//	136 zeros up to 512
+//	136 promise index u64, 144 promise term u64
+//	152 zeros up to 512
 const (
 	metaMagic      = 0x48766b72 // "rkvH"
 	metaRecordSize = 160
@@ -76,6 +80,7 @@ func (m *meta) slot() []byte {
 		m.sequence, m.logID, m.hard.Term, uint64(m.hard.Vote), m.hard.Commit,
 		m.first, m.baseIndex, m.baseTerm, m.promiseSegment, uint64(m.promiseOffset),
 		m.cutSegment, uint64(m.cutOffset), m.cutBelow, m.suspectIndex, m.suspectTerm,
+		m.promiseIndex, m.promiseTerm,
 	} {
 		le.PutUint64(b[16+8*i:], v)
 	}
@@ -109,6 +114,7 @@ func parseMetaRecord(b []byte) (meta, bool) {
 		promiseSegment: u(8), promiseOffset: int64(u(9)),
 		cutSegment: u(10), cutOffset: int64(u(11)), cutBelow: u(12),
 		suspectIndex: u(13), suspectTerm: u(14),
+		promiseIndex: u(15), promiseTerm: u(16),
 	}, true
 }
 

@@ -335,9 +335,12 @@ func (l *Log) syncTail(tail *segment) error {
 func (l *Log) writeMeta(m meta) error {
 	m.sequence++
 	if m.cutSegment == 0 {
-		m.promiseSegment, m.promiseOffset = 0, 0
+		m.promiseSegment, m.promiseOffset, m.promiseIndex, m.promiseTerm = 0, 0, 0, 0
 		if tail := l.tail(); tail != nil && tail.written && tail.header.id >= m.first {
 			m.promiseSegment, m.promiseOffset = tail.header.id, tail.synced
+			if tail.synced == tail.end {
+				m.promiseIndex, m.promiseTerm = l.last, l.lastTerm()
+			}
 		}
 	}
 	if err := writeMeta(l.metaFile, &m); err != nil {
