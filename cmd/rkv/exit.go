@@ -40,7 +40,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, vfs.ErrLocked), errors.Is(err, node.ErrForeign), errors.Is(err, node.ErrDataDir):
 		return exitDataDir
-	case errors.As(err, &log), errors.As(err, &hard), errors.As(err, &snap):
+	case errors.As(err, &log), errors.As(err, &hard), errors.As(err, &snap), errors.Is(err, node.ErrDamaged):
 		return exitCorrupt
 	case errors.As(err, &quorum), errors.Is(err, context.DeadlineExceeded):
 		return exitNoQuorum

@@ -15,6 +15,7 @@ import (
 type fetcher struct {
 	log  *segmentlog.Log
 	done func(f fetched)
+	fail func(err error)
 
 	mu     sync.Mutex
 	asks   []raftcore.Fetch
@@ -68,6 +69,9 @@ func (f *fetcher) perform(asks []raftcore.Fetch) {
 		entries, err := f.log.Entries(ask.Lo, ask.Hi, ask.MaxBytes)
 		if errors.Is(err, segmentlog.ErrCompacted) {
 			err = fmt.Errorf("%w: %w", raftcore.ErrCompacted, err)
+		}
+		if damage := (*segmentlog.CorruptionError)(nil); errors.As(err, &damage) {
+			f.fail(err) // the next start repairs it from peers
 		}
 		f.done(fetched{ask, entries, err})
 	}

@@ -19,6 +19,10 @@ type call struct {
 	ID        raftcore.NodeID
 	Addr      string
 	Forwarded bool
+	// Of a node that repairs its log, see repair.go.
+	Cluster string
+	Anchor  uint64
+	Offset  int
 }
 
 type callReply struct {
@@ -28,6 +32,7 @@ type callReply struct {
 	Leader string
 	Done   bool // join: the member is in the configuration
 	Error  string
+	Entry  *entryReply
 }
 
 const (
@@ -142,6 +147,8 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	case callProbe:
 	case callJoin:
 		n.answerJoin(c.From, &r)
+	case callEntry:
+		r.Entry = n.answerEntry(c)
 	default:
 		ctx, cancel := context.WithTimeout(n.ctx, adminTimeout)
 		defer cancel()

@@ -42,6 +42,8 @@ var (
 	ErrForeign = errors.New("foreign data directory")
 	// ErrDataDir: it cannot be created, read or locked.
 	ErrDataDir = errors.New("unusable data directory")
+	// ErrDamaged: part of it is lost or damaged beyond what peers can repair.
+	ErrDamaged = errors.New("damaged data directory")
 )
 
 // ClusterID names the cluster in handshakes and logs.
@@ -157,8 +159,8 @@ func readIdentity(fs vfs.FS, name string) (*Identity, error) {
 	body := raw[head:]
 	want := binary.LittleEndian.Uint32(raw[len(identityMagic):])
 	if got := crc32.Checksum(body, castagnoli); got != want {
-		return nil, fmt.Errorf("%s: offset %d: checksum is %08x, expected %08x; restore the file or re-join with an empty directory",
-			name, head, got, want)
+		return nil, fmt.Errorf("%w: %s: offset %d: checksum is %08x, expected %08x; restore the file or re-join with an empty directory",
+			ErrDamaged, name, head, got, want)
 	}
 	id := &Identity{}
 	if err := codec.NewDecoderBytes(body, msgpackHandle()).Decode(id); err != nil {

@@ -55,8 +55,9 @@ type Node struct {
 	refusals  atomic.Int32 // by peers that know a twin
 	logBase   atomic.Int64 // the log's size after the last compaction
 	status    atomic.Pointer[Status]
-	stopped   chan struct{} // closed when the loop has ended
-	failed    chan struct{} // closed at the first failure
+	entries   atomic.Pointer[entrySource] // for peers that repair their logs
+	stopped   chan struct{}               // closed when the loop has ended
+	failed    chan struct{}               // closed at the first failure
 	failOnce  sync.Once
 	stopOnce  sync.Once
 	workers   sync.WaitGroup // short-lived goroutines: snapshots, streams
@@ -112,7 +113,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.form(ctx); err != nil {
 		return err
 	}
-	return n.recover()
+	return n.recover(ctx)
 }
 
 // own takes possession of the data directory and counts the boot.

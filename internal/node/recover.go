@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -14,7 +15,7 @@ import (
 // recover builds the state machine, the log and the core from what the directory
 // holds. Entries after the snapshot are applied later, as they are known to be
 // committed.
-func (n *Node) recover() error {
+func (n *Node) recover(ctx context.Context) error {
 	dir := filepath.Join(n.cfg.DataDir, "groups", "0")
 	genesis := n.identity.Genesis
 	n.clusterID = fmt.Sprintf("%x", genesis.ClusterID())
@@ -36,11 +37,10 @@ func (n *Node) recover() error {
 	if n.cfg.SyncNever {
 		sync = segmentlog.SyncNever
 	}
-	var rec segmentlog.Recovered
-	n.wal, rec, err = segmentlog.Open(segmentlog.Options{
+	rec, err := n.openLog(ctx, segmentlog.Options{
 		FS: n.cfg.FS, Dir: filepath.Join(dir, "log"), SegmentSize: n.cfg.SegmentSize, Logger: n.log, Sync: sync,
 		Inline: n.cfg.Inline, LogID: n.logID(),
-	})
+	}, meta)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,8 @@ func (n *Node) loadNewest(genesis *Genesis) (raftcore.SnapshotMeta, error) {
 // entries are superseded. A gap means that something was lost: refuse.
 func (n *Node) joinLogToSnapshot(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (segmentlog.Recovered, error) {
 	if rec.FirstIndex > meta.Index+1 {
-		return rec, fmt.Errorf("the log begins at entry %d but the newest usable snapshot ends at %d: entries between are missing; "+
-			"empty the data directory and let the node join again with --join", rec.FirstIndex, meta.Index)
+		return rec, fmt.Errorf("%w: the log begins at entry %d but the newest usable snapshot ends at %d: entries between are missing; "+
+			"empty the data directory and let the node join again with --join", ErrDamaged, rec.FirstIndex, meta.Index)
 	}
 	if meta.Index == 0 || rec.LastIndex > meta.Index && termAt(rec, meta.Index) == meta.Term ||
 		rec.LastIndex == meta.Index && termAt(rec, meta.Index) == meta.Term {
@@ -165,6 +165,7 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.fetcher = newFetcher(n.wal, func(f fetched) {
 		n.inbox.put(func(in *input) { in.fetched = append(in.fetched, f) })
 	})
+	n.fetcher.fail = n.fail
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
 		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true,
