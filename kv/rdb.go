@@ -67,6 +67,10 @@ const (
 	rdbListQuicklist2 = 18
 	rdbSetListpack    = 20
 
+	// Types of streams, whose order tells what each version brought.
+	rdbStreamListpacks2 = 19
+	rdbStreamListpacks3 = 21
+
 	rdbNodePlain  = 1 // quicklist node that is one element
 	rdbNodePacked = 2 // quicklist node that is a listpack
 

@@ -79,6 +79,9 @@ type rdbInput struct {
 	// small and lzf are scratch for what spans blocks, and for compressed strings.
 	small [16]byte
 	lzf   []byte
+	// bounded: compressed strings may yield no more than inflate bytes in all.
+	bounded bool
+	inflate int64
 }
 
 // errorf reports malformed bytes at the current place.
@@ -225,6 +228,9 @@ func (in *rdbInput) compressed(scratch *[]byte) ([]byte, error) {
 	}
 	if packed > rdbMaxString || n > rdbMaxString {
 		return nil, in.errorf("compressed string of %d bytes", n)
+	}
+	if in.inflate -= int64(n); in.bounded && in.inflate < 0 {
+		return nil, in.errorf("compressed strings stand for too much")
 	}
 	b, err := in.take(packed, &in.lzf)
 	if err != nil {

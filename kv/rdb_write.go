@@ -72,6 +72,26 @@ func (w *RDBWriter) Key(key []byte, v Value) error {
 	return w.err
 }
 
+// dumped writes a value as DUMP does, its type in front, in a form that Redis 7.0
+// reads if there is one: a packed set is written element by element.
+func (w *RDBWriter) dumped(v Value) error {
+	code, ok := rdbTypeOf(v)
+	switch {
+	case !ok:
+		w.err = fmt.Errorf("RDB: type %d in encoding %d cannot be written", v.Type, v.Enc)
+	case code == rdbSetListpack:
+		w.b = appendRDBLen(append(w.b, rdbSet), uint64(packedLen(v.Bytes)))
+		it := iterPacked(v.Bytes)
+		for m, ok := it.next(); ok; m, ok = it.next() {
+			w.string(m)
+		}
+	default:
+		w.b = append(w.b, code)
+		w.value(code, v)
+	}
+	return w.err
+}
+
 // End writes the end mark and the CRC and emits the last piece.
 func (w *RDBWriter) End() error {
 	w.b = append(w.b, rdbOpEOF)

@@ -20,7 +20,7 @@ func init() {
 	commands = newRegistry(
 		stringCommands, genericCommands, serverCommands, localCommands,
 		hashCommands, listCommands, setCommands, zsetCommands,
-		bitmapCommands,
+		bitmapCommands, copyCommands, dumpCommands, sortCommands,
 	)
 }
 

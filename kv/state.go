@@ -50,9 +50,11 @@ type stateWire struct {
 	Settings    Settings
 	Sessions    []session
 	LastSession uint64
-	// Flush is, per database, the version of its last flush. Watch lists the used
-	// slots: uvarint distance to the one before, uvarint version.
+	// Flush and Swap are, per database, the version of its last flush and of its last
+	// SWAPDB. Watch lists the used slots: uvarint distance to the one before, uvarint
+	// version.
 	Flush []uint64
+	Swap  []uint64
 	Watch []byte
 }
 
@@ -67,7 +69,7 @@ func (s *state) encode() []byte {
 	w := stateWire{
 		Index: s.Index, Stamp: s.Stamp, Version: s.Version, HashSeed: s.HashSeed, Settings: s.Settings,
 		Sessions: s.sessions.rows, LastSession: s.sessions.last,
-		Flush: s.watch.flush, Watch: s.watch.encode(),
+		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
 	}
 	var out []byte
 	if err := codec.NewEncoderBytes(&out, newHandle()).Encode(&w); err != nil {
@@ -92,6 +94,7 @@ func decodeState(b []byte) (s state, err error) {
 	s.Index, s.Stamp, s.Version, s.Settings = w.Index, w.Stamp, w.Version, w.Settings
 	s.sessions = sessionTable{rows: w.Sessions, last: w.LastSession}
 	copy(s.watch.flush, w.Flush)
+	copy(s.watch.swap, w.Swap)
 	sorted := slices.IsSortedFunc(w.Sessions, func(a, b session) int {
 		if a.Node < b.Node {
 			return -1
@@ -110,7 +113,7 @@ func (t *watchTable) freeze() watchTable {
 		t.shared[i] = true
 	}
 	c := *t
-	c.flush = slices.Clone(t.flush)
+	c.flush, c.swap = slices.Clone(t.flush), slices.Clone(t.swap)
 	return c
 }
 

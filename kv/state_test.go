@@ -17,6 +17,7 @@ var wiredState = map[string][]string{
 	"sessions.last": {"LastSession"},
 	"watch.pages":   {"Watch"},
 	"watch.flush":   {"Flush"},
+	"watch.swap":    {"Swap"},
 }
 
 // Every field of the system state is in the snapshot or declared derived: one that

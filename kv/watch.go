@@ -59,10 +59,11 @@ type watchTable struct {
 	// shared marks pages that a frozen copy of the table also holds: immutable.
 	shared [watchSlots / watchPageSlots]bool
 	flush  []uint64 // per database: the version of its last flush
+	swap   []uint64 // per database: the version of its last SWAPDB
 }
 
 func newWatchTable(databases int) watchTable {
-	return watchTable{flush: make([]uint64, databases)}
+	return watchTable{flush: make([]uint64, databases), swap: make([]uint64, databases)}
 }
 
 func watchSlot(db int, hash uint64) uint64 {
@@ -119,12 +120,17 @@ func (s *Store) watchHolds(w *Watch, c *Ctx) bool {
 	if s.st.watch.modified(w, s.hash(w.Key)) {
 		return false
 	}
+	// A swap touches the key unless it was missing before and is missing after.
+	swapped := s.st.watch.swap[w.DB] > w.Since
+	if swapped && !w.Missing {
+		return false
+	}
 	v, ok := s.dbs[w.DB].get(w.Key)
 	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
-		return true
+		return !ok || !swapped
 	}
 	if !c.logged && v.ExpireAt > s.st.Stamp {
 		c.needTick = true
 	}
-	return false
+	return w.Missing // what had expired before the watch is as missing as it was
 }

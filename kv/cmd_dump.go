@@ -1,0 +1,210 @@
+package kv
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// DUMP and RESTORE. A payload is Redis's:
+//
+//	type u8 | value as in an RDB file | version u16 LE | CRC-64 of all before u64 LE
+//
+// The version is the lowest that knows the type, so that older servers load what
+// they can hold: 10 (Redis 7.0) for all but what is younger.
+var dumpCommands = []Command{
+	{Name: "dump", Group: "generic", Since: "2.6.0", Arity: 2, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdDump,
+		Summary: "Returns a serialized representation of the value stored at a key."},
+	{Name: "restore", Group: "generic", Since: "2.6.0", Arity: -4, Flags: FlagWrite | FlagDenyOOM,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 91, Run: cmdRestore,
+		Summary: "Creates a key from the serialized representation of a value."},
+}
+
+const (
+	dumpFooter  = 2 + 8
+	dumpVersion = 10
+	// inflatePerByte bounds what the compressed strings of a payload may stand for,
+	// in all, as a multiple of proto-max-bulk-len: LZF can blow bytes up 88 times.
+	inflatePerByte = 4
+)
+
+// cmdDump is DUMP key.
+func cmdDump(c *Ctx) {
+	v, found := c.lookup(c.Args[1])
+	if !found {
+		c.Out.Null()
+		return
+	}
+	payload, err := dumpValue(v)
+	if err != nil {
+		c.Out.Error("ERR " + err.Error())
+		return
+	}
+	c.work(valueWork(v))
+	c.Out.Bulk(payload)
+}
+
+// dumpValue is the payload of a value.
+func dumpValue(v Value) ([]byte, error) {
+	w := NewRDBWriter(nil)
+	if err := w.dumped(v); err != nil {
+		return nil, err
+	}
+	p := binary.LittleEndian.AppendUint16(w.b, rdbVersionOf(w.b[0]))
+	return binary.LittleEndian.AppendUint64(p, crc64Update(0, p)), nil
+}
+
+// rdbVersionOf is the first RDB version with a type of value.
+func rdbVersionOf(code byte) uint16 {
+	switch {
+	case code > rdbStreamListpacks3:
+		return 12
+	case code > rdbStreamListpacks2:
+		return 11
+	}
+	return dumpVersion
+}
+
+// restoreArgs are the arguments of RESTORE behind the payload.
+type restoreArgs struct {
+	ttl               int64
+	replace, absolute bool
+}
+
+// cmdRestore is RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME
+// seconds] [FREQ frequency]. The latter two are checked and forgotten: uses of keys
+// are not part of the replicated data.
+func cmdRestore(c *Ctx) {
+	key := c.Args[1]
+	a, ok := c.restoreOptions()
+	if !ok {
+		return
+	}
+	if !a.replace && c.exists(key) {
+		c.Out.Error("BUSYKEY Target key name already exists.")
+		return
+	}
+	if a.ttl, ok = c.intArg(2); !ok {
+		return
+	}
+	if a.ttl < 0 || !a.absolute && a.ttl > math.MaxInt64-c.now {
+		c.Out.Error("ERR Invalid TTL value, must be >= 0")
+		return
+	}
+	payload, version, ok := openPayload(c.Args[3])
+	if !ok {
+		c.Out.Error("ERR DUMP payload version or checksum are wrong")
+		return
+	}
+	v, err := c.restoreValue(payload, version)
+	if err != nil || v.Type == TypeNone {
+		c.Out.Error("ERR Bad data format")
+		return
+	}
+	if v.ExpireAt = a.ttl; a.ttl != 0 && !a.absolute {
+		v.ExpireAt += c.now
+	}
+	c.work(valueWork(v) + len(payload)/bytesPerCost)
+	switch {
+	case v.ExpireAt == 0 || v.ExpireAt > c.now:
+		c.put(key, v)
+		c.touched("restore", key)
+	case c.exists(key):
+		c.remove(key)
+		c.touched("del", key)
+	}
+	c.Out.OK()
+}
+
+func (c *Ctx) restoreOptions() (a restoreArgs, ok bool) {
+	idle, freq := false, false
+	for i := 4; i < len(c.Args); i++ {
+		more := i+1 < len(c.Args)
+		switch opt := c.Args[i]; {
+		case is(opt, "replace"):
+			a.replace = true
+		case is(opt, "absttl"):
+			a.absolute = true
+		case is(opt, "idletime") && more && !freq:
+			i++
+			n, ok := c.intArg(i)
+			if !ok {
+				return a, false
+			}
+			if idle = n >= 0; !idle {
+				c.Out.Error("ERR Invalid IDLETIME value, must be >= 0")
+				return a, false
+			}
+		case is(opt, "freq") && more && !idle:
+			i++
+			n, ok := c.intArg(i)
+			if !ok {
+				return a, false
+			}
+			if freq = n >= 0 && n <= 255; !freq {
+				c.Out.Error("ERR Invalid FREQ value, must be >= 0 and <= 255")
+				return a, false
+			}
+		default:
+			c.syntaxError()
+			return a, false
+		}
+	}
+	return a, true
+}
+
+// openPayload checks version and CRC.
+func openPayload(p []byte) (body []byte, version int, ok bool) {
+	if len(p) < dumpFooter {
+		return nil, 0, false
+	}
+	n := len(p) - dumpFooter
+	version = int(binary.LittleEndian.Uint16(p[n:]))
+	sum := binary.LittleEndian.Uint64(p[n+2:])
+	if version > rdbMaxVersion || sum != crc64Update(0, p[:n+2]) {
+		return nil, 0, false
+	}
+	return p[:n], version, true
+}
+
+// restoreValue decodes type and value; the whole of p must be used up.
+func (c *Ctx) restoreValue(p []byte, version int) (Value, error) {
+	limit := c.settings().ProtoMaxBulkLen
+	in := rdbInput{buf: p, more: func() bool { return false }, bounded: true, inflate: inflatePerByte * limit}
+	d := rdbValueDecoder{in: &in, h: c.store.heap, settings: c.settings(), version: version, strict: true}
+	code, err := in.byte()
+	if err != nil {
+		return Value{}, err
+	}
+	v, err := d.value(code)
+	switch {
+	case err != nil:
+		return Value{}, err
+	case in.pos != len(in.buf):
+		return Value{}, in.errorf("%d bytes behind the value", len(in.buf)-in.pos)
+	case int64(len(v.str())) > limit:
+		return Value{}, in.errorf("string beyond proto-max-bulk-len")
+	}
+	return d.underThresholds(v), nil
+}
+
+// underThresholds moves a collection that may not be packed here into trees.
+func (d *rdbValueDecoder) underThresholds(v Value) Value {
+	n, limit := packedLen(v.Bytes), int64(math.MaxInt64)
+	switch {
+	case v.Enc == EncIntset && int64(intsetLen(v.Bytes)) > d.settings.SetMaxIntsetEntries:
+		return d.spread(Value{Type: TypeSet, Bytes: packedOf(nil, intsetTexts(v.Bytes)...)})
+	case v.Enc != EncPacked:
+		return v
+	case v.Type == TypeHash:
+		n, limit = n/2, d.settings.HashMaxListpackEntries
+	case v.Type == TypeSet:
+		limit = d.settings.SetMaxListpackEntries
+	case v.Type == TypeZSet:
+		n, limit = n/2, d.settings.ZSetMaxListpackEntries
+	}
+	if int64(n) > limit {
+		return d.spread(v)
+	}
+	return v
+}

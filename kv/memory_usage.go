@@ -1,0 +1,44 @@
+package kv
+
+// MemoryUsage estimates the bytes a key and its value take, the key's part of the
+// tables included (MEMORY USAGE); ok is false if the key is missing or expired by
+// the stamp. It is this node's view: it takes the read lock and asks nobody.
+func (s *Store) MemoryUsage(db int, key []byte) (bytes int64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ks := s.dbs[db]
+	v, ok := ks.get(key)
+	if !ok || v.ExpireAt != 0 && v.ExpireAt <= s.st.Stamp {
+		return 0, false
+	}
+	return memoryUsage(key, v), true
+}
+
+const (
+	// keySlotBytes is a key's part of a segment, which is seven tenths full.
+	keySlotBytes = 8 * 10 / 7
+	// objectBytes is an object's header with its place in the object table.
+	objectBytes = 128
+	// dueBytes is what an entry of the expiry index takes beside the key.
+	dueBytes = 16
+)
+
+func memoryUsage(key []byte, v Value) int64 {
+	rec := record{typ: v.Type, enc: v.Enc, expireAt: v.ExpireAt, key: key, val: v.Bytes}
+	if v.Obj != nil {
+		rec.val = make([]byte, objectIDBytes)
+	}
+	n := int64(keySlotBytes + rec.size())
+	if v.ExpireAt != 0 {
+		n += int64(dueBytes + len(key))
+	}
+	if o := v.Obj; o != nil {
+		n += objectBytes + int64(cap(o.str))
+		for _, t := range [2]*tree{o.t, o.t2} {
+			if t != nil {
+				n += t.bytes()
+			}
+		}
+	}
+	return n
+}
