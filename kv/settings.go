@@ -22,6 +22,8 @@ type Settings struct {
 	// A sorted set is packed up to so many members, of at most so many bytes each.
 	ZSetMaxListpackEntries int64
 	ZSetMaxListpackValue   int64
+	// A HyperLogLog is sparse up to so many bytes.
+	HLLSparseMaxBytes int64
 	// ProtoMaxBulkLen bounds an argument and a string value, in bytes. Above the
 	// default an entry could outgrow its 64 MiB.
 	ProtoMaxBulkLen int64
@@ -34,7 +36,8 @@ func defaultSettings() Settings {
 		ListMaxListpackSize: -2,
 		SetMaxIntsetEntries: 512, SetMaxListpackEntries: 128, SetMaxListpackValue: 64,
 		ZSetMaxListpackEntries: 128, ZSetMaxListpackValue: 64,
-		ProtoMaxBulkLen: 32 << 20,
+		HLLSparseMaxBytes: 3000,
+		ProtoMaxBulkLen:   32 << 20,
 	}
 }
 
@@ -54,6 +57,7 @@ var settingRows = []setting{
 	{"hash-max-listpack-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
 	{"hash-max-ziplist-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
 	{"hash-max-ziplist-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
+	{"hll-sparse-max-bytes", func(s *Settings) *int64 { return &s.HLLSparseMaxBytes }, 0, 1 << 20, true},
 	{"list-max-listpack-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"list-max-ziplist-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"proto-max-bulk-len", func(s *Settings) *int64 { return &s.ProtoMaxBulkLen }, 1 << 20, 32 << 20, true},
