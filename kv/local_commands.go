@@ -117,6 +117,8 @@ var localCommands = []Command{
 		Summary: "A container for commands about the cluster.", Sub: []*Command{
 			{Name: "raft|add", Group: "server", Since: "0.1.0", Arity: -4, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
 				Summary: "Adds a node as a learner: RAFT ADD id host:peerport."},
+			{Name: "raft|backup", Group: "server", Since: "0.1.0", Arity: -2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
+				Summary: "Makes a consistent backup and names it; with an index and an offset, reads from it."},
 			{Name: "raft|digest", Group: "server", Since: "0.1.0", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
 				Summary: "Returns the applied index and the digest of all replicated data at it."},
 			{Name: "raft|help", Group: "server", Since: "0.1.0", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,

@@ -18,6 +18,7 @@ func raftHandlers() map[string]handler {
 		"raft|transfer": {run: raftTransfer, alone: true},
 		"raft|snapshot": {run: raftSnapshot, alone: true},
 		"raft|digest":   {run: raftDigest, alone: true},
+		"raft|backup":   {run: raftBackup, alone: true},
 		"raft|help":     help("raft"),
 		"failover":      {run: cmdFailover, alone: true},
 	}

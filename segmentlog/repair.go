@@ -362,3 +362,9 @@ func (l *Log) EntryAt(index, anchor uint64) (e raftcore.Entry, anchorTerm uint64
 	}
 	return entries[0], anchorTerm, nil
 }
+
+// HardState is the directory's.
+func (r *Repair) HardState() raftcore.HardState { return r.scan.meta.hard }
+
+// LastIndex is the last entry the log is known to hold, readable or not.
+func (r *Repair) LastIndex() uint64 { return r.scan.lastIndex }

@@ -15,7 +15,8 @@ import (
 // Reader reads one snapshot. It keeps the file from being removed until Close. Its
 // methods are not for concurrent use, but several Readers may read one snapshot.
 type Reader struct {
-	store *Store
+	store *Store // nil: a file outside of any
+	codec *codec
 	entry *entry
 	file  snapshotFile
 	close sync.Once
@@ -33,9 +34,10 @@ func (r *Reader) Info() Info { return r.entry.info }
 // store forgets the snapshot, so that Newest falls back to the one before; the
 // file is kept, with the suffix ".damaged", until the next Retire.
 func (r *Reader) Verify() error {
-	err := r.file.verify(&r.store.codec, r.store.codec.workers, nil)
+	err := r.file.verify(r.codec, r.codec.workers, nil)
 	var damage *CorruptionError
 	switch {
+	case r.store == nil:
 	case err == nil:
 		r.store.prove(r.entry)
 	case errors.As(err, &damage):
@@ -50,7 +52,7 @@ func (r *Reader) Verify() error {
 // the damaged frame is delivered, but not before the frames in front of it: a
 // caller that replaces something calls Verify first.
 func (r *Reader) Restore(sink func(raw []byte) error) error {
-	return r.file.decode(&r.store.codec, r.store.codec.workers, func([]byte) error { return nil }, sink)
+	return r.file.decode(r.codec, r.codec.workers, func([]byte) error { return nil }, sink)
 }
 
 // Close lets the file go. It is safe to call more than once.
@@ -58,7 +60,9 @@ func (r *Reader) Close() error {
 	var err error
 	r.close.Do(func() {
 		err = r.file.f.Close()
-		r.store.release(r.entry)
+		if r.store != nil {
+			r.store.release(r.entry)
+		}
 	})
 	return err
 }

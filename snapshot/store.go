@@ -349,7 +349,7 @@ func (s *Store) open(match func(*entry) bool) (*Reader, error) {
 		s.release(e)
 		return nil, err
 	}
-	return &Reader{store: s, entry: e, file: sf}, nil
+	return &Reader{store: s, codec: &s.codec, entry: e, file: sf}, nil
 }
 
 // acquire finds the newest entry that matches and takes a reference to it.

@@ -51,6 +51,8 @@ type Node struct {
 	snapping  atomic.Bool
 	snapMu    sync.Mutex // one snapshot is written at a time
 	receiveMu sync.Mutex // and one is received
+	backupMu  sync.Mutex
+	backups   map[uint64]*backup // being read, by index
 	snapshots atomic.Uint64
 	refusals  atomic.Int32 // by peers that know a twin
 	logBase   atomic.Int64 // the log's size after the last compaction
@@ -298,6 +300,7 @@ func (n *Node) release() {
 		n.applier.close()
 		n.syncer.close()
 	}
+	n.dropBackups()
 	n.workers.Wait()
 	if n.wal != nil {
 		if err := n.wal.Close(); err != nil {
