@@ -131,6 +131,26 @@ func TestQuietClusterOnlyHeartbeats(t *testing.T) {
 	require.Equal(t, map[MessageType]int{MsgHeartbeat: 20, MsgHeartbeatResp: 20}, kinds)
 }
 
+func TestRestartedFollowerLearnsTheCommitIndexInAQuietCluster(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	i := c.mustPropose(c.elect(1))
+	c.ticks(2)
+	n := c.node(3)
+	n.crash(nil)
+	require.Less(t, n.disk.hard.Commit, i)
+	n.start()
+	c.ticks(3) // the leader has nothing to send
+	require.Equal(t, i, n.applied)
+	sent := 0
+	c.sees = func(m Message) {
+		if m.Type == MsgAppend {
+			sent++
+		}
+	}
+	c.ticks(10)
+	require.Zero(t, sent, "and is quiet again")
+}
+
 func TestLostAppendIsFoundByTheHeartbeat(t *testing.T) {
 	c := newCluster(t, 3, 1, 2, 3)
 	a := c.elect(1)

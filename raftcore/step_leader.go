@@ -127,7 +127,9 @@ func (c *Core) handleHeartbeatResp(p *peer, m *Message) {
 	if p.State == progress.Probe {
 		p.Resume()
 	}
-	p.probeDue = p.State == progress.Replicate && p.Match+1 < p.Next
+	// A match below what it acknowledged before comes from a member that restarted:
+	// without an append it would not learn, in a quiet cluster, what is committed.
+	p.probeDue = p.State == progress.Replicate && (p.Match+1 < p.Next || m.Index < p.Match)
 	c.dirty = true
 }
 
