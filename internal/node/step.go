@@ -68,7 +68,7 @@ func (s *Steps) Identity() Identity { return *s.identity }
 
 // Recover builds everything from the directory; the node runs from then on.
 func (s *Steps) Recover() error {
-	if err := s.recover(context.Background()); err != nil {
+	if err := s.recover(); err != nil {
 		return err
 	}
 	s.running.Store(true)
@@ -110,19 +110,26 @@ func (s *Steps) Session() uint64 { return s.origin.session }
 // Job is a batch of one worker. An error of it ends the node (Err).
 type Job func() error
 
-// TakeSync begins the log's next batch, nil if there is none. saves are what it
-// makes durable.
-func (s *Steps) TakeSync() (job Job, saves []*raftcore.Save) {
+// SyncItem is one thing a batch of the log does: a save, or dropping the log in
+// favour of a snapshot.
+type SyncItem struct {
+	Save  *raftcore.Save
+	Reset *raftcore.SnapshotMeta
+}
+
+// TakeSync begins the log's next batch, nil if there is none. items are what it does,
+// in order.
+func (s *Steps) TakeSync() (job Job, items []SyncItem) {
 	jobs, _ := s.syncer.take()
 	if len(jobs) == 0 {
 		return nil, nil
 	}
 	for i := range jobs {
-		if jobs[i].save != nil {
-			saves = append(saves, jobs[i].save)
+		if jobs[i].save != nil || jobs[i].reset != nil {
+			items = append(items, SyncItem{jobs[i].save, jobs[i].reset})
 		}
 	}
-	return func() error { return s.syncer.perform(jobs) }, saves
+	return func() error { return s.syncer.perform(jobs) }, items
 }
 
 // TakeApply begins the state machine's next batch, nil if there is none.
@@ -353,6 +360,21 @@ func (s *Steps) Joined(r *Reply, err error, late bool) {
 		err = fmt.Errorf("not taken in within %v; ask again", JoinPatience)
 	}
 	s.joined(r.r, err)
+}
+
+// Refused is what the transport reports when a peer refuses this node.
+func (s *Steps) Refused(peer raftcore.NodeID, reason transport.Reason) { s.onRefused(peer, reason) }
+
+// Kill is what a system does for a process that dies: its lock and its memory go.
+// The node must not be called any more.
+func (s *Steps) Kill() {
+	s.cancel()
+	if s.lock != nil {
+		_ = s.lock.Close()
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
 }
 
 // Stop answers everybody who waits and lets go of the directory, as a process that

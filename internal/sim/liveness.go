@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/node"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+func openTwin(cfg node.Config, p *proc) error {
+	s, err := node.StepOpen(cfg, p)
+	if err == nil {
+		s.Kill()
+	}
+	return err
+}
+
+// liveness is the second phase: a random core of the cluster is healed, the rest is
+// gone for good.
+func (w *world) liveness() {
+	w.say("healing")
+	w.heal()
+	w.runUntil(w.now+300*time.Millisecond, nil)
+	core := w.chooseCore()
+	if core == nil {
+		w.hit("no quorum of sound disks left")
+		w.judge.witness()
+		return
+	}
+	w.checked(20)
+	for _, m := range w.machines {
+		if !core[m.id] {
+			m.gone = true
+			if m.proc != nil {
+				m.proc.kill()
+			}
+		}
+	}
+	w.say("core: %v", w.describe(core))
+	bound := 30*time.Second + 100*w.opt.election
+	start, acked := w.now, w.acked()
+	w.await(bound, core, "elect and commit", func() bool { return w.leader() != nil && w.acked() >= acked+3*len(w.clients) })
+	if d := w.now - start; d < 10*w.opt.election {
+		w.hit("healed core at work within ten timeouts")
+	}
+	for _, c := range w.clients {
+		c.stop = true
+	}
+	w.await(bound, core, "answer everybody", func() bool {
+		for _, c := range w.clients {
+			if c.cur != nil {
+				return false
+			}
+		}
+		return true
+	})
+	w.await(bound, core, "agree", func() bool { return w.agree(core) })
+	w.compare(core)
+	w.say("power cycle of the core")
+	for _, m := range w.machines {
+		if core[m.id] {
+			m.powerOff()
+			m.start()
+		}
+	}
+	w.await(bound, core, "agree after a power cycle", func() bool { return w.agree(core) })
+	w.compare(core)
+	w.judge.witness()
+}
+
+// heal ends all faults.
+func (w *world) heal() {
+	w.healing = true
+	w.net.loss, w.net.dup, w.net.spike = 0, 0, 0
+	for _, a := range w.machines {
+		for _, b := range w.machines {
+			l := w.net.link(a.id, b.id)
+			l.cut, l.clog = false, 0
+		}
+	}
+	for _, m := range w.machines {
+		if m.dying {
+			m.powerOff()
+		}
+		m.stuckUntil, m.full = 0, false
+		m.disk.SetCapacity(0)
+		m.disk.SetFault(nil)
+		if p := m.proc; p != nil {
+			p.pausedUntil = 0
+		} else {
+			m.start()
+		}
+	}
+}
+
+// chooseCore drops machines at random as long as every configuration that anybody
+// holds keeps its quorums.
+func (w *world) chooseCore() map[raftcore.NodeID]bool {
+	core := map[raftcore.NodeID]bool{}
+	var configs []raftcore.Membership
+	for _, p := range w.running() {
+		core[p.m.id] = true
+		configs = append(configs, p.s.Core().Membership())
+	}
+	stands := func() bool {
+		for _, m := range configs {
+			if !w.quorate(m.Voters(), core) || m.Joint() && !w.quorate(m.Outgoing, core) {
+				return false
+			}
+		}
+		return len(configs) > 0
+	}
+	if !stands() {
+		// Old configurations of nodes that were removed do not count.
+		if configs = configs[:0]; w.leader() != nil {
+			configs = append(configs, w.leader().s.Core().Membership())
+		}
+		if !stands() {
+			return nil
+		}
+	}
+	for _, i := range w.rng.Perm(len(w.machines)) {
+		id := w.machines[i].id
+		if !core[id] || w.chance(0.3) {
+			continue
+		}
+		core[id] = false
+		core[id] = !stands()
+	}
+	return core
+}
+
+func (w *world) quorate(voters []raftcore.Member, core map[raftcore.NodeID]bool) bool {
+	n := 0
+	for _, v := range voters {
+		if m := w.machine(v.ID); core[v.ID] && m.incarnation == v.Incarnation && !m.harmed {
+			n++
+		}
+	}
+	return 2*n > len(voters)
+}
+
+func (w *world) describe(core map[raftcore.NodeID]bool) string {
+	s := ""
+	for _, m := range w.machines {
+		if core[m.id] {
+			s += fmt.Sprintf(" %d", m.id)
+		}
+	}
+	return s
+}
+
+func (w *world) acked() int {
+	n := 0
+	for _, o := range w.judge.ops {
+		if o.state == opOK && !o.read {
+			n++
+		}
+	}
+	return n
+}
+
+// await lets the core get somewhere within a bound (I20).
+func (w *world) await(bound time.Duration, core map[raftcore.NodeID]bool, what string, cond func() bool) {
+	if end := w.now + bound; !cond() {
+		reached := false
+		w.runUntil(end, func() bool { reached = cond(); return reached })
+		if !reached && !cond() {
+			w.fail("I20", "the healed core did not %s within %v:%s", what, bound, w.states(core))
+		}
+	}
+}
+
+func (w *world) states(core map[raftcore.NodeID]bool) string {
+	s := ""
+	for _, m := range w.machines {
+		switch {
+		case !core[m.id]:
+			continue
+		case m.proc == nil:
+			s += fmt.Sprintf("\n  node %d is down (refused: %v)", m.id, m.refused)
+		case !m.proc.s.Running():
+			s += fmt.Sprintf("\n  node %d is forming", m.id)
+		default:
+			st := m.proc.s.Core().Status()
+			s += fmt.Sprintf("\n  node %d: %v of term %d, leader %d, log [%d, %d], commit %d, applied %d, snapshot %d, suspect %v, members%s, peers %+v",
+				m.id, st.Role, st.Term, st.Leader, st.FirstIndex, st.LastIndex, st.Commit, m.proc.s.Store().Applied(), st.SnapshotIndex, st.Suspect, names(st.Membership), st.Peers)
+		}
+	}
+	return s
+}
+
+// agree: a leader, and every member in the core has applied all there is.
+func (w *world) agree(core map[raftcore.NodeID]bool) bool {
+	l := w.leader()
+	if l == nil {
+		return false
+	}
+	c := l.s.Core()
+	if c.Commit() != c.LastIndex() || !l.s.SessionOpen() || c.ChangeInProgress() {
+		return false
+	}
+	for _, m := range w.members(l, core) {
+		p := m.proc
+		if p == nil || !p.s.Running() || !p.s.SessionOpen() || p.s.Store().Applied() != c.LastIndex() || p.s.Core().LastIndex() != c.LastIndex() {
+			return false
+		}
+	}
+	return true
+}
+
+// members are the core's machines that the leader's configuration names.
+func (w *world) members(l *proc, core map[raftcore.NodeID]bool) []*machine {
+	var ms []*machine
+	for _, x := range l.s.Core().Membership().Members {
+		if m := w.machine(x.ID); core[x.ID] && m.incarnation == x.Incarnation {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
+// compare: what every node of the core holds is the same (I10 on every node).
+func (w *world) compare(core map[raftcore.NodeID]bool) {
+	w.checked(10, 17)
+	for _, m := range w.members(w.leader(), core) {
+		at, got := m.proc.s.Store().Digest()
+		if want, ok := w.judge.digests[at]; ok && want != got {
+			w.fail("I17", "node %d: another state at index %d", m.id, at)
+		}
+		w.judge.digests[at] = got
+	}
+}

@@ -1,0 +1,337 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/node"
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/segmentlog"
+	"github.com/rkvdb/rkv/snapshot"
+)
+
+// machine is a computer with a disk and a clock, and at most one process.
+type machine struct {
+	w    *world
+	id   raftcore.NodeID
+	addr string
+	disk *vfs.Mem
+	proc *proc
+	join bool // a new directory joins instead of founding
+
+	// The clock: mono runs at its own rate; wall is what must be added to mono.
+	mono, monoAt time.Duration
+	ppm          int64
+	wall         int64 // ms
+
+	diskMean    time.Duration // of one sync
+	stuckUntil  time.Duration // the disk answers nothing before
+	gone        bool          // for good
+	harmed      bool          // what it acknowledged may be lost here
+	harmIndex   uint64        // repaired when it holds this index again
+	spoilt      bool          // bytes at rest were damaged since the last start
+	wiped       bool          // emptied: its old identity will not come back
+	refused     error         // why it does not start; wants an operator
+	restarting  bool
+	held        durable
+	ambiguous   []node.SyncItem // the batch under way when the power failed
+	incarnation uint64          // of the last start
+	dying       bool            // its power fails at a coming write
+	full        bool
+}
+
+// proc is one process: a node's steps and what the system around it remembers.
+type proc struct {
+	w           *world
+	m           *machine
+	s           *node.Steps
+	number      int
+	id          node.Identity
+	dead        bool
+	pausedUntil time.Duration
+
+	peers map[raftcore.NodeID]transport.Peer
+	known map[tenantID]tenant // who spoke for an identity (transport's holders)
+
+	turnDue, syncBusy, applyBusy, fetchBusy bool
+	syncJob                                 node.Job
+	syncItems                               []node.SyncItem
+	snap                                    *node.SnapshotRun
+	receiving                               bool
+	session                                 uint64
+
+	seen     seen
+	fallible bool // a disk fault was injected: stopping is right
+}
+
+func (m *machine) monotonic() time.Duration {
+	dt := m.w.now - m.monoAt
+	m.mono += dt + dt*time.Duration(m.ppm)/1e6
+	m.monoAt = m.w.now
+	return m.mono
+}
+
+var epoch = time.UnixMilli(1_700_000_000_000)
+
+func (m *machine) clock() time.Time { return epoch.Add(m.monotonic()) }
+
+func (w *world) addMachine(join bool) *machine {
+	id := raftcore.NodeID(len(w.machines) + 1)
+	m := &machine{w: w, id: id, addr: fmt.Sprintf("10.0.0.%d:1", id), disk: vfs.NewMem(), join: join, diskMean: w.opt.disk}
+	m.mono = time.Duration(w.rng.Int64N(int64(time.Hour)))
+	if w.opt.faults[faultDrift] {
+		m.ppm = w.rng.Int64N(400_000) - 200_000
+	}
+	w.machines = append(w.machines, m)
+	return m
+}
+
+func (m *machine) config() node.Config {
+	o := &m.w.opt
+	cfg := node.Config{
+		ID: m.id, DataDir: "/data", PeerAddr: m.addr, ClientAddr: m.addr,
+		ElectionTimeout: o.election, Heartbeat: o.heartbeat,
+		SnapshotLogBytes: o.snapshotBytes, KeepLogBytes: o.keepBytes, SegmentSize: o.segment,
+		MaxEntryBytes: o.maxEntry,
+		FS:            m.disk, Logger: m.w.logger, Now: m.clock,
+		Wall:   func(t time.Time) int64 { return t.UnixMilli() + m.wall },
+		Random: func() uint64 { return m.w.rng.Uint64()>>1 | 1 },
+		Tune: func(c *raftcore.Config) {
+			c.WindowBytes, c.MaxMessageBytes, c.MaxInflightBytes = o.window, o.message, o.inflight
+			c.MaxInflightMessages, c.MaxUncommittedBytes = o.inflightMessages, o.uncommitted
+		},
+		Inline: true,
+	}
+	if m.join {
+		for _, x := range m.w.machines {
+			if x != m && !x.gone {
+				cfg.Join = append(cfg.Join, x.addr)
+			}
+		}
+	} else {
+		cfg.Initial = map[raftcore.NodeID]string{}
+		for id := 1; id <= o.nodes; id++ {
+			cfg.Initial[raftcore.NodeID(id)] = m.w.machines[id-1].addr
+		}
+	}
+	return cfg
+}
+
+// start boots a process. One that refuses to start says why, and waits for an
+// operator (nemesis).
+func (m *machine) start() {
+	m.restarting = false
+	if m.proc != nil || m.gone || m.refused != nil {
+		return
+	}
+	w := m.w
+	w.holders++
+	m.disk.SetFault(nil)
+	p := &proc{w: w, m: m, number: w.holders, peers: map[raftcore.NodeID]transport.Peer{}, known: map[tenantID]tenant{}}
+	s, err := node.StepOpen(m.config(), p)
+	p.s = s
+	if err != nil {
+		w.say("node %d does not start: %v", m.id, err)
+		m.notStarted(p, err)
+		return
+	}
+	p.id = s.Identity()
+	m.proc = p
+	w.say("node %d starts, incarnation %x boot %d", m.id, p.id.Incarnation, p.id.Boot)
+	w.note(1, uint64(m.id), p.id.Boot)
+	if f := s.NewFormation(); f != nil {
+		p.form(f)
+		return
+	}
+	p.recover()
+}
+
+// form asks its way into a cluster.
+func (p *proc) form(f *node.Formation) {
+	done, err := f.Done()
+	if err == nil && !done {
+		q, ok := f.Next()
+		if !ok {
+			p.w.after(node.FormRetry, p, func() { p.form(f) })
+			return
+		}
+		p.w.call(p, q, func(r *node.Reply) {
+			if _, err := f.Answer(q, r); err != nil {
+				p.w.fail("genesis", "node %d: %v", p.m.id, err)
+			}
+			p.form(f)
+		})
+		return
+	}
+	if err != nil {
+		p.exit(err)
+		return
+	}
+	p.id = p.s.Identity()
+	p.recover()
+}
+
+func (p *proc) recover() {
+	if err := p.s.Recover(); err != nil {
+		p.m.notStarted(p, err)
+		return
+	}
+	p.w.judge.recovered(p)
+	p.w.net.appeared(p)
+	p.tick()
+	p.settle()
+}
+
+// notStarted judges a refusal: damage that was planted is a good reason.
+func (m *machine) notStarted(p *proc, err error) {
+	w := m.w
+	w.say("node %d does not start: %v", m.id, err)
+	p.dead = true
+	p.s.Kill()
+	m.proc = nil
+	var logDamage *segmentlog.CorruptionError
+	var hardDamage *segmentlog.HardStateError
+	var snapDamage *snapshot.CorruptionError
+	switch {
+	case m.spoilt || errors.As(err, &logDamage) && m.harmed || errors.As(err, &hardDamage) && m.harmed || errors.As(err, &snapDamage) && m.harmed:
+		m.refused = err
+		w.hit("refused to start on damage")
+	case p.fallible || isInjected(err):
+		m.restartLater()
+	default:
+		w.fail("I19", "node %d cannot start although its disk was not damaged: %v", m.id, err)
+	}
+}
+
+// tick tells the loop of the time.
+func (p *proc) tick() {
+	p.s.Turn(true)
+	d := p.s.TickInterval()
+	p.w.after(d-d*time.Duration(p.m.ppm)/1e6, p, p.tick)
+}
+
+// settle looks for work after anything happened to the process, and checks it.
+func (p *proc) settle() {
+	if !p.s.Running() {
+		return
+	}
+	w := p.w
+	w.judge.step(p)
+	select {
+	case <-p.s.Failed():
+		p.exit(p.s.Err())
+		return
+	default:
+	}
+	if !p.turnDue && p.s.Dirty() {
+		p.turnDue = true
+		w.after(w.between(5*time.Microsecond, 100*time.Microsecond), p, func() { p.turnDue = false; p.s.Turn(false) })
+	}
+	if !p.syncBusy {
+		if job, items := p.s.TakeSync(); job != nil {
+			p.syncBusy, p.syncJob, p.syncItems = true, job, items
+			w.after(p.m.diskTime(), p, p.sync)
+		}
+	}
+	if !p.applyBusy {
+		if job := p.s.TakeApply(); job != nil {
+			p.applyBusy = true
+			w.after(w.between(10*time.Microsecond, w.opt.applyMax), p, func() { p.applyBusy = false; p.apply(job) })
+		}
+	}
+	if !p.fetchBusy {
+		if job := p.s.TakeFetch(); job != nil {
+			p.fetchBusy = true
+			w.after(w.between(10*time.Microsecond, time.Millisecond), p, func() { p.fetchBusy = false; _ = job() })
+		}
+	}
+}
+
+func (m *machine) diskTime() time.Duration {
+	return max(m.stuckUntil-m.w.now, 0) + m.diskMean/4 + m.w.around(m.diskMean)
+}
+
+// sync performs the batch the disk was given.
+func (p *proc) sync() {
+	if p.m.stuckUntil > p.w.now {
+		p.w.after(p.m.diskTime(), p, p.sync)
+		return
+	}
+	job, items := p.syncJob, p.syncItems
+	p.syncBusy, p.syncJob, p.syncItems = false, nil, nil
+	if err := job(); err != nil {
+		p.m.ambiguous = append(p.m.ambiguous, items...)
+		return
+	}
+	p.w.judge.saved(p, items)
+}
+
+func (p *proc) apply(job node.Job) {
+	before := p.s.Store().Applied()
+	if err := job(); err != nil {
+		if !p.fallible && !isInjected(err) {
+			p.w.fail("apply", "node %d: %v", p.m.id, err)
+		}
+		return
+	}
+	p.w.judge.applied(p, before)
+}
+
+// exit is a process that stops itself because of an error.
+func (p *proc) exit(err error) {
+	p.w.say("node %d stops: %v", p.m.id, err)
+	if !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
+		p.w.fail("stop", "node %d stopped without cause: %v", p.m.id, err)
+	}
+	p.w.hit("node stopped itself")
+	p.kill()
+	if p.m.dying {
+		p.m.powerOff()
+	}
+	p.m.restartLater()
+}
+
+// kill ends the process at once; what it wrote stays in the system's memory.
+func (p *proc) kill() {
+	if p.dead {
+		return
+	}
+	w := p.w
+	if p.syncBusy {
+		p.m.ambiguous = append(p.m.ambiguous, p.syncItems...)
+		if !p.m.frozen() && w.chance(0.5) {
+			// The write was under way, and the system finished it.
+			_ = p.syncJob()
+			w.hit("killed after its write, before it noticed")
+		}
+	}
+	p.dead = true
+	p.m.proc = nil
+	for _, c := range w.clients {
+		c.lost(p)
+	}
+	p.s.Kill()
+	w.net.vanished(p)
+	w.note(2, uint64(p.m.id))
+}
+
+func (m *machine) frozen() bool { return m.stuckUntil > m.w.now }
+
+// restartLater brings the machine's process back after a while.
+func (m *machine) restartLater() {
+	if m.restarting || m.gone {
+		return
+	}
+	m.restarting = true
+	m.w.after(m.w.around(m.w.opt.downTime), nil, m.start)
+}
+
+// errDisk marks errors that the simulator injects.
+var errDisk = errors.New("injected")
+
+func isInjected(err error) bool {
+	return errors.Is(err, errDisk) || errors.Is(err, vfs.ErrCrashed) || noSpaceError(err)
+}

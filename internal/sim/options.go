@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"time"
+)
+
+// fault is a class of what goes wrong.
+type fault int
+
+const (
+	faultLoss fault = iota
+	faultDup
+	faultReorder
+	faultDelay
+	faultOneWay
+	faultCut
+	faultRing
+	faultSwizzle
+	faultReset
+	faultPause
+	faultKill
+	faultPower
+	faultPowerAll
+	faultStop
+	faultSlowDisk
+	faultStall
+	faultSyncError
+	faultTorn
+	faultBitFlip
+	faultZeroSector
+	faultNoSpace
+	faultWipe
+	faultClockStep
+	faultDrift
+	faultMadClock
+	faultAdd
+	faultRemove
+	faultReplace
+	faultTransfer
+	faultRollback
+	faultTwin
+	faultTinySegments
+	faultTinySnapshots
+	faults
+)
+
+var faultNames = [faults]string{
+	"loss", "duplicate", "reorder", "long delay", "one-way cut", "symmetric cut", "ring cut", "swizzle-clog", "reset",
+	"pause", "kill -9", "power loss", "power loss of all", "orderly stop", "slow disk", "disk stall", "fsync error", "torn write", "bit flip",
+	"zeroed sector", "ENOSPC", "disk wiped", "clock step", "clock drift", "mad leader clock", "member added", "member removed",
+	"member replaced", "leader transfer", "rolled-back directory", "two processes", "tiny segments", "tiny snapshots",
+}
+
+func (f fault) String() string { return faultNames[f] }
+
+// options are drawn anew for each seed (swarm testing): a fault that is always on
+// hides what the others would find.
+type options struct {
+	nodes, joiners int
+	duration       time.Duration
+	faults         [faults]bool
+	every          time.Duration // between two faults, on average
+
+	election, heartbeat            time.Duration
+	delay, perByte                 time.Duration
+	loss, dup, spike               float64
+	disk, applyMax, snapTime       time.Duration
+	streamTimeout, downTime, think time.Duration
+
+	segment, snapshotBytes, keepBytes           int64
+	window, message, inflight, inflightMessages int
+	uncommitted, maxEntry, bigValue, clients    int
+}
+
+func (w *world) drawOptions() {
+	rng, o := w.rng, &w.opt
+	o.nodes = 3
+	if rng.IntN(4) == 0 {
+		o.nodes = 5
+	}
+	o.joiners = rng.IntN(3)
+	o.duration = time.Duration(10+rng.IntN(30)) * time.Second
+	for f := range faults {
+		o.faults[f] = rng.IntN(3) == 0
+	}
+	o.every = w.between(150*time.Millisecond, 3*time.Second)
+	o.heartbeat = pick(rng, []time.Duration{50 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond})
+	o.election = o.heartbeat * time.Duration(5+rng.IntN(6))
+	o.delay = w.between(100*time.Microsecond, 10*time.Millisecond)
+	o.perByte = time.Duration(rng.IntN(20)) * time.Nanosecond
+	rate := func(f fault, most float64) float64 {
+		if !o.faults[f] {
+			return 0
+		}
+		return rng.Float64() * rng.Float64() * most
+	}
+	o.loss, o.dup, o.spike = rate(faultLoss, 0.3), rate(faultDup, 0.5), rate(faultDelay, 0.1)
+	o.disk = w.between(50*time.Microsecond, 3*time.Millisecond)
+	if o.faults[faultSlowDisk] {
+		o.disk *= time.Duration(2 + rng.IntN(20))
+	}
+	o.applyMax = w.between(50*time.Microsecond, 20*time.Millisecond)
+	o.snapTime = w.between(time.Millisecond, 200*time.Millisecond)
+	o.streamTimeout = w.between(time.Second, 5*time.Second)
+	o.downTime = w.between(10*time.Millisecond, 4*time.Second)
+	o.think = w.between(2*time.Millisecond, 100*time.Millisecond)
+	o.segment = 1 << 20
+	if o.faults[faultTinySegments] {
+		o.segment = int64(8<<10 + rng.IntN(4)*4096)
+		w.fired(faultTinySegments)
+	}
+	o.snapshotBytes = 256 << 10
+	if o.faults[faultTinySnapshots] {
+		o.snapshotBytes = int64(1<<10 + rng.IntN(30<<10))
+		w.fired(faultTinySnapshots)
+	}
+	o.keepBytes = o.snapshotBytes / int64(1+rng.IntN(16))
+	o.window = pick(rng, []int{1 << 10, 16 << 10, 1 << 20})
+	o.message = pick(rng, []int{200, 2 << 10, 256 << 10})
+	o.inflight = pick(rng, []int{1 << 10, 64 << 10, 8 << 20})
+	o.inflightMessages = pick(rng, []int{1, 4, 64})
+	o.uncommitted = pick(rng, []int{16 << 10, 256 << 20})
+	o.maxEntry = pick(rng, []int{8 << 10, 32 << 10, 128 << 10})
+	o.bigValue = pick(rng, []int{64, 2 << 10})
+	o.clients = 2 + rng.IntN(8)
+}

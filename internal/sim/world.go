@@ -1,0 +1,173 @@
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// world is one run: everything there is, on one goroutine. Time is virtual and jumps
+// from event to event.
+type world struct {
+	seed uint64
+	opt  options
+	rng  *rand.Rand
+	now  time.Duration // since the start
+	q    eventQueue
+	seq  uint64
+
+	machines []*machine // index+1 is the node id
+	net      network
+	clients  []*client
+	judge    judge
+	stats    *Stats
+	holders  int // processes started
+
+	healing   bool // the second phase: no more faults
+	operating bool // the operator is at work
+	changing  bool // a change of the membership is under way
+	trace     uint64
+	events    uint64
+	out       io.Writer // history, nil for none
+	logger    *slog.Logger
+}
+
+// event is something that happens at a time; p, if not nil, is the process it
+// happens to: it is void when that died, and waits while it is paused.
+type event struct {
+	at  time.Duration
+	seq uint64
+	p   *proc
+	f   func()
+}
+
+// eventQueue is a heap by time, then by order of being asked for.
+type eventQueue []event
+
+func (q eventQueue) Len() int { return len(q) }
+func (q eventQueue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *eventQueue) Push(x any)   { *q = append(*q, x.(event)) }
+func (q *eventQueue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	old[len(old)-1] = event{}
+	*q = old[:len(old)-1]
+	return e
+}
+
+// after schedules f.
+func (w *world) after(d time.Duration, p *proc, f func()) {
+	w.seq++
+	heap.Push(&w.q, event{w.now + max(d, 0), w.seq, p, f})
+}
+
+// runUntil lets events happen until the given time, or until stop says so (asked
+// now and then).
+func (w *world) runUntil(end time.Duration, stop func() bool) {
+	for n := 0; len(w.q) > 0 && w.q[0].at <= end; n++ {
+		e := heap.Pop(&w.q).(event)
+		w.now = e.at
+		if e.p != nil {
+			if e.p.dead {
+				continue
+			}
+			if e.p.pausedUntil > w.now {
+				e.at = e.p.pausedUntil
+				heap.Push(&w.q, e)
+				continue
+			}
+		}
+		w.events++
+		e.f()
+		if e.p != nil && !e.p.dead {
+			e.p.settle()
+		}
+		if stop != nil && n%64 == 0 && stop() {
+			return
+		}
+	}
+	w.now = max(w.now, end)
+}
+
+// note mixes numbers into the trace.
+func (w *world) note(xs ...uint64) {
+	for _, x := range xs {
+		w.trace = (w.trace ^ x) * 0x9e3779b97f4a7c15
+		w.trace ^= w.trace >> 29
+	}
+}
+
+// say writes a line of history.
+func (w *world) say(format string, args ...any) {
+	if w.out != nil {
+		fmt.Fprintf(w.out, "%10.6f  %s\n", w.now.Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+// violation ends a run.
+type violation struct {
+	invariant string
+	text      string
+}
+
+func (v violation) Error() string { return v.invariant + ": " + v.text }
+
+// fail ends the run: an invariant does not hold.
+func (w *world) fail(invariant, format string, args ...any) {
+	panic(violation{invariant, fmt.Sprintf(format, args...)})
+}
+
+// Draws. A mean of an exponential distribution keeps both the usual and the rare.
+
+func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
+
+func (w *world) between(lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(w.rng.Int64N(int64(hi-lo)))
+}
+
+func (w *world) around(mean time.Duration) time.Duration {
+	return time.Duration(w.rng.ExpFloat64() * float64(mean))
+}
+
+func pick[T any](rng *rand.Rand, xs []T) T { return xs[rng.IntN(len(xs))] }
+
+func (w *world) machine(id raftcore.NodeID) *machine {
+	if id == 0 || int(id) > len(w.machines) {
+		return nil
+	}
+	return w.machines[id-1]
+}
+
+// running are the processes that take part, in order of id.
+func (w *world) running() []*proc {
+	var ps []*proc
+	for _, m := range w.machines {
+		if m.proc != nil && m.proc.s.Running() {
+			ps = append(ps, m.proc)
+		}
+	}
+	return ps
+}
+
+// leader is the running leader of the highest term, nil if there is none.
+func (w *world) leader() *proc {
+	var best *proc
+	for _, p := range w.running() {
+		c := p.s.Core()
+		if c.Role() == raftcore.Leader && (best == nil || c.Term() > best.s.Core().Term()) {
+			best = p
+		}
+	}
+	return best
+}
