@@ -68,7 +68,7 @@ func (s *Steps) Identity() Identity { return *s.identity }
 
 // Recover builds everything from the directory; the node runs from then on.
 func (s *Steps) Recover() error {
-	if err := s.recover(); err != nil {
+	if err := s.recover(context.Background()); err != nil {
 		return err
 	}
 	s.running.Store(true)
