@@ -20,7 +20,7 @@ func init() {
 	commands = newRegistry(
 		stringCommands, genericCommands, serverCommands, localCommands,
 		hashCommands, listCommands, setCommands, zsetCommands,
-		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands,
+		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands,
 	)
 }
 

@@ -144,6 +144,14 @@ func (r *Reply) Double(f float64) {
 	r.b = append(r.b, '\r', '\n')
 }
 
+// DoubleText appends a double given as text: a double in RESP3, a bulk in RESP2.
+func (r *Reply) DoubleText(text []byte) {
+	r.complex = true
+	r.b = append(r.b, ',')
+	r.b = append(r.b, text...)
+	r.b = append(r.b, '\r', '\n')
+}
+
 // Verbatim appends text: a verbatim string in RESP3, a bulk in RESP2. format is
 // three letters ("txt", "mkd").
 func (r *Reply) Verbatim(format string, p []byte) {
