@@ -188,6 +188,8 @@ func encodingName(v Value) string {
 		return "quicklist"
 	case TypeZSet:
 		return "skiplist"
+	case TypeStream:
+		return "stream"
 	}
 	return "hashtable"
 }

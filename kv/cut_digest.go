@@ -18,7 +18,7 @@ func (s *sum128) add(o sum128) { s.lo, s.hi = s.lo+o.lo, s.hi+o.hi }
 // The rule: neither the table's layout nor how a value is encoded matters, so a
 // node that restored a snapshot agrees with one that did not. Keys, members of
 // sets, fields of hashes and members of sorted sets are summed, in any order;
-// elements of lists count in their order.
+// elements of lists and entries of streams count in their order.
 func digestCut(c *cut) (lo, hi uint64) {
 	var total sum128
 	var d keyDigest
@@ -55,6 +55,8 @@ func (d *keyDigest) sumContent(v Value) (s sum128) {
 		d.begin()
 		eachElement(v, func(e []byte) { d.element(e) })
 		return d.end()
+	case TypeStream:
+		return d.sumStream(v.Obj)
 	case TypeSet:
 		eachElement(v, func(e []byte) {
 			d.begin()

@@ -105,6 +105,8 @@ func addCommand(c *Chunk, args ...string) {
 		cmd = cmd.Subcommand(argv[1])
 	}
 	switch {
+	case strings.EqualFold(args[0], "config") && len(args) > 2 && strings.EqualFold(args[1], "set"):
+		c.AppendConfigSet(argv[2:])
 	case cmd == nil || cmd.Run == nil:
 		fail("ERR unknown command '" + args[0] + "'")
 	case !cmd.ArityOK(len(argv)):
@@ -162,6 +164,19 @@ func parseValue(b []byte) (value, []byte, error) {
 			text = text[4:]
 		}
 		return value{kind: '$', text: text}, rest[n+2:], nil
+	case 'K':
+		v := value{kind: '*'}
+		for ; n > 0; n-- {
+			pair := value{kind: '*', elems: make([]value, 2)}
+			for i := range pair.elems {
+				var err error
+				if pair.elems[i], rest, err = parseValue(rest); err != nil {
+					return v, nil, err
+				}
+			}
+			v.elems = append(v.elems, pair)
+		}
+		return v, rest, nil
 	case '*', '~', '%', 'P':
 		if n < 0 {
 			return value{kind: 'N'}, rest, nil

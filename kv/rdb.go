@@ -29,10 +29,12 @@ import (
 //	set             SET_LISTPACK, SET_INTSET       SET
 //	sorted set      ZSET_LISTPACK                  ZSET_2
 //	hash            HASH_LISTPACK                  HASH
+//	stream                                         STREAM_LISTPACKS_3
 //
 // The order of packed elements is kept. A tree's order follows from its contents
 // (of a list: from the file). All of it is version 11, which Redis 7.2 reads;
-// Redis 7.0 (version 10) has no SET_LISTPACK, for which ExportRDB writes SET.
+// Redis 7.0 (version 10) has no SET_LISTPACK, for which ExportRDB writes SET, and of streams only
+// STREAM_LISTPACKS_2 (rdb_stream.go).
 const (
 	rdbMagic      = "REDIS"
 	rdbVersion    = 11
@@ -68,6 +70,7 @@ const (
 	rdbSetListpack    = 20
 
 	// Types of streams, whose order tells what each version brought.
+	rdbStreamListpacks  = 15
 	rdbStreamListpacks2 = 19
 	rdbStreamListpacks3 = 21
 
@@ -105,7 +108,7 @@ func (e *UnsupportedRDBError) Error() string {
 
 // rdbUnsupported names what is known of Redis's numbers beyond ours.
 var rdbUnsupported = map[byte]string{
-	6: "module value", 7: "module value", 9: "zipmap hash", 15: "stream", 19: "stream", 21: "stream",
+	6: "module value", 7: "module value", 9: "zipmap hash",
 	22: "hash with field expiry", 23: "hash with field expiry", 24: "hash with field expiry", 25: "hash with field expiry",
 	rdbOpFunction2: "function library", rdbOpFunctionGA: "function library", rdbOpModuleAux: "module data",
 }

@@ -137,6 +137,9 @@ func (x *rdbExporter) key(code byte) error {
 	if code == rdbSetListpack && x.version < rdbVersion {
 		return x.setAsElements()
 	}
+	if code == rdbStreamListpacks3 {
+		return x.stream()
+	}
 	x.w.b = append(x.w.b, code)
 	if err := x.strings(1); err != nil {
 		return err

@@ -26,6 +26,8 @@ type RDBLoader struct {
 	dec      rdbValueDecoder
 	key      []byte
 	scratch  []byte
+	// gone is rdbAuxStream for the key that follows.
+	gone []byte
 }
 
 // NewRDBLoader decodes a snapshot, which must hold the system state. The bytes have
@@ -109,8 +111,12 @@ func (d *RDBLoader) aux() error {
 	if err != nil {
 		return err
 	}
-	isState := string(name) == rdbAuxState
+	isState, isGone := string(name) == rdbAuxState, string(name) == rdbAuxStream
 	value, err := d.in.string(&d.scratch)
+	if err == nil && isGone && !d.foreign {
+		d.gone = bytes.Clone(value)
+		return nil
+	}
 	if err != nil || !isState || d.foreign {
 		return err
 	}
@@ -182,6 +188,12 @@ func (d *RDBLoader) value(code byte, expireAt int64) error {
 	if v.Type == TypeNone { // an empty collection, which old versions could leave behind
 		d.Skipped++
 		return nil
+	}
+	if gone := d.gone; gone != nil {
+		d.gone = nil
+		if v.Type != TypeStream || !restoreGone(v.Obj, gone) {
+			return d.in.errorf("%s of %d bytes", rdbAuxStream, len(gone))
+		}
 	}
 	v.ExpireAt = expireAt
 	d.Keys++

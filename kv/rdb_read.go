@@ -38,6 +38,8 @@ func (d *rdbValueDecoder) value(code byte) (Value, error) {
 		return d.intset()
 	case rdbListZiplist, rdbSetListpack, rdbHashListpack, rdbHashZiplist, rdbZSetListpack, rdbZSetZiplist:
 		return d.compact(code)
+	case rdbStreamListpacks, rdbStreamListpacks2, rdbStreamListpacks3:
+		return d.stream(code)
 	}
 	return Value{}, unsupportedRDB(code, nil)
 }

@@ -371,7 +371,7 @@ func imports(t testing.TB, rdb []byte) (*testNode, error) {
 }
 
 func TestRDBTypesThatAreNotSupported(t *testing.T) {
-	for code, what := range map[byte]string{15: "stream", 6: "module", 22: "field expiry", 9: "zipmap", 99: "unknown"} {
+	for code, what := range map[byte]string{6: "module", 22: "field expiry", 9: "zipmap", 99: "unknown"} {
 		_, err := imports(t, rdbOf(11, code, 3, 'k', 'e', 'y', 0))
 		var u *UnsupportedRDBError
 		require.ErrorAs(t, err, &u)

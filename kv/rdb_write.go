@@ -62,6 +62,9 @@ func (w *RDBWriter) Key(key []byte, v Value) error {
 		return w.err
 	}
 	w.keys++
+	if v.Type == TypeStream {
+		w.streamAux(v.Obj)
+	}
 	if v.ExpireAt != 0 {
 		w.b = binary.LittleEndian.AppendUint64(append(w.b, rdbOpExpireMs), uint64(v.ExpireAt))
 	}
@@ -86,6 +89,9 @@ func (w *RDBWriter) dumped(v Value) error {
 			w.string(m)
 		}
 	default:
+		if code == rdbStreamListpacks3 {
+			code = rdbStreamListpacks2
+		}
 		w.b = append(w.b, code)
 		w.value(code, v)
 	}
@@ -171,6 +177,8 @@ func rdbTypeOf(v Value) (code byte, ok bool) {
 		return pick(v, rdbZSetListpack, rdbZSet2)
 	case TypeHash:
 		return pick(v, rdbHashListpack, rdbHash)
+	case TypeStream:
+		return rdbStreamListpacks3, v.Enc == EncTree
 	}
 	return 0, false
 }
@@ -201,6 +209,8 @@ func (w *RDBWriter) value(code byte, v Value) {
 		w.string(v.Bytes) // our layout is Redis's
 	case rdbZSet2:
 		w.zsetTree(v.Obj)
+	case rdbStreamListpacks2, rdbStreamListpacks3:
+		w.stream(v.Obj, code)
 	default:
 		w.tree(code, v.Obj.t)
 	}

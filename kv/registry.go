@@ -19,7 +19,7 @@ var commands registry
 func init() {
 	commands = newRegistry(
 		stringCommands, genericCommands, serverCommands, localCommands,
-		hashCommands, listCommands, setCommands, zsetCommands,
+		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
 		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands,
 	)
 }

@@ -80,7 +80,7 @@ func keyRange(spec string) (first, last, step int, ok bool) {
 func TestRowsAreWhole(t *testing.T) {
 	blocks := map[string][2]Opcode{
 		"string": {16, 79}, "generic": {80, 143}, "server": {144, 175}, "hash": {176, 239},
-		"list": {240, 303}, "set": {304, 351}, "sorted-set": {352, 431}, "sorted_set": {352, 431},
+		"list": {240, 303}, "set": {304, 351}, "sorted-set": {352, 431}, "sorted_set": {352, 431}, "stream": {432, 511},
 		"bitmap": {512, 543}, "hyperloglog": {544, 559}, "geo": {560, 591},
 	}
 	for _, cmd := range allRows() {

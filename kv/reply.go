@@ -19,6 +19,8 @@ import (
 //	'!' a value that package resp puts in while rendering, by its number
 //	'P' pairs: n pairs follow as 2n values; nested arrays of two in RESP3,
 //	    one flat array in RESP2 (ZRANGE WITHSCORES and its kin)
+//	'K' keyed arrays: n pairs follow as 2n values; a map in RESP3, an array of
+//	    arrays of two in RESP2 (XREAD)
 type Reply struct {
 	b []byte
 	// complex is set once a value was appended whose RESP2 and RESP3 forms differ.
@@ -135,6 +137,9 @@ func (r *Reply) Set(n int) { r.complex = true; r.head('~', int64(n)) }
 
 // Pairs announces n pairs as 2n values (see Reply).
 func (r *Reply) Pairs(n int) { r.complex = true; r.head('P', int64(n)) }
+
+// KeyedArrays announces n pairs as 2n values (see Reply).
+func (r *Reply) KeyedArrays(n int) { r.complex = true; r.head('K', int64(n)) }
 
 // Double appends a score: a double in RESP3, a bulk in RESP2, in Redis's form.
 func (r *Reply) Double(f float64) {

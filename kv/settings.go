@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"math"
 	"strconv"
 )
 
@@ -24,6 +25,9 @@ type Settings struct {
 	ZSetMaxListpackValue   int64
 	// A HyperLogLog is sparse up to so many bytes.
 	HLLSparseMaxBytes int64
+	// A node of a stream is full at so many bytes, or entries; 0: no such limit.
+	StreamNodeMaxBytes   int64
+	StreamNodeMaxEntries int64
 	// ProtoMaxBulkLen bounds an argument and a string value, in bytes. Above the
 	// default an entry could outgrow its 64 MiB.
 	ProtoMaxBulkLen int64
@@ -36,8 +40,9 @@ func defaultSettings() Settings {
 		ListMaxListpackSize: -2,
 		SetMaxIntsetEntries: 512, SetMaxListpackEntries: 128, SetMaxListpackValue: 64,
 		ZSetMaxListpackEntries: 128, ZSetMaxListpackValue: 64,
-		HLLSparseMaxBytes: 3000,
-		ProtoMaxBulkLen:   32 << 20,
+		HLLSparseMaxBytes:  3000,
+		StreamNodeMaxBytes: 4096, StreamNodeMaxEntries: 100,
+		ProtoMaxBulkLen: 32 << 20,
 	}
 }
 
@@ -64,6 +69,8 @@ var settingRows = []setting{
 	{"set-max-intset-entries", func(s *Settings) *int64 { return &s.SetMaxIntsetEntries }, 0, maxThreshold, false},
 	{"set-max-listpack-entries", func(s *Settings) *int64 { return &s.SetMaxListpackEntries }, 0, maxThreshold, false},
 	{"set-max-listpack-value", func(s *Settings) *int64 { return &s.SetMaxListpackValue }, 0, maxThreshold, true},
+	{"stream-node-max-bytes", func(s *Settings) *int64 { return &s.StreamNodeMaxBytes }, 0, math.MaxInt64, true},
+	{"stream-node-max-entries", func(s *Settings) *int64 { return &s.StreamNodeMaxEntries }, 0, math.MaxInt64, false},
 	{"zset-max-listpack-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},
 	{"zset-max-listpack-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, maxThreshold, true},
 	{"zset-max-ziplist-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},

@@ -52,7 +52,7 @@ func (r renderer) appendValues(dst, tape []byte) []byte {
 				stack = stack[:n-1]
 				continue
 			}
-			if top.pairs && top.left%2 == 0 && r.proto == resp3 {
+			if top.pairs && top.left%2 == 0 {
 				dst = redcon.AppendArray(dst, 2)
 			}
 			top.left--
@@ -106,7 +106,14 @@ func (r renderer) appendAggregate(dst *[]byte, tag byte, text []byte) (frame, bo
 		} else {
 			*dst = redcon.AppendArray(*dst, 2*n)
 		}
-		return frame{left: 2 * n, pairs: true}, true
+		return frame{left: 2 * n, pairs: r.proto == resp3}, true
+	case 'K':
+		if r.proto == resp3 {
+			*dst = appendHead(*dst, '%', n)
+		} else {
+			*dst = redcon.AppendArray(*dst, n)
+		}
+		return frame{left: 2 * n, pairs: r.proto != resp3}, true
 	}
 	return frame{}, false
 }

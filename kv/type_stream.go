@@ -1,0 +1,339 @@
+package kv
+
+import "math"
+
+// The stream commands (https://redis.io/docs/latest/commands/?group=stream). Reading
+// is in stream_read.go, groups are in stream_group_cmd.go and stream_claim.go, XINFO
+// is in stream_info.go.
+var streamCommands = []Command{
+	{Name: "xadd", Group: "stream", Since: "5.0.0", Arity: -5, Flags: FlagWrite | FlagDenyOOM | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 432, Run: cmdXAdd,
+		Summary: "Appends a new message to a stream. Creates the key if it doesn't exist."},
+	{Name: "xdel", Group: "stream", Since: "5.0.0", Arity: -3, Flags: FlagWrite | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 433, Run: cmdXDel,
+		Summary: "Returns the number of messages after removing them from a stream."},
+	{Name: "xtrim", Group: "stream", Since: "5.0.0", Arity: -4, Flags: FlagWrite,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 434, Run: cmdXTrim,
+		Summary: "Deletes messages from the beginning of a stream."},
+	{Name: "xsetid", Group: "stream", Since: "5.0.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 435, Run: cmdXSetID,
+		Summary: "An internal command for replicating stream values."},
+	{Name: "xreadgroup", Group: "stream", Since: "5.0.0", Arity: -7, Flags: FlagWrite | FlagBlocking | FlagMovableKeys,
+		Op: 436, Run: cmdXReadGroup, Keys: streamKeys,
+		Summary: "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise."},
+	{Name: "xack", Group: "stream", Since: "5.0.0", Arity: -4, Flags: FlagWrite | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 437, Run: cmdXAck,
+		Summary: "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream."},
+	{Name: "xclaim", Group: "stream", Since: "5.0.0", Arity: -6, Flags: FlagWrite | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 438, Run: cmdXClaim,
+		Summary: "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member."},
+	{Name: "xautoclaim", Group: "stream", Since: "6.2.0", Arity: -6, Flags: FlagWrite | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 439, Run: cmdXAutoClaim,
+		Summary: "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member."},
+	{Name: "xgroup", Group: "stream", Since: "5.0.0", Arity: -2, Sub: []*Command{
+		{Name: "xgroup|create", Group: "stream", Since: "5.0.0", Arity: -5, Flags: FlagWrite | FlagDenyOOM,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 440, Run: cmdXGroupCreate,
+			Summary: "Creates a consumer group."},
+		{Name: "xgroup|createconsumer", Group: "stream", Since: "6.2.0", Arity: 5, Flags: FlagWrite | FlagDenyOOM,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 441, Run: cmdXGroupCreateConsumer,
+			Summary: "Creates a consumer in a consumer group."},
+		{Name: "xgroup|delconsumer", Group: "stream", Since: "5.0.0", Arity: 5, Flags: FlagWrite,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 442, Run: cmdXGroupDelConsumer,
+			Summary: "Deletes a consumer from a consumer group."},
+		{Name: "xgroup|destroy", Group: "stream", Since: "5.0.0", Arity: 4, Flags: FlagWrite,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 443, Run: cmdXGroupDestroy,
+			Summary: "Destroys a consumer group."},
+		{Name: "xgroup|help", Group: "stream", Since: "5.0.0", Arity: 2, Flags: FlagLoading | FlagStale, Run: cmdXGroupHelp,
+			Summary: "Returns helpful text about the different subcommands."},
+		{Name: "xgroup|setid", Group: "stream", Since: "5.0.0", Arity: -5, Flags: FlagWrite,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 444, Run: cmdXGroupSetID,
+			Summary: "Sets the last-delivered ID of a consumer group."},
+	}, Summary: "A container for consumer groups commands."},
+
+	{Name: "xlen", Group: "stream", Since: "5.0.0", Arity: 2, Flags: FlagReadonly | FlagFast,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdXLen,
+		Summary: "Return the number of messages in a stream."},
+	{Name: "xrange", Group: "stream", Since: "5.0.0", Arity: -4, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: func(c *Ctx) { xrange(c, c.Args[2], c.Args[3], false) },
+		Summary: "Returns the messages from a stream within a range of IDs."},
+	{Name: "xrevrange", Group: "stream", Since: "5.0.0", Arity: -4, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: func(c *Ctx) { xrange(c, c.Args[3], c.Args[2], true) },
+		Summary: "Returns the messages from a stream within a range of IDs in reverse order."},
+	{Name: "xread", Group: "stream", Since: "5.0.0", Arity: -4, Flags: FlagReadonly | FlagBlocking | FlagMovableKeys,
+		Run: cmdXRead, Keys: streamKeys,
+		Summary: "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise."},
+	{Name: "xpending", Group: "stream", Since: "5.0.0", Arity: -3, Flags: FlagReadonly,
+		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdXPending,
+		Summary: "Returns the information and entries from a stream consumer group's pending entries list."},
+	{Name: "xinfo", Group: "stream", Since: "5.0.0", Arity: -2, Sub: []*Command{
+		{Name: "xinfo|consumers", Group: "stream", Since: "5.0.0", Arity: 4, Flags: FlagReadonly,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Run: cmdXInfoConsumers,
+			Summary: "Returns a list of the consumers in a consumer group."},
+		{Name: "xinfo|groups", Group: "stream", Since: "5.0.0", Arity: 3, Flags: FlagReadonly,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Run: cmdXInfoGroups,
+			Summary: "Returns a list of the consumer groups of a stream."},
+		{Name: "xinfo|help", Group: "stream", Since: "5.0.0", Arity: 2, Flags: FlagLoading | FlagStale, Run: cmdXInfoHelp,
+			Summary: "Returns helpful text about the different subcommands."},
+		{Name: "xinfo|stream", Group: "stream", Since: "5.0.0", Arity: -3, Flags: FlagReadonly,
+			FirstKey: 2, LastKey: 2, KeyStep: 1, Run: cmdXInfoStream,
+			Summary: "Returns information about a stream."},
+	}, Summary: "A container for stream introspection commands."},
+}
+
+// cmdXAdd is XADD key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]]
+// *|id field value [field value ...].
+func cmdXAdd(c *Ctx) {
+	a, ok := c.streamTrimArgs(true)
+	if !ok {
+		return
+	}
+	pairs := c.Args[min(a.next, len(c.Args)):]
+	switch {
+	case len(pairs) < 2 || len(pairs)%2 != 0:
+		c.wrongArgs()
+		return
+	case a.idGiven && !a.id.autoSeq && a.id.id.isZero():
+		c.Out.Error("ERR The ID specified in XADD must be greater than 0-0")
+		return
+	}
+	s, ok := c.openStream(c.Args[1])
+	if !ok {
+		return
+	}
+	if !s.found && a.noMkStream {
+		c.Out.Null()
+		return
+	}
+	id, msg := s.newID(&a)
+	if msg != "" {
+		c.Out.Error(msg)
+		return
+	}
+	if !s.found {
+		s.create()
+	}
+	s.add(id, pairs)
+	trimmed := 0
+	if a.by != trimNothing {
+		trimmed = s.trim(&a.streamTrim)
+	}
+	s.saveHead()
+	c.touched("xadd", s.key)
+	if trimmed > 0 {
+		c.touched("xtrim", s.key)
+	}
+	id.reply(c.Out)
+}
+
+// newID is the ID of the entry to be added, or what is wrong with it.
+func (s *streamView) newID(a *streamTrimArgs) (id streamID, msg string) {
+	last := s.head.last
+	if last == maxStreamID {
+		return id, "ERR The stream has exhausted the last possible ID, unable to add more items"
+	}
+	switch id = a.id.id; {
+	case !a.idGiven:
+		return s.nextID(s.c.now), ""
+	case a.id.autoSeq && id.ms == last.ms && last.seq == math.MaxUint64:
+		return id, "ERR Elements are too large to be stored" // Redis's words for a number it has no more of
+	case a.id.autoSeq && id.ms == last.ms:
+		id.seq = last.seq + 1
+	}
+	if !last.less(id) {
+		return id, "ERR The ID specified in XADD is equal or smaller than the target stream top item"
+	}
+	return id, ""
+}
+
+// cmdXLen is XLEN key.
+func cmdXLen(c *Ctx) {
+	if s, ok := c.openStream(c.Args[1]); ok {
+		n := 0
+		if s.found {
+			n = s.len()
+		}
+		c.Out.Int(int64(n))
+	}
+}
+
+// xrange is XRANGE key start end [COUNT count], and XREVRANGE, whose ends come in
+// the other order.
+func xrange(c *Ctx, start, end []byte, rev bool) {
+	lo, hi, ok := c.streamInterval(start, end)
+	if !ok {
+		return
+	}
+	count := int64(-1)
+	for i := 4; i < len(c.Args); i += 2 {
+		if i+1 == len(c.Args) || !is(c.Args[i], "count") {
+			c.syntaxError()
+			return
+		}
+		if count, ok = c.intArg(i + 1); !ok {
+			return
+		}
+		count = max(count, 0)
+	}
+	s, ok := c.openStream(c.Args[1])
+	switch {
+	case !ok:
+	case !s.found:
+		c.Out.Array(0)
+	case count == 0:
+		c.Out.NullArray()
+	default:
+		s.replyRange(lo, hi, rev, count)
+	}
+}
+
+// replyRange appends the entries of an interval as an array, at most count of them
+// if that is positive, and returns their number.
+func (s *streamView) replyRange(lo, hi streamID, rev bool, count int64) (n int) {
+	if lo.isZero() && hi == maxStreamID {
+		n = s.len()
+	} else {
+		n = s.rank(hi) - s.rank(lo)
+		if s.has(hi) {
+			n++
+		}
+	}
+	if n = max(n, 0); count > 0 {
+		n = int(min(int64(n), count))
+	}
+	s.c.Out.Array(n)
+	left := n
+	if left > 0 {
+		s.walk(lo, hi, rev, func(e *streamEntry) bool {
+			e.reply(s.c.Out)
+			left--
+			return left > 0
+		})
+	}
+	s.c.work(n)
+	return n
+}
+
+// cmdXDel is XDEL key id [id ...].
+func cmdXDel(c *Ctx) {
+	s, ok := c.openStream(c.Args[1])
+	if !ok {
+		return
+	}
+	if !s.found {
+		c.Out.Int(0)
+		return
+	}
+	ids, ok := c.streamIDArgs(2)
+	if !ok {
+		return
+	}
+	removed := 0
+	for _, id := range ids {
+		if s.remove(id) {
+			removed++
+			if s.head.deleted.less(id) {
+				s.head.deleted = id
+			}
+		}
+	}
+	if removed > 0 {
+		s.saveHead()
+		c.touched("xdel", s.key)
+	}
+	c.work(5 * len(ids))
+	c.Out.Int(int64(removed))
+}
+
+// cmdXTrim is XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT count].
+func cmdXTrim(c *Ctx) {
+	a, ok := c.streamTrimArgs(false)
+	if !ok {
+		return
+	}
+	s, ok := c.openStream(c.Args[1])
+	if !ok {
+		return
+	}
+	removed := 0
+	if s.found {
+		removed = s.trim(&a.streamTrim)
+	}
+	if removed > 0 {
+		s.saveHead()
+		c.touched("xtrim", s.key)
+	}
+	c.Out.Int(int64(removed))
+}
+
+// cmdXSetID is XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID
+// max-deleted-id].
+func cmdXSetID(c *Ctx) {
+	last, ok := c.streamIDArg(2)
+	if !ok {
+		return
+	}
+	added, deleted := int64(-1), streamID{}
+	for i := 3; i < len(c.Args); i += 2 {
+		switch more := i+1 < len(c.Args); {
+		case more && is(c.Args[i], "entriesadded"):
+			if added, ok = c.intArg(i + 1); !ok {
+				return
+			}
+			if added < 0 {
+				c.Out.Error("ERR entries_added must be positive")
+				return
+			}
+		case more && is(c.Args[i], "maxdeletedid"):
+			if deleted, ok = c.streamIDArg(i + 1); !ok {
+				return
+			}
+			if last.less(deleted) {
+				c.Out.Error("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
+				return
+			}
+		default:
+			c.syntaxError()
+			return
+		}
+	}
+	s, ok := c.openStream(c.Args[1])
+	if !ok {
+		return
+	}
+	if msg := s.setIDFails(last, added); msg != "" {
+		c.Out.Error(msg)
+		return
+	}
+	s.head.last = last
+	if added >= 0 {
+		s.head.added = uint64(added)
+	}
+	if !deleted.isZero() {
+		s.head.deleted = deleted
+	}
+	s.saveHead()
+	c.groupTouched("xsetid", s.key)
+	c.Out.OK()
+}
+
+// setIDFails says what is wrong with XSETID's numbers.
+func (s *streamView) setIDFails(last streamID, added int64) string {
+	switch {
+	case !s.found:
+		return errNoKey
+	case s.len() > 0 && last.less(s.final()):
+		return "ERR The ID specified in XSETID is smaller than the target stream top item"
+	case s.len() > 0 && added >= 0 && int64(s.len()) > added:
+		return "ERR The entries_added specified in XSETID is smaller than the target stream length"
+	case last.less(s.head.deleted):
+		return "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+	}
+	return ""
+}
+
+// groupTouched records an effect that changes a stream's groups but not its entries.
+// As in Redis it is a change and an event, but nothing that WATCH would notice.
+func (c *Ctx) groupTouched(event string, key []byte) {
+	_, _ = event, key // see touched
+	c.store.dirty++
+}
