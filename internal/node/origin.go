@@ -200,22 +200,39 @@ func (o *origin) expire(now time.Time, patience time.Duration) (sealNeeded bool)
 }
 
 // reconcile runs after a snapshot replaced the state machine: units it contains
-// were applied where this node could not see their replies.
-func (o *origin) reconcile(applied func(session, seq uint64) bool) {
+// were applied where this node could not see their replies. Before the session is
+// open nothing was sent, whatever the snapshot says. A session that was closed
+// meanwhile (by a twin of this node) will not apply its units any more, but may have.
+func (o *origin) reconcile(fate func(session, seq uint64) kv.SeqState) {
+	type end struct {
+		chunk *kv.Chunk
+		err   error
+	}
+	var gone []end
 	o.mu.Lock()
-	var gone []*kv.Chunk
 	for i := range o.ring {
 		u := &o.ring[i]
-		if u.chunk != nil && !u.taken && applied(o.session, o.base+uint64(i)) {
-			gone = append(gone, u.chunk)
+		if u.chunk == nil || u.taken || o.session == 0 {
+			continue
+		}
+		switch fate(o.session, o.base+uint64(i)) {
+		case kv.SeqOpen:
+		case kv.SeqApplied:
+			gone = append(gone, end{u.chunk, errReplyLost})
+		default:
+			err := errStopped
+			if u.exposed {
+				err = errUnknownOutcome
+			}
+			gone = append(gone, end{u.chunk, err})
 		}
 	}
-	for _, c := range gone {
-		o.forget(c.Seq)
+	for _, e := range gone {
+		o.forget(e.chunk.Seq)
 	}
 	o.mu.Unlock()
-	for _, c := range gone {
-		o.answer(c, errReplyLost)
+	for _, e := range gone {
+		o.answer(e.chunk, e.err)
 	}
 }
 

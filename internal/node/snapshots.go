@@ -241,7 +241,7 @@ func (n *Node) install(meta raftcore.SnapshotMeta) error {
 	if err := n.load(meta.Index); err != nil {
 		return fmt.Errorf("installing the snapshot at %d: %w", meta.Index, err)
 	}
-	n.origin.reconcile(func(session, seq uint64) bool { return n.store.SeqState(session, seq) != kv.SeqOpen })
+	n.origin.reconcile(n.store.SeqState)
 	n.syncer.put(syncJob{reset: &meta, then: func() {
 		n.call(func(l *loop) { l.core.Restored(meta) })
 	}})
