@@ -29,16 +29,19 @@ type effects interface {
 
 // loop is the node's decisions, one turn at a time. It belongs to one goroutine.
 type loop struct {
-	cfg    Config
-	id     raftcore.NodeID
-	boot   uint64
-	core   *raftcore.Core
-	store  *kv.Store
-	origin *origin
-	inbox  *inbox
-	reads  reads
-	fx     effects
-	log    *slog.Logger
+	cfg  Config
+	id   raftcore.NodeID
+	boot uint64
+	// incarnation is who opens sessions: the boots of an emptied directory begin at 1
+	// again, and its units must not pass for those of the node that was there before.
+	incarnation uint64
+	core        *raftcore.Core
+	store       *kv.Store
+	origin      *origin
+	inbox       *inbox
+	reads       reads
+	fx          effects
+	log         *slog.Logger
 	// gauges read what other goroutines publish: the age of the oldest unfinished
 	// sync, and the log's size.
 	gauges gauges
@@ -242,7 +245,7 @@ func (l *loop) onApplied() {
 	if l.origin.opened() {
 		return
 	}
-	if session, ok := l.store.SessionOf(uint64(l.id), l.boot); ok {
+	if session, ok := l.store.SessionOf(l.incarnation, l.boot); ok {
 		l.origin.open(session)
 		l.log.Debug("session opened", "session", session)
 	}

@@ -148,7 +148,7 @@ func (l *loop) openUnit(now time.Time) []byte {
 	}
 	l.openSent = now
 	var c kv.Chunk
-	c.AppendOpen(uint64(l.id), l.boot)
+	c.AppendOpen(l.incarnation, l.boot)
 	return kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops)
 }
 
