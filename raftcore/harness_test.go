@@ -237,7 +237,8 @@ func (n *node) perform(rd Ready) {
 		})
 	}
 	if rd.Restore != nil {
-		n.install(*rd.Restore)
+		meta := *rd.Restore
+		n.pending = append(n.pending, func() { n.install(meta) })
 	}
 	if !n.holdWork {
 		n.runPending()

@@ -1,6 +1,7 @@
 package raftcore
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand"
@@ -45,19 +46,56 @@ func TestRandomHistories(t *testing.T) {
 type history struct {
 	*cluster
 	rng   *rand.Rand
+	swarm swarm
 	wipes bool // one node loses its directory, and no other membership changes
 	wiped *node
 	group []int // partition: nodes in different groups do not hear each other
+
+	steps    int
+	held     []delayed // messages that take long
+	paused   *node     // does nothing at all
+	resumeAt int
+	cuts     map[*node]SnapshotMeta // snapshots being written
+}
+
+// swarm is what a seed has more of than others, in a thousand: faults that are all
+// equally likely hide each other.
+type swarm struct {
+	reads, changes, holds, pauses, snapshots int
+	oneByOne                                 bool // changes are of one voter
+}
+
+func drawSwarm(rng *rand.Rand) swarm {
+	often := func(rare, often int) int {
+		if rng.Intn(3) == 0 {
+			return often
+		}
+		return rare
+	}
+	return swarm{
+		reads: often(15, 120), changes: often(6, 40), holds: often(0, 60), pauses: often(0, 4), snapshots: often(7, 40),
+		oneByOne: rng.Intn(2) == 0,
+	}
+}
+
+type delayed struct {
+	m     Message
+	until int
 }
 
 func runHistory(t *testing.T, seed int64) {
 	rng := rand.New(rand.NewSource(seed))
 	const nodes = 5
 	first := []NodeID{1, 2, 3}
-	if seed%3 == 0 {
+	switch {
+	case seed%3 == 0:
 		first = []NodeID{1, 2, 3, 4, 5}
+	case seed%7 == 0:
+		first = []NodeID{1, 2, 3, 4} // half of it is no quorum
+	case seed%11 == 0:
+		first = []NodeID{1}
 	}
-	h := &history{rng: rng, group: make([]int, nodes), wipes: seed%5 == 0}
+	h := &history{rng: rng, swarm: drawSwarm(rng), group: make([]int, nodes), wipes: seed%5 == 0 && len(first) > 1, cuts: map[*node]SnapshotMeta{}}
 	h.cluster = newClusterOf(t, nodes, Membership{Members: voters(first...)}, func(cfg *Config) {
 		cfg.Seed = uint64(seed*100) + uint64(cfg.ID)
 		cfg.MaxMessageBytes, cfg.MaxInflightBytes, cfg.MaxInflightMessages = 200, 800, 4
@@ -110,7 +148,21 @@ func (h *history) count() {
 func (h *history) pick() *node { return h.nodes[h.rng.Intn(len(h.nodes))] }
 
 func (h *history) step() {
+	h.steps++
+	if h.steps >= h.resumeAt {
+		h.paused = nil
+	}
+	for len(h.held) > 0 && h.held[0].until <= h.steps {
+		h.wire = append(h.wire, h.held[0].m)
+		h.held = h.held[1:]
+	}
 	n := h.pick()
+	if n == h.paused {
+		return
+	}
+	if h.extra(n) {
+		return
+	}
 	switch dice := h.rng.Intn(1000); {
 	case dice < 480:
 		h.network()
@@ -128,40 +180,37 @@ func (h *history) step() {
 			n.runPending()
 		}
 	case dice < 940:
-		if l := h.leader(); l != nil {
+		if l := h.leader(); l != nil && l != h.paused {
 			_, _ = h.propose(l)
 		}
-	case dice < 955:
-		if n.up {
-			h.read(n)
-		}
-	case dice < 960:
+	case dice < 945:
 		h.crashOrStart(n)
-	case dice < 963:
+	case dice < 948:
 		for i := range h.group {
 			h.group[i] = h.rng.Intn(2) * h.rng.Intn(2)
 		}
-	case dice < 967:
-		clear(h.group)
-	case dice < 974:
-		if n.up {
-			n.takeSnapshot(uint64(h.rng.Intn(6)))
-		}
-	case dice < 978:
+	case dice < 949:
 		if l := h.leader(); l != nil {
+			clear(h.group)
+			h.group[l.cfg.ID-1] = 1
+		}
+	case dice < 953:
+		clear(h.group)
+	case dice < 957:
+		if l := h.leader(); l != nil && l != h.paused {
 			_ = l.TransferLeadership(NodeID(h.rng.Intn(6)))
 		}
-	case dice < 984:
-		h.changeMembership()
-	case dice < 988:
+	case dice < 961:
 		for _, n := range h.nodes { // a quiet moment, without which little gets done
-			n.work()
-			n.sync()
+			if n != h.paused {
+				n.work()
+				n.sync()
+			}
 		}
 		for range len(h.wire) {
 			h.network()
 		}
-	case dice < 990:
+	case dice < 963:
 		if n.up {
 			n.SetCampaignAllowed(h.rng.Intn(3) > 0, "drawn")
 		}
@@ -171,17 +220,77 @@ func (h *history) step() {
 	}
 }
 
+// extra does what this seed may have more of, and reports whether it did anything.
+func (h *history) extra(n *node) bool {
+	s, dice := &h.swarm, h.rng.Intn(1000)
+	took := func(share int) bool {
+		dice -= share
+		return dice < 0
+	}
+	switch {
+	case took(s.reads):
+		if n.up {
+			h.read(n)
+		}
+	case took(s.changes):
+		h.changeMembership()
+	case took(s.snapshots):
+		if n.up {
+			h.snapshot(n)
+		}
+	case took(s.pauses):
+		if l := h.leader(); l != nil && h.paused == nil && h.rng.Intn(2) == 0 {
+			n = l
+		}
+		h.paused, h.resumeAt = n, h.steps+h.rng.Intn(3000)
+	default:
+		return false
+	}
+	if n.up && n != h.paused && h.rng.Intn(3) > 0 {
+		n.work()
+	}
+	return true
+}
+
+// snapshot takes one at once, or begins one whose end another may overtake (R32).
+func (h *history) snapshot(n *node) {
+	begun, writing := h.cuts[n]
+	switch {
+	case writing:
+		delete(h.cuts, n)
+		n.SnapshotTaken(begun)
+		require.GreaterOrEqual(h.t, n.Status().SnapshotIndex, n.disk.snapshot.Index, "node %d: an older snapshot replaces a newer one", n.cfg.ID)
+		if begun.Index > n.disk.snapshot.Index {
+			n.snapshot, n.disk.snapshot = begun, begun
+		}
+		n.check()
+	case h.rng.Intn(3) == 0 && n.applied > n.disk.snapshot.Index && len(n.MembershipAt(n.applied).Members) > 0:
+		h.cuts[n] = SnapshotMeta{n.applied, h.committed[n.applied].Term, n.MembershipAt(n.applied)}
+	default:
+		n.takeSnapshot(uint64(h.rng.Intn(6)))
+	}
+}
+
 // network delivers, loses or repeats some message, often not the oldest.
 func (h *history) network() {
 	if len(h.wire) == 0 {
 		for _, n := range h.nodes {
-			n.work()
+			if n != h.paused {
+				n.work()
+			}
 		}
 		return
 	}
 	i := 0
 	if h.rng.Intn(4) == 0 {
 		i = h.rng.Intn(len(h.wire))
+	}
+	if h.paused != nil && h.wire[i].To == h.paused.cfg.ID || h.rng.Intn(1000) < h.swarm.holds {
+		late := delayed{h.wire[i], max(h.steps+h.rng.Intn(3000), h.resumeAt)}
+		h.wire = slices.Delete(h.wire, i, i+1)
+		at, _ := slices.BinarySearchFunc(h.held, late.until+1, func(d delayed, until int) int { return d.until - until })
+		h.held = slices.Insert(h.held, at, late)
+		return
 	}
 	switch h.rng.Intn(40) {
 	case 0:
@@ -194,6 +303,7 @@ func (h *history) network() {
 }
 
 func (h *history) crashOrStart(n *node) {
+	delete(h.cuts, n)
 	if n.up {
 		n.crash(h.rng)
 	} else {
@@ -209,6 +319,7 @@ func (h *history) wipe() {
 	}
 	n := h.nodes[h.rng.Intn(3)]
 	h.wiped = n
+	delete(h.cuts, n)
 	if n.up {
 		n.crash(h.rng)
 	}
@@ -231,7 +342,7 @@ func (h *history) readmit(l *node) {
 func (h *history) changeMembership() {
 	l := h.leader()
 	switch {
-	case l == nil:
+	case l == nil || l == h.paused:
 		return
 	case h.wipes && h.rng.Intn(4) == 0:
 		h.wipe()
@@ -240,6 +351,10 @@ func (h *history) changeMembership() {
 		h.readmit(l)
 		return
 	case h.wipes:
+		return
+	}
+	if h.swarm.oneByOne {
+		h.changeOne(l)
 		return
 	}
 	var target []Member
@@ -257,10 +372,95 @@ func (h *history) changeMembership() {
 	_ = l.ProposeMembership(target)
 }
 
+// changeOne adds or removes one member.
+func (h *history) changeOne(l *node) {
+	id := NodeID(h.rng.Intn(len(h.nodes)) + 1)
+	switch member, known := l.Membership().Find(id); {
+	case !known:
+		_ = l.AddLearner(Member{ID: id, Incarnation: 1})
+	case member.Learner:
+		_ = l.Promote(id)
+	default:
+		_ = l.Remove(id)
+	}
+}
+
+// core lets only some nodes live on: as many as every configuration that anybody
+// knows needs. They have to elect a leader and commit without the others.
+func (h *history) core() {
+	order := h.rng.Perm(len(h.nodes))
+	for _, n := range h.nodes {
+		n.holdWork = false
+		if !n.up {
+			n.start()
+		}
+		n.SetCampaignAllowed(true, "")
+	}
+	var up []*node
+	alive := func(voter identity) uint64 {
+		if slices.ContainsFunc(up, func(n *node) bool { return n.self() == voter }) {
+			return 1
+		}
+		return 0
+	}
+	enough := func() bool {
+		best := slices.MaxFunc(up, func(a, b *node) int {
+			return cmp.Or(cmp.Compare(a.log.lastTerm(), b.log.lastTerm()), cmp.Compare(a.log.last, b.log.last))
+		})
+		if !best.configs.mayLead(best.self(), best.log.commit) {
+			return false // nobody else can win, and a learner does not campaign
+		}
+		for _, n := range h.nodes {
+			for _, at := range n.configs.entries {
+				if len(at.config.Members) > 0 && at.config.quorums().Committed(alive) == 0 {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	for _, i := range order {
+		if up = append(up, h.nodes[i]); enough() {
+			break
+		}
+	}
+	for _, n := range h.nodes {
+		if !slices.Contains(up, n) {
+			n.crash(nil)
+		}
+	}
+	h.until(600, "a core of the nodes elects a leader that takes a write", func() bool {
+		l := h.leader()
+		if l == nil {
+			return false
+		}
+		i, err := h.propose(l)
+		h.settle()
+		return err == nil && l.Commit() >= i
+	})
+}
+
+// undisturbed asserts that a leader that works stays: whoever is left outside the
+// configuration, or behind, deposes nobody (R25).
+func (h *history) undisturbed() {
+	l := h.leader()
+	term := l.Term()
+	_, voter := l.Membership().Find(l.cfg.ID)
+	require.True(h.t, voter, "the leader is no member\n%s", h.describe())
+	h.ticks(100)
+	require.Equal(h.t, Leader, l.Role(), "%s", h.describe())
+	require.Equal(h.t, term, l.Term(), "%s", h.describe())
+}
+
 // calm ends the faults and asserts liveness and convergence (I20).
 func (h *history) calm() {
 	t := h.t
 	clear(h.group)
+	h.paused = nil
+	for _, d := range h.held {
+		h.wire = append(h.wire, d.m)
+	}
+	h.core()
 	for _, n := range h.nodes {
 		n.holdWork = false
 		if !n.up {
@@ -291,6 +491,7 @@ func (h *history) calm() {
 		return member.Incarnation == h.wiped.cfg.Incarnation && !member.Learner && !l.changeInFlight()
 	})
 	h.until(400, "all members agree", h.converged)
+	h.undisturbed()
 	l := h.leader()
 	id := h.read(l)
 	h.settle()
