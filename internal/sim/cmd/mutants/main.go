@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ func main() {
 	flag.IntVar(&r.seeds, "seeds", 1000, "how many seeds a mutant is given")
 	flag.IntVar(&r.jobs, "jobs", 2, "mutants at a time")
 	flag.DurationVar(&r.limit, "limit", 5*time.Minute, "the longest that one stage of one mutant may take")
+	flag.StringVar(&r.root, "root", "", "the module to mutate, if not this one: a clean copy, while this one is being worked on")
 	flag.BoolVar(&r.skipTests, "skip-tests", false, "only seeds")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -46,7 +48,12 @@ type runner struct {
 // run reports every mutant and the sums. It fails if the code as it is does not
 // pass what the mutants are given, or a mutant is stale or does not compile.
 func (r *runner) run(ctx context.Context, only string, out io.Writer) (err error) {
-	if r.root, err = mutants.ModuleRoot(); err != nil {
+	if r.root == "" {
+		r.root, err = mutants.ModuleRoot()
+	} else {
+		r.root, err = filepath.Abs(r.root)
+	}
+	if err != nil {
 		return err
 	}
 	if r.dir, err = os.MkdirTemp("", "mutants"); err != nil {

@@ -10,10 +10,13 @@ import (
 	"strings"
 )
 
-var failedSeed = regexp.MustCompile(`(?m)^FAIL.*?seed[ =](\d+)[: ]*(.*)$`)
+var (
+	failedSeed = regexp.MustCompile(`(?m)^seed (\d+): (.*)$`)
+	seedsRun   = regexp.MustCompile(`(?m)^sim: (\d+) seeds`)
+)
 
-// simulate runs the simulator's seeds until one fails.
-func (r *runner) simulate(ctx context.Context, overlay string, v *verdict) {
+// simulate runs the simulator's seeds until one fails or the time is up.
+func (r *runner) simulate(ctx context.Context, seeds int, overlay string, v *verdict) {
 	if _, err := os.Stat(filepath.Join(r.root, simPackage)); err != nil {
 		v.simAbsent = true
 		return
@@ -25,8 +28,12 @@ func (r *runner) simulate(ctx context.Context, overlay string, v *verdict) {
 		return
 	}
 	defer os.Remove(binary)
-	out, err = r.command(ctx, binary, fmt.Sprintf("-seeds=%d", r.seeds), "-first-failure")
-	v.simTried = r.seeds
+	// One worker: several mutants run at once, and the first failing seed is the
+	// number of seeds it took.
+	out, err = r.command(ctx, binary, fmt.Sprintf("-seeds=%d", seeds), fmt.Sprintf("-time=%v", r.limit), "-failures=1", "-workers=1")
+	if n := seedsRun.FindStringSubmatch(out); n != nil {
+		v.simTried, _ = strconv.Atoi(n[1])
+	}
 	if err == nil {
 		return
 	}
@@ -35,7 +42,8 @@ func (r *runner) simulate(ctx context.Context, overlay string, v *verdict) {
 		v.simCause = shorten(f[2])
 		return
 	}
-	v.sim, v.simCause = 1, crash(out)
+	// It could not even say so: a panic outside of a run, or a loop without an end.
+	v.sim, v.simCause = v.simTried+1, crash(out)
 }
 
 func shorten(s string) string {

@@ -82,7 +82,7 @@ func (r *runner) mutant(ctx context.Context, m *mutants.Mutant, overlay string) 
 			return v
 		}
 	}
-	r.simulate(ctx, overlay, &v)
+	r.simulate(ctx, r.seeds, overlay, &v)
 	return v
 }
 
@@ -104,11 +104,14 @@ func (r *runner) checkUnmutated(ctx context.Context, chosen []mutants.Mutant) er
 		return fmt.Errorf("the unmutated code fails core history %d %s", seed, broken)
 	}
 	var v verdict
-	if r.simulate(ctx, "", &v); v.sim != 0 || v.broken != "" {
+	if r.simulate(ctx, min(r.seeds, sampleSeeds), "", &v); v.sim != 0 || v.broken != "" {
 		return fmt.Errorf("the unmutated code fails sim seed %d: %s %s", v.sim, v.simCause, v.broken)
 	}
 	return nil
 }
+
+// sampleSeeds is how many the unmutated code is given here; make sim gives it more.
+const sampleSeeds = 100
 
 var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
@@ -132,10 +135,10 @@ func (r *runner) tests(ctx context.Context, args []string, overlay string) (fail
 func crash(out string) string {
 	for _, line := range strings.Split(out, "\n") {
 		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") {
-			return "a test (" + strings.TrimSpace(line) + ")"
+			return strings.TrimSpace(line)
 		}
 	}
-	return "a test (the process ended)"
+	return "the process ended"
 }
 
 var failedHistory = regexp.MustCompile(`(?m)--- FAIL: TestRandomHistories/(\d+)`)
