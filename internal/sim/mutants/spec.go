@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,11 @@ type Mutant struct {
 
 // Row is the row of RELIABILITY 2 that the mutant belongs to.
 func (m *Mutant) Row() string { return strings.TrimRight(m.Name, "bcd") }
+
+// InCore reports whether the mutant changes package raftcore.
+func (m *Mutant) InCore() bool {
+	return slices.ContainsFunc(m.Changes, func(c Change) bool { return strings.HasPrefix(c.File, "raftcore/") })
+}
 
 // Change replaces text in one file. Old has to be found exactly Count times.
 type Change struct {

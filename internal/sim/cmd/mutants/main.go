@@ -27,8 +27,9 @@ func main() {
 	flag.IntVar(&r.jobs, "jobs", 2, "mutants at a time")
 	flag.DurationVar(&r.limit, "limit", 5*time.Minute, "the longest that one stage of one mutant may take")
 	flag.StringVar(&r.root, "root", "", "the module to mutate, if not this one: a clean copy, while this one is being worked on")
-	flag.BoolVar(&r.skipTests, "skip-tests", false, "only seeds")
+	stages := flag.String("stages", "tests,histories,sim", "who is asked")
 	flag.Parse()
+	r.stages = strings.Split(*stages, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := r.run(ctx, *only, os.Stdout); err != nil {
@@ -40,7 +41,7 @@ func main() {
 type runner struct {
 	seeds, jobs int
 	limit       time.Duration
-	skipTests   bool
+	stages      []string
 
 	root, dir string
 }

@@ -29,15 +29,14 @@ const (
 
 // verdict is what became of a mutant.
 type verdict struct {
-	m         *mutants.Mutant
-	broken    string // it does not compile, or a stage could not run
-	test      string // the first scripted test that failed
-	history   int    // the seed of raftcore's histories that failed, 0: none
-	sim       int    // how many seeds the simulator took, 0: it did not notice
-	simCause  string
-	simTried  int // seeds that it ran
-	simAbsent bool
-	took      time.Duration
+	m        *mutants.Mutant
+	broken   string // it does not compile, or a stage could not run
+	test     string // the first scripted test that failed
+	history  int    // the seed of raftcore's histories that failed, 0: none
+	sim      int    // how many seeds the simulator took, 0: it did not notice
+	simCause string
+	simTried int // seeds that it ran
+	took     time.Duration
 }
 
 func (v verdict) killed() bool { return v.test != "" || v.history != 0 || v.sim != 0 }
@@ -61,7 +60,7 @@ func (v verdict) String() string {
 	case len(by) > 0:
 		what = "killed by " + strings.Join(by, ", ")
 	}
-	if v.sim == 0 && v.broken == "" && !v.simAbsent {
+	if v.sim == 0 && v.broken == "" && v.simTried > 0 {
 		what += fmt.Sprintf(" [not noticed by %d sim seeds]", v.simTried)
 	}
 	return fmt.Sprintf("%-5s %-70s %s (%.0fs)", v.m.Name, v.m.Title, what, v.took.Seconds())
@@ -72,19 +71,23 @@ func (r *runner) mutant(ctx context.Context, m *mutants.Mutant, overlay string) 
 	v.m = m
 	started := time.Now()
 	defer func() { v.took = time.Since(started) }()
-	if !r.skipTests {
+	if r.asked("tests") {
 		if v.test, v.broken = r.tests(ctx, m.Tests, overlay); v.broken != "" {
 			return v
 		}
 	}
-	if slices.ContainsFunc(m.Changes, func(c mutants.Change) bool { return strings.HasPrefix(c.File, "raftcore/") }) {
+	if r.asked("histories") && m.InCore() {
 		if v.history, v.broken = r.histories(ctx, overlay); v.broken != "" {
 			return v
 		}
 	}
-	r.simulate(ctx, r.seeds, overlay, &v)
+	if r.asked("sim") {
+		r.simulate(ctx, r.seeds, overlay, &v)
+	}
 	return v
 }
+
+func (r *runner) asked(stage string) bool { return slices.Contains(r.stages, stage) }
 
 // checkUnmutated runs what the mutants will be given on the code as it is: a test
 // that fails anyway kills nothing.
@@ -92,7 +95,7 @@ func (r *runner) checkUnmutated(ctx context.Context, chosen []mutants.Mutant) er
 	done := map[string]bool{}
 	for i := range chosen {
 		key := strings.Join(chosen[i].Tests, " ")
-		if done[key] || r.skipTests {
+		if done[key] || !r.asked("tests") {
 			continue
 		}
 		done[key] = true
@@ -100,8 +103,13 @@ func (r *runner) checkUnmutated(ctx context.Context, chosen []mutants.Mutant) er
 			return fmt.Errorf("the unmutated code fails %s: %s %s", key, name, broken)
 		}
 	}
-	if seed, broken := r.histories(ctx, ""); seed != 0 || broken != "" {
-		return fmt.Errorf("the unmutated code fails core history %d %s", seed, broken)
+	if r.asked("histories") {
+		if seed, broken := r.histories(ctx, ""); seed != 0 || broken != "" {
+			return fmt.Errorf("the unmutated code fails core history %d %s", seed, broken)
+		}
+	}
+	if !r.asked("sim") {
+		return nil
 	}
 	var v verdict
 	if r.simulate(ctx, min(r.seeds, sampleSeeds), "", &v); v.sim != 0 || v.broken != "" {
