@@ -21,7 +21,10 @@ func main() {
 		HideVersion:          true,
 		EnableBashCompletion: true,
 		Suggest:              true,
-		Commands:             []*cli.Command{serverCommand(), demoCommand(), clusterCommand(), versionCommand()},
+		Commands: []*cli.Command{
+			serverCommand(), demoCommand(), clusterCommand(), logCommand(),
+			snapshotCommand(), backupCommand(), restoreCommand(), recoverCommand(), versionCommand(),
+		},
 		CommandNotFound: func(c *cli.Context, name string) {
 			fmt.Fprintf(os.Stderr, "rkv: no command %q; see rkv help\n", name)
 			os.Exit(exitUsage)
