@@ -39,6 +39,7 @@ type Chunk struct {
 	run        runner // for Store.Read
 	db, sentDB int    // selected for what is added next; selected by Ops so far
 	writes     int
+	wantsLog   bool // a script among the reads wants to write
 	groups     []execGroup
 	inExec     bool
 	execCount  int // offset of the open EXEC's count in Ops
@@ -220,4 +221,5 @@ func (c *Chunk) mark() { c.Ends = append(c.Ends, uint32(c.Reply.Len())) }
 func (c *Chunk) restart() {
 	c.Reply.Reset()
 	c.Ends = c.Ends[:0]
+	c.wantsLog = false
 }

@@ -45,12 +45,15 @@ type Command struct {
 	Flags Flag
 	// FirstKey, LastKey, KeyStep locate keys as COMMAND INFO states them; 0, 0, 0: none.
 	FirstKey, LastKey, KeyStep int
-	// Op is the opcode, only for commands that are logged (FlagWrite).
+	// Op is the opcode, only for commands that are or may be logged (Logged, Script).
 	Op Opcode
 	// Run executes the command; nil for FlagLocal ones and for containers.
 	Run func(c *Ctx)
 	// Keys finds the keys where FirstKey.. cannot (numkeys); nil otherwise.
 	Keys func(args [][]byte) (keys []int, ok bool)
+	// Script marks EVAL and its kin: whether they write is known only when they ran
+	// (Store.Logs). They have an opcode without being FlagWrite.
+	Script bool
 	// Sub holds the subcommands of a container, nil otherwise.
 	Sub []*Command
 	// Summary is one line for COMMAND DOCS.
@@ -63,6 +66,10 @@ type Command struct {
 
 // IsWrite reports whether the command goes through the log.
 func (c *Command) IsWrite() bool { return c.Flags&FlagWrite != 0 }
+
+// Logged reports whether the command always goes through the log: those that write
+// keys, and those that change other replicated state (SCRIPT LOAD).
+func (c *Command) Logged() bool { return c.IsWrite() || c.Op != 0 && !c.Script }
 
 // IsLocal reports whether package resp answers the command.
 func (c *Command) IsLocal() bool { return c.Flags&FlagLocal != 0 }

@@ -18,8 +18,14 @@ type Ctx struct {
 	// needTick is set by a read that met a key due by the node's clock but not by
 	// the stamp; the read is repeated after a TICK.
 	needTick bool
-	rng      rng
-	cmd      *Command
+	// needLog was set by a script that runs as a read and wants to write.
+	needLog bool
+	// oom: the entry was proposed while memory was short.
+	oom bool
+	// script: the command is called by a script, so it must not block.
+	script bool
+	rng    rng
+	cmd    *Command
 	// cost is what the command spent beyond its base price (apply slices).
 	cost int
 	// marked is the key last noted as modified by this unit: put and touched both

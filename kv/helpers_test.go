@@ -70,12 +70,17 @@ func (n *testNode) tick(ms int64) {
 // run proposes or reads the chunk.
 func (n *testNode) run(c *Chunk) {
 	n.t.Helper()
-	if !c.Logged() {
+	if c.Logged() {
+		c.LogScripts()
+	} else {
 		if n.s.Read(c, n.now) {
 			n.apply()
 			require.False(n.t, n.s.Read(c, 0))
 		}
-		return
+		if !c.WantsLog() {
+			return
+		}
+		c.LogScripts()
 	}
 	n.seq++
 	n.waiting[n.seq] = c
@@ -111,7 +116,7 @@ func addCommand(c *Chunk, args ...string) {
 		fail("ERR unknown command '" + args[0] + "'")
 	case !cmd.ArityOK(len(argv)):
 		fail(WrongArgs(cmd.Name))
-	case cmd.IsWrite():
+	case cmd.Logged():
 		c.AppendOp(cmd, argv)
 	default:
 		c.AddRead(cmd, argv)

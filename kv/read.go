@@ -158,6 +158,9 @@ func (r *runner) readsBefore(n uint64, group int, skip bool) {
 			continue
 		}
 		r.read(lr)
+		if r.c.needLog && r.chunk != nil {
+			r.chunk.wantsLog = true
+		}
 		if group == 0 {
 			r.mark()
 		}
@@ -219,6 +222,7 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	c, out := r.c, r.out
 	c.Args, c.Out, c.cmd, c.marked = args, out, cmd, nil
 	c.rng = newRNG(r.entry.Seed, r.unit, int(n))
+	c.oom = c.logged && r.entry.Flags&EntryOOM != 0
 	before := out.Len()
 	switch {
 	case !cmd.ArityOK(len(args)):

@@ -19,6 +19,7 @@ var commands registry
 func init() {
 	commands = newRegistry(
 		stringCommands, genericCommands, serverCommands, localCommands,
+		scriptCommands, functionCommands,
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
 		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands,
 	)

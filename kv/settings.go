@@ -31,6 +31,11 @@ type Settings struct {
 	// ProtoMaxBulkLen bounds an argument and a string value, in bytes. Above the
 	// default an entry could outgrow its 64 MiB.
 	ProtoMaxBulkLen int64
+	// A script ends with an error after so many instructions and so many bytes of
+	// values made. Too few break long scripts; a script of a hundred million
+	// instructions holds all nodes up for seconds.
+	ScriptMaxSteps  int64
+	ScriptMaxMemory int64
 }
 
 // defaultSettings are those of a cluster at genesis.
@@ -43,6 +48,7 @@ func defaultSettings() Settings {
 		HLLSparseMaxBytes:  3000,
 		StreamNodeMaxBytes: 4096, StreamNodeMaxEntries: 100,
 		ProtoMaxBulkLen: 32 << 20,
+		ScriptMaxSteps:  50_000_000, ScriptMaxMemory: 256 << 20,
 	}
 }
 
@@ -66,6 +72,8 @@ var settingRows = []setting{
 	{"list-max-listpack-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"list-max-ziplist-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"proto-max-bulk-len", func(s *Settings) *int64 { return &s.ProtoMaxBulkLen }, 1 << 20, 32 << 20, true},
+	{"script-max-instructions", func(s *Settings) *int64 { return &s.ScriptMaxSteps }, 10_000, 1_000_000_000, false},
+	{"script-max-memory", func(s *Settings) *int64 { return &s.ScriptMaxMemory }, 1 << 20, 256 << 20, true},
 	{"set-max-intset-entries", func(s *Settings) *int64 { return &s.SetMaxIntsetEntries }, 0, maxThreshold, false},
 	{"set-max-listpack-entries", func(s *Settings) *int64 { return &s.SetMaxListpackEntries }, 0, maxThreshold, false},
 	{"set-max-listpack-value", func(s *Settings) *int64 { return &s.SetMaxListpackValue }, 0, maxThreshold, true},

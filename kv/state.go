@@ -21,14 +21,16 @@ type state struct {
 	// and rounds of expiry. WATCH compares by it.
 	Version uint64
 	// HashSeed is the cluster's secret; the order of keys depends on it.
-	HashSeed uint64
-	Settings Settings
-	sessions sessionTable
-	watch    watchTable
+	HashSeed  uint64
+	Settings  Settings
+	sessions  sessionTable
+	watch     watchTable
+	scripts   scriptTable
+	functions functionTable
 }
 
 func newState(hashSeed uint64, databases int) state {
-	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases)}
+	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil)}
 }
 
 // freeze is a copy that later changes do not touch; its cost is a few hundred
@@ -37,6 +39,8 @@ func (s *state) freeze() state {
 	c := *s
 	c.sessions = s.sessions.clone()
 	c.watch = s.watch.freeze()
+	c.scripts = s.scripts.freeze()
+	c.functions = s.functions.freeze()
 	return c
 }
 
@@ -56,6 +60,10 @@ type stateWire struct {
 	Flush []uint64
 	Swap  []uint64
 	Watch []byte
+	// Scripts are the cached scripts in the order of arrival, Functions the libraries
+	// by name.
+	Scripts   []scriptRow
+	Functions []functionRow
 }
 
 func newHandle() *codec.MsgpackHandle {
@@ -70,6 +78,7 @@ func (s *state) encode() []byte {
 		Index: s.Index, Stamp: s.Stamp, Version: s.Version, HashSeed: s.HashSeed, Settings: s.Settings,
 		Sessions: s.sessions.rows, LastSession: s.sessions.last,
 		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
+		Scripts: s.scripts.rows, Functions: s.functions.rows,
 	}
 	var out []byte
 	if err := codec.NewEncoderBytes(&out, newHandle()).Encode(&w); err != nil {
@@ -101,7 +110,10 @@ func decodeState(b []byte) (s state, err error) {
 		}
 		return 1
 	})
-	if !sorted || !s.watch.decode(w.Watch) {
+	s.scripts = newScriptTable(w.Scripts)
+	var loaded bool
+	s.functions, loaded = loadFunctions(w.Functions)
+	if !sorted || !loaded || !s.watch.decode(w.Watch) {
 		return s, errState
 	}
 	return s, nil

@@ -40,6 +40,9 @@ type Store struct {
 	// node's own: reads change nothing.
 	readSeed atomic.Uint64
 
+	// scripts runs scripts; it has a lock of its own.
+	scripts scriptEngine
+
 	// Scratch of Apply, guarded by applying.
 	ctx     Ctx
 	run     runner

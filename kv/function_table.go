@@ -1,0 +1,313 @@
+package kv
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// functionTable holds the replicated libraries of functions, by name.
+type functionTable struct {
+	rows []functionRow
+	// libs are the rows loaded, in the same order, and byName their functions. Both are
+	// derived: loading is a function of the code.
+	libs   []*functionLibrary
+	byName map[string]*function
+}
+
+// functionRow is one library as it was loaded.
+type functionRow struct {
+	Name string
+	Code string
+}
+
+// functionLibrary is a library's code and what it registered.
+type functionLibrary struct {
+	name      string
+	code      string
+	program   *luaProgram
+	functions []*function // in the order of registration
+}
+
+type function struct {
+	name, description string
+	described         bool
+	flags             scriptFlags
+	lib               *functionLibrary
+	writes            atomic.Bool // as script.writes
+}
+
+// maxFunctionBytes bounds the code of all libraries.
+const maxFunctionBytes = 32 << 20
+
+// Loading a library is bounded, too.
+const (
+	functionLoadSteps = 1 << 20
+	functionLoadBytes = 32 << 20
+)
+
+func (t *functionTable) find(name []byte) *function { return t.byName[string(name)] }
+
+// freeze is a copy for a cut: with replaces the slices, it never changes them.
+func (t *functionTable) freeze() functionTable { return functionTable{rows: t.rows} }
+
+// newFunctionTable indexes libraries; msg is an error reply if two of them have a
+// function of one name.
+func newFunctionTable(libs []*functionLibrary) (t functionTable, msg string) {
+	libs = slices.Clone(libs)
+	slices.SortFunc(libs, func(a, b *functionLibrary) int { return strings.Compare(a.name, b.name) })
+	t = functionTable{libs: libs, byName: map[string]*function{}}
+	size := 0
+	for _, lib := range libs {
+		size += len(lib.code)
+		t.rows = append(t.rows, functionRow{lib.name, lib.code})
+		for _, f := range lib.functions {
+			if t.byName[f.name] != nil {
+				return t, "ERR Function " + f.name + " already exists"
+			}
+			t.byName[f.name] = f
+		}
+	}
+	if size > maxFunctionBytes {
+		return t, "OOM the libraries of functions are larger than their limit"
+	}
+	return t, ""
+}
+
+func (t *functionTable) library(name string) *functionLibrary {
+	i, ok := slices.BinarySearchFunc(t.libs, name, func(l *functionLibrary, n string) int { return strings.Compare(l.name, n) })
+	if !ok {
+		return nil
+	}
+	return t.libs[i]
+}
+
+// with is the table with more libraries, which replace those of the same name if
+// replace is set.
+func (t *functionTable) with(more []*functionLibrary, replace bool) (functionTable, string) {
+	libs := slices.Clone(t.libs)
+	for _, lib := range more {
+		at := slices.IndexFunc(libs, func(l *functionLibrary) bool { return l.name == lib.name })
+		switch {
+		case at < 0:
+			libs = append(libs, lib)
+		case replace:
+			libs[at] = lib
+		default:
+			return functionTable{}, "ERR Library '" + lib.name + "' already exists"
+		}
+	}
+	return newFunctionTable(libs)
+}
+
+// without is the table without one library; false if there is none of the name.
+func (t *functionTable) without(name string) (functionTable, bool) {
+	libs := slices.DeleteFunc(slices.Clone(t.libs), func(l *functionLibrary) bool { return l.name == name })
+	next, _ := newFunctionTable(libs)
+	return next, len(libs) < len(t.libs)
+}
+
+// loadFunctions loads libraries from a snapshot; false if one cannot be.
+func loadFunctions(rows []functionRow) (functionTable, bool) {
+	if len(rows) == 0 {
+		return functionTable{}, true
+	}
+	vm := newLuaVM()
+	var libs []*functionLibrary
+	for _, r := range rows {
+		lib, msg := vm.loadLibrary(r.Code)
+		if msg != "" {
+			return functionTable{}, false
+		}
+		if libs = append(libs, lib); vm.dirty {
+			vm = newLuaVM()
+		}
+	}
+	t, msg := newFunctionTable(libs)
+	return t, msg == ""
+}
+
+// loadLibrary runs a library's code, which registers its functions.
+func (vm *luaVM) loadLibrary(code string) (lib *functionLibrary, msg string) {
+	name, body, msg := parseLibrary(code)
+	if msg != "" {
+		return nil, msg
+	}
+	program, err := compileLua(body, luaFunctionSource)
+	if err != nil {
+		return nil, "ERR Error compiling function: " + err.Error()
+	}
+	lib = &functionLibrary{name: name, code: code, program: program}
+	run := &scriptRun{}
+	vm.begin(run, functionLoadSteps, functionLoadBytes)
+	_, failed := vm.register1(lib)
+	stop := vm.meter.stop
+	vm.end()
+	switch {
+	case stop != luaGoesOn:
+		return nil, "ERR Error registering functions: ERR " + luaStopTexts[stop]
+	case failed != nil:
+		return nil, "ERR Error registering functions: " + (&scriptRun{}).errorText(vm, &luaError{value: failed.value})
+	case len(lib.functions) == 0:
+		return nil, "ERR No functions registered"
+	}
+	return lib, ""
+}
+
+// register1 runs the library's code and returns the functions by name.
+func (vm *luaVM) register1(lib *functionLibrary) (callbacks map[string]*lua.LFunction, failed *luaError) {
+	vm.lib = lib
+	vm.callbacks = map[string]*lua.LFunction{}
+	_, failed = vm.execute(lib.program, vm.load(lib.program))
+	vm.lib = nil
+	return vm.callbacks, failed
+}
+
+// parseLibrary reads "#!lua name=mylib".
+func parseLibrary(code string) (name, body, msg string) {
+	if !strings.HasPrefix(code, "#!") {
+		return "", "", "ERR Missing library metadata"
+	}
+	line, rest, ok := strings.Cut(code, "\n")
+	if !ok {
+		return "", "", "ERR Invalid library metadata"
+	}
+	words := strings.Fields(line[2:])
+	if len(words) == 0 {
+		return "", "", "ERR Invalid library metadata"
+	}
+	for _, w := range words[1:] {
+		value, ok := strings.CutPrefix(w, "name=")
+		switch {
+		case !ok:
+			return "", "", "ERR Invalid metadata value given: " + clip([]byte(w), 128)
+		case name != "":
+			return "", "", "ERR Invalid metadata value, name argument was given multiple times"
+		}
+		name = value
+	}
+	switch {
+	case name == "":
+		return "", "", "ERR Library name was not given"
+	case !validLibraryName(name):
+		return "", "", errLibraryName
+	case !strings.EqualFold(words[0], "lua"):
+		return "", "", "ERR Engine '" + clip([]byte(words[0]), 128) + "' not found"
+	}
+	return name, "\n" + rest, ""
+}
+
+const errLibraryName = "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"
+
+func validLibraryName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !luaIsAlnum(s[i]) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 1024
+}
+
+// registerFunction is redis.register_function(name, callback), or of one table.
+func (vm *luaVM) registerFunction(L *lua.LState) int {
+	f := &function{lib: vm.lib}
+	var callback *lua.LFunction
+	switch n := L.GetTop(); {
+	case vm.lib == nil:
+		vm.raise(L, "ERR redis.register_function can only be called on FUNCTION LOAD command")
+	case n < 1 || n > 2:
+		vm.raise(L, "ERR wrong number of arguments to redis.register_function")
+	case n == 1:
+		t, ok := L.Get(1).(*lua.LTable)
+		if !ok {
+			vm.raise(L, "ERR calling redis.register_function with a single argument is only applicable to Lua table (representing named arguments).")
+		}
+		callback = vm.namedArguments(L, t, f)
+	default:
+		switch name := L.Get(1).(type) {
+		case lua.LString, lua.LNumber:
+			f.name = string(luaAppendString(nil, name))
+		default:
+			vm.raise(L, "ERR first argument to redis.register_function must be a string")
+		}
+		var ok bool
+		if callback, ok = L.Get(2).(*lua.LFunction); !ok {
+			vm.raise(L, "ERR second argument to redis.register_function must be a function")
+		}
+	}
+	if !validLibraryName(f.name) {
+		vm.raise(L, errLibraryName)
+	}
+	if vm.callbacks[f.name] != nil {
+		vm.raise(L, "ERR Function already exists in the library")
+	}
+	vm.meter.alloc(L, 1024)
+	vm.callbacks[f.name] = callback
+	if vm.loading() {
+		vm.lib.functions = append(vm.lib.functions, f)
+	}
+	return 0
+}
+
+// loading reports whether a library is loaded for the first time: a call of a
+// function runs the code again, which registers the same once more.
+func (vm *luaVM) loading() bool { return vm.run == nil || vm.run.c == nil }
+
+func (vm *luaVM) namedArguments(L *lua.LState, t *lua.LTable, f *function) (callback *lua.LFunction) {
+	for k, v := vm.next(L, t, lua.LNil); k != lua.LNil; k, v = vm.next(L, t, k) {
+		ok := true
+		switch luaStringOf(k) {
+		case "function_name":
+			if f.name, ok = luaTextOf(v); !ok {
+				vm.raise(L, "ERR function_name argument given to redis.register_function must be a string")
+			}
+		case "description":
+			if f.description, ok = luaTextOf(v); !ok {
+				vm.raise(L, "ERR description argument given to redis.register_function must be a string")
+			}
+			f.described = true
+		case "callback":
+			if callback, ok = v.(*lua.LFunction); !ok {
+				vm.raise(L, "ERR callback argument given to redis.register_function must be a function")
+			}
+		case "flags":
+			f.flags = vm.functionFlags(L, v)
+		default:
+			if k.Type() != lua.LTString {
+				vm.raise(L, "ERR named argument key given to redis.register_function is not a string")
+			}
+			vm.raise(L, "ERR unknown argument given to redis.register_function")
+		}
+	}
+	switch {
+	case f.name == "":
+		vm.raise(L, "ERR redis.register_function must get a function name argument")
+	case callback == nil:
+		vm.raise(L, "ERR redis.register_function must get a callback argument")
+	}
+	return callback
+}
+
+func luaTextOf(v lua.LValue) (string, bool) {
+	if !lua.LVCanConvToString(v) {
+		return "", false
+	}
+	return string(luaAppendString(nil, v)), true
+}
+
+func (vm *luaVM) functionFlags(L *lua.LState, v lua.LValue) (flags scriptFlags) {
+	t, ok := v.(*lua.LTable)
+	if !ok {
+		vm.raise(L, "ERR flags argument to redis.register_function must be a table representing function flags")
+	}
+	for i := 1; i <= luaLen(t); i++ {
+		flag, ok := scriptFlag(luaStringOf(t.RawGetInt(i)))
+		if !ok {
+			vm.raise(L, "ERR unknown flag given")
+		}
+		flags |= flag
+	}
+	return flags
+}
