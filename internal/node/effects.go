@@ -30,8 +30,9 @@ func (n *Node) sendUnits(to raftcore.NodeID, us []transport.Unit) bool {
 
 func (n *Node) sendRefused(to raftcore.NodeID, seqs []uint64) { n.peers.SendRefused(to, seqs) }
 
-// setPeers connects to everybody of the configuration, old and new.
-func (n *Node) setPeers(m raftcore.Membership) {
+// setPeers connects to everybody of the configuration, old and new; if anyIncarnation,
+// also to those who took their places with emptied directories.
+func (n *Node) setPeers(m raftcore.Membership, anyIncarnation bool) {
 	seen := make(map[raftcore.NodeID]bool)
 	var ps []transport.Peer
 	for _, list := range [][]raftcore.Member{m.Members, m.Outgoing} {
@@ -40,7 +41,11 @@ func (n *Node) setPeers(m raftcore.Membership) {
 				continue
 			}
 			seen[x.ID] = true
-			ps = append(ps, transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr})
+			p := transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr}
+			if anyIncarnation {
+				p.Incarnation = 0
+			}
+			ps = append(ps, p)
 		}
 	}
 	n.peers.SetPeers(ps)

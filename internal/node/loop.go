@@ -22,7 +22,7 @@ type effects interface {
 	sendUnits(to raftcore.NodeID, us []transport.Unit) bool
 	sendRefused(to raftcore.NodeID, seqs []uint64)
 	sendSnapshot(to raftcore.NodeID)
-	setPeers(m raftcore.Membership)
+	setPeers(m raftcore.Membership, anyIncarnation bool)
 	// takeSnapshot starts one unless one is running.
 	takeSnapshot()
 }
@@ -68,9 +68,13 @@ type loop struct {
 	readAgain bool      // a read round may be asked (new leader, or a clock tick)
 	waits     []*replicaWait
 	campaign  bool // as last told to the core
-	draining  bool
-	proposals uint64
-	batches   uint64
+	// lonelySince is when this node last ceased to know a leader; anyPeer: it now
+	// talks to any incarnation of its peers.
+	lonelySince time.Time
+	anyPeer     bool
+	draining    bool
+	proposals   uint64
+	batches     uint64
 }
 
 // gauges are numbers other goroutines own.
@@ -185,7 +189,8 @@ func (l *loop) drain() {
 			l.logChange(rd.Change)
 		}
 		if rd.MembershipChanged != nil {
-			l.fx.setPeers(*rd.MembershipChanged)
+			l.anyPeer, l.lonelySince = false, time.Time{}
+			l.fx.setPeers(*rd.MembershipChanged, false)
 			l.log.Info("membership changed", "members", describeMembers(*rd.MembershipChanged))
 		}
 		if rd.Save != nil {
@@ -269,6 +274,7 @@ func (l *loop) onTick(now time.Time) {
 	l.readAgain = true
 	l.watchDisk(now)
 	l.watchClock(now)
+	l.watchPeers(now)
 	l.proposeDueTick(now)
 	if l.gauges.logBytes() >= l.cfg.SnapshotLogBytes {
 		l.fx.takeSnapshot()
@@ -283,6 +289,24 @@ func (l *loop) patience() time.Duration {
 		return l.cfg.RequestTimeout
 	}
 	return l.cfg.ParkTimeout
+}
+
+// watchPeers opens the door to members with emptied directories when nobody known
+// leads: this node's configuration may be so old (a joining node's is the first one
+// ever) that it names the predecessor of today's leader, which would then be refused
+// for good. The core goes by incarnations on its own; the next configuration closes
+// the door.
+func (l *loop) watchPeers(now time.Time) {
+	switch {
+	case l.anyPeer:
+	case l.core.Leader() != 0:
+		l.lonelySince = time.Time{}
+	case l.lonelySince.IsZero():
+		l.lonelySince = now
+	case now.Sub(l.lonelySince) > 3*l.cfg.ElectionTimeout:
+		l.anyPeer = true
+		l.fx.setPeers(l.core.Membership(), true)
+	}
 }
 
 // watchDisk steps out of the way when a sync hangs: others may lead (R37).

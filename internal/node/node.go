@@ -214,7 +214,7 @@ func (n *Node) turn(l *loop, ticked bool, last time.Time) time.Time {
 
 // fxSetup makes the peers known before the first message is sent.
 func (n *Node) fxSetup(l *loop) {
-	n.setPeers(l.core.Membership())
+	n.setPeers(l.core.Membership(), false)
 	n.publish(l)
 }
 

@@ -67,12 +67,12 @@ func (s *stepNode) sendUnits(to raftcore.NodeID, us []transport.Unit) bool {
 func (s *stepNode) sendRefused(to raftcore.NodeID, seqs []uint64) {
 	s.w.net = append(s.w.net, func() { s.w.node(to).HandleRefused(s.loop.id, seqs) })
 }
-func (s *stepNode) restore(raftcore.SnapshotMeta)   {}
-func (s *stepNode) compact(uint64)                  {}
-func (s *stepNode) sendSnapshot(raftcore.NodeID)    {}
-func (s *stepNode) setPeers(raftcore.Membership)    {}
-func (s *stepNode) takeSnapshot()                   {}
-func (s *stepNode) syncAge(time.Time) time.Duration { return 0 }
+func (s *stepNode) restore(raftcore.SnapshotMeta)      {}
+func (s *stepNode) compact(uint64)                     {}
+func (s *stepNode) sendSnapshot(raftcore.NodeID)       {}
+func (s *stepNode) setPeers(raftcore.Membership, bool) {}
+func (s *stepNode) takeSnapshot()                      {}
+func (s *stepNode) syncAge(time.Time) time.Duration    { return 0 }
 
 func must(err error) {
 	if err != nil {
