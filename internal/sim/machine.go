@@ -37,6 +37,7 @@ type machine struct {
 	refused     error         // why it does not start; wants an operator
 	restarting  bool
 	held        durable
+	batches     [2]int64        // bytes of the last two batches of entries
 	ambiguous   []node.SyncItem // the batch under way when the power failed
 	incarnation uint64          // of the last start
 	dying       bool            // its power fails at a coming write
@@ -50,6 +51,7 @@ type proc struct {
 	s           *node.Steps
 	number      int
 	id          node.Identity
+	cluster     [16]byte // zero until known
 	dead        bool
 	pausedUntil time.Duration
 
@@ -179,6 +181,7 @@ func (p *proc) recover() {
 		p.m.notStarted(p, err)
 		return
 	}
+	p.cluster = p.id.Genesis.ClusterID()
 	p.w.judge.recovered(p)
 	p.w.net.appeared(p)
 	p.tick()

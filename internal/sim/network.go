@@ -86,7 +86,7 @@ func (p *proc) reach(to raftcore.NodeID) *proc {
 	switch {
 	case q.id.Node != to || peer.Incarnation != 0 && peer.Incarnation != q.id.Incarnation:
 		return nil
-	case p.id.Genesis == nil || q.id.Genesis == nil || p.id.Genesis.ClusterID() != q.id.Genesis.ClusterID():
+	case p.cluster == [16]byte{} || p.cluster != q.cluster:
 		return nil
 	}
 	if back, ok := q.peers[p.id.Node]; ok && back.Incarnation != 0 && back.Incarnation != p.id.Incarnation {

@@ -28,9 +28,10 @@ type world struct {
 	stats    *Stats
 	holders  int // processes started
 
-	healing   bool // the second phase: no more faults
-	operating bool // the operator is at work
-	changing  bool // a change of the membership is under way
+	healing   bool     // the second phase: no more faults
+	operating bool     // the operator is at work
+	spoiling  *machine // whose disk is being damaged
+	changing  bool     // a change of the membership is under way
 	trace     uint64
 	events    uint64
 	out       io.Writer // history, nil for none
