@@ -239,7 +239,10 @@ func (h *history) extra(n *node) bool {
 			h.snapshot(n)
 		}
 	case took(s.pauses):
-		if l := h.leader(); l != nil && h.paused == nil && h.rng.Intn(2) == 0 {
+		if h.paused != nil {
+			break
+		}
+		if l := h.leader(); l != nil && h.rng.Intn(2) == 0 {
 			n = l
 		}
 		h.paused, h.resumeAt = n, h.steps+h.rng.Intn(3000)
