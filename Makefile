@@ -5,6 +5,7 @@
 GO      ?= go
 BIN     := bin/rkv
 SEEDS   ?= 300
+MUTANT_SEEDS ?= 1000
 FUZZTIME ?= 10s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.release=$(VERSION)
@@ -53,7 +54,10 @@ sim: ## whole clusters under faults on one goroutine each: SEEDS=N, or one SEED=
 cover: ## test coverage by package
 	$(GO) test -cover ./...
 
-mutants crash compat diff clients chaos: ## not built yet: each says which work it waits for
+mutants: ## put known Raft bugs in, one at a time, and see what notices (MUTANTS=R07,R09: only these)
+	@$(GO) run ./internal/sim/cmd/mutants -seeds $(MUTANT_SEEDS) $(if $(MUTANTS),-only $(MUTANTS)) $(MUTANTFLAGS)
+
+crash compat diff clients chaos: ## not built yet: each says which work it waits for
 	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
 
 tools:
