@@ -336,8 +336,6 @@ func (s *streamView) distance(id streamID) int64 {
 		return 0
 	case s.len() == 0 && !h.last.less(id):
 		return int64(h.added)
-	case !id.isZero() && id.less(h.deleted):
-		return unknownRead
 	case id == h.last:
 		return int64(h.added)
 	case h.last.less(id):

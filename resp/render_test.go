@@ -34,6 +34,16 @@ func TestRender(t *testing.T) {
 			r.Int(3)
 			r.Null()
 		}, "*2\r\n*2\r\n:1\r\n*2\r\n:2\r\n:3\r\n$-1\r\n", "*2\r\n*1\r\n*2\r\n:1\r\n%1\r\n:2\r\n:3\r\n_\r\n"},
+		{"keyed arrays", func(r *kv.Reply) {
+			r.KeyedArrays(2)
+			r.BulkString("a")
+			r.Array(1)
+			r.Int(1)
+			r.BulkString("b")
+			r.Array(0)
+		},
+			"*2\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n*2\r\n$1\r\nb\r\n*0\r\n",
+			"%2\r\n$1\r\na\r\n*1\r\n:1\r\n$1\r\nb\r\n*0\r\n"},
 		{"empty pairs", func(r *kv.Reply) { r.Pairs(0); r.Null() }, "*0\r\n$-1\r\n", "*0\r\n_\r\n"},
 		{"deferred", func(r *kv.Reply) { r.Array(2); r.Deferred(7); r.Int(1) }, "*2\r\n:7\r\n:1\r\n", "*2\r\n:7\r\n:1\r\n"},
 	} {
