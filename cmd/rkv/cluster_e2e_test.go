@@ -118,6 +118,7 @@ func (c *cluster) stopAll() {
 		if p.cmd != nil {
 			_ = p.cmd.Process.Kill()
 			<-p.exited
+			p.cmd = nil
 		}
 	}
 	if c.t.Failed() {
