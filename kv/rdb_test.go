@@ -544,6 +544,7 @@ func FuzzRDB(f *testing.F) {
 	f.Add(smallRDB(f)[9:], uint8(50))
 	f.Add([]byte{rdbHash, 1, 'h', 1, 1, 'f', 0xc0, 5, rdbString, 1, 'k', 0xc3, 4, 10, 1, 'a', 'b', 0xe0, 0, 1}, uint8(1))
 	f.Add([]byte{rdbListZiplist, 1, 'k', 15, 15, 0, 0, 0, 10, 0, 0, 0, 1, 0, 0, 2, 'a', 'b', 0xff}, uint8(3))
+	f.Add(smallStream(), uint8(7))
 	s := New(Options{HashSeed: 1})
 	c := s.OpenCut()
 	state := c.State()

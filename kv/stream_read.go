@@ -121,20 +121,29 @@ func (r *streamRead) onlyForGroups(option string) (msg string) {
 	return "ERR The " + option + " option is only supported by XREADGROUP. You called XREAD instead."
 }
 
-// streamKeys finds the keys of XREAD and XREADGROUP.
+// streamKeys finds the keys of XREAD and XREADGROUP: the first half of what follows
+// STREAMS, whatever the options before it are worth.
 func streamKeys(args [][]byte) (keys []int, ok bool) {
-	name := "xread"
-	if is(args[0], "xreadgroup") {
-		name = "xreadgroup"
+	for i := 1; i < len(args); i++ {
+		switch arg := args[i]; {
+		case is(arg, "streams"):
+			n := (len(args) - i - 1) / 2
+			if n == 0 || (len(args)-i-1)%2 != 0 {
+				return nil, false
+			}
+			for k := range n {
+				keys = append(keys, i+1+k)
+			}
+			return keys, true
+		case is(arg, "block"), is(arg, "count"):
+			i++
+		case is(arg, "group"):
+			i += 2
+		case !is(arg, "noack"):
+			return nil, false
+		}
 	}
-	r, msg := parseStreamRead(name, args)
-	if msg != "" {
-		return nil, false
-	}
-	for i := range r.keys {
-		keys = append(keys, len(args)-2*len(r.keys)+i)
-	}
-	return keys, true
+	return nil, false
 }
 
 // resolve turns the IDs as they were written into after, and checks that streams and

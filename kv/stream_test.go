@@ -401,6 +401,27 @@ func TestMalformedStreams(t *testing.T) {
 	}
 }
 
+// smallStream is a stream with a group as it stands in a file.
+func smallStream() []byte {
+	o := newStreamObject(newHeap(1))
+	s := viewStream(o)
+	set := defaultSettings()
+	s.c = &Ctx{store: &Store{st: state{Settings: set}}}
+	s.add(streamID{1, 0}, [][]byte{[]byte("f"), []byte("v")})
+	s.add(streamID{2, 5}, [][]byte{[]byte("g"), []byte("12345")})
+	s.remove(streamID{1, 0})
+	g := streamGroup{name: []byte("g"), number: s.newNumber(), last: streamID{2, 5}, read: 2}
+	s.saveGroup(&g)
+	consumer := s.addConsumer(&g, []byte("c"), testEpoch)
+	s.saveNack(&g, &streamNack{id: streamID{2, 5}, consumer: consumer.number, time: testEpoch, count: 1}, 0)
+	s.saveHead()
+	w := NewRDBWriter(nil)
+	if err := w.Key([]byte("s"), s.v); err != nil {
+		panic(err)
+	}
+	return w.Bytes()
+}
+
 // Type 15, as Redis 5 and 6 wrote it: no counters, no active times.
 func TestStreamOfOldVersions(t *testing.T) {
 	lp := beginListpack(nil)
