@@ -61,6 +61,7 @@ type seen struct {
 	stale   bool // members
 	steps   int
 	leader  raftcore.NodeID
+	since   time.Duration // of role and term
 }
 
 // durable is what a disk holds, by what was reported: a lower bound.
@@ -129,9 +130,22 @@ func (j *judge) step(p *proc) {
 			w.fail("I7", "node %d: %v", p.m.id, fault)
 		}
 	}
+	if changed {
+		s.since = w.now
+	}
+	j.hanging(p, role)
 	s.role, s.term, s.commit, s.leader = role, term, commit, c.Leader()
 	if commit > uint64(len(j.ledger)) && c.LastIndex() < commit {
 		w.fail("I7", "node %d: commit %d beyond its log %d", p.m.id, commit, c.LastIndex())
+	}
+}
+
+// hanging: a leader whose disk does not answer lets others lead (I20, R37): it notices
+// after an election timeout, hands over for as long, and its clock may be slow.
+func (j *judge) hanging(p *proc, role raftcore.Role) {
+	since := max(p.syncSince, p.seen.since, p.pausedUntil)
+	if role == raftcore.Leader && p.syncBusy && j.w.now-since > 3*j.w.opt.election {
+		j.w.fail("I20", "node %d leads although its disk hangs since %v", p.m.id, p.syncSince)
 	}
 }
 

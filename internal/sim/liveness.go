@@ -57,6 +57,7 @@ func (w *world) liveness() {
 	})
 	w.await(bound, core, "agree", func() bool { return w.agree(core) })
 	w.compare(core)
+	w.undisturbed(core)
 	w.say("power cycle of the core")
 	for _, m := range w.machines {
 		if core[m.id] {
@@ -67,6 +68,24 @@ func (w *world) liveness() {
 	w.await(bound, core, "agree after a power cycle", func() bool { return w.agree(core) })
 	w.compare(core)
 	w.judge.witness()
+}
+
+// undisturbed: a leader that works goes on, in its configuration, whoever else is up:
+// nodes that were removed, or that lag, depose nobody (R25). One whose clock is off
+// may hand over.
+func (w *world) undisturbed(core map[raftcore.NodeID]bool) {
+	l := w.leader()
+	if m, ok := l.s.Core().Membership().Find(l.m.id); !ok || m.Learner {
+		w.fail("I20", "leader %d is no voter of its configuration%s", l.m.id, names(l.s.Core().Membership()))
+	}
+	if w.opt.faults[faultClockStep] || w.opt.faults[faultMadClock] || w.opt.faults[faultDrift] {
+		return
+	}
+	term := l.s.Core().Term()
+	w.runUntil(w.now+10*w.opt.election, nil)
+	if l.dead || l.s.Core().Role() != raftcore.Leader || l.s.Core().Term() != term {
+		w.fail("I20", "leader %d of term %d was deposed although all was well:%s", l.m.id, term, w.states(core))
+	}
 }
 
 // heal ends all faults.

@@ -61,6 +61,7 @@ type proc struct {
 	turnDue, syncBusy, applyBusy, fetchBusy bool
 	syncJob                                 node.Job
 	syncItems                               []node.SyncItem
+	syncSince                               time.Duration
 	snap                                    *node.SnapshotRun
 	receiving                               bool
 	session                                 uint64
@@ -235,7 +236,7 @@ func (p *proc) settle() {
 	}
 	if !p.syncBusy {
 		if job, items := p.s.TakeSync(); job != nil {
-			p.syncBusy, p.syncJob, p.syncItems = true, job, items
+			p.syncBusy, p.syncJob, p.syncItems, p.syncSince = true, job, items, w.now
 			w.after(p.m.diskTime(), p, p.sync)
 		}
 	}
