@@ -280,7 +280,8 @@ func (c *Ctx) byPattern(pattern, elem []byte) (val []byte, found bool) {
 	key := slices.Concat(prefix, elem, postfix)
 	v, found := c.lookup(key)
 	if found && field != nil && v.Type == TypeHash {
-		h := hashView{collection{c: c, key: key, v: v, found: true}}
+		h := hashView{collection: collection{c: c, key: key, v: v, found: true}}
+		h.hideDue()
 		return h.get(field)
 	}
 	if !found || field != nil || v.Type != TypeString {

@@ -118,6 +118,8 @@ func (x *collection) save(elements int) {
 		if x.found {
 			x.c.remove(x.key)
 		}
+	case x.v.hasFieldTTL():
+		x.settleFields()
 	case x.pending:
 		x.c.put(x.key, x.v)
 	}
@@ -177,6 +179,9 @@ func hashedMember(key []byte) []byte {
 
 // encodingName is what OBJECT ENCODING says of a collection.
 func encodingName(v Value) string {
+	if v.hasFieldTTL() && v.Obj.aux == hashIsSmall {
+		return "listpackex"
+	}
 	switch v.Enc {
 	case EncPacked:
 		return "listpack"

@@ -52,6 +52,9 @@ const (
 func (c *Ctx) lookup(key []byte) (Value, bool) {
 	v, ok := c.ks.get(key)
 	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
+		if ok && v.hasFieldTTL() && c.fieldsGone(&v) {
+			return c.loseFields(key)
+		}
 		return v, ok
 	}
 	if c.logged {

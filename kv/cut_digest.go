@@ -65,6 +65,9 @@ func (d *keyDigest) sumContent(v Value) (s sum128) {
 		})
 		return s
 	case TypeHash, TypeZSet:
+		if v.hasFieldTTL() {
+			return d.sumExpiring(v.Obj)
+		}
 		first := true
 		eachElement(v, func(e []byte) {
 			if first {
@@ -81,6 +84,22 @@ func (d *keyDigest) sumContent(v Value) (s sum128) {
 	d.begin()
 	d.element(v.Bytes)
 	return d.end()
+}
+
+// sumExpiring sums a hash with fields that expire; one that does not counts as in
+// any other hash.
+func (d *keyDigest) sumExpiring(o *object) (s sum128) {
+	for it := o.t.first(); it.valid(); it.next() {
+		key, val := it.entry()
+		d.begin()
+		d.element(hashedMember(key))
+		d.element(val)
+		if at := o.fieldTTL(key); at != 0 {
+			d.number(uint64(at))
+		}
+		s.add(d.end())
+	}
+	return s
 }
 
 // eachElement calls fn for the elements of a collection as its packed form lists

@@ -7,33 +7,66 @@ import "bytes"
 // more are due.
 const maxExpirePerEntry = 256
 
-// oldestExpiry finds the first key in the order (expireAt, db, key).
-func (s *Store) oldestExpiry() (db int, key []byte, at int64, ok bool) {
-	for i, ks := range s.dbs {
-		k, t, found := ks.nextDue()
-		if found && (!ok || t < at) {
-			db, key, at, ok = i, k, t, true
-		}
-	}
-	return db, key, at, ok
+// dueItem is a key that expires, or a hash of which a field does.
+type dueItem struct {
+	db     int
+	key    []byte
+	at     int64
+	fields bool
 }
 
-// expireDue removes due keys in the order (expireAt, db, key), at most
+// oldestDue finds the first in the order (expireAt, db, keys before fields, key).
+func (s *Store) oldestDue() (first dueItem, ok bool) {
+	for i, ks := range s.dbs {
+		if k, t, found := ks.nextDue(); found && (!ok || t < first.at) {
+			first, ok = dueItem{i, k, t, false}, true
+		}
+		if k, t, found := ks.nextFieldDue(); found && (!ok || t < first.at) {
+			first, ok = dueItem{i, k, t, true}, true
+		}
+	}
+	return first, ok
+}
+
+// oldestExpiry finds the first key, or hash with a field, that expires.
+func (s *Store) oldestExpiry() (db int, key []byte, at int64, ok bool) {
+	first, ok := s.oldestDue()
+	return first.db, first.key, first.at, ok
+}
+
+// expireDue removes due keys and fields in the order of oldestDue, at most
 // maxExpirePerEntry: the same ones on every node.
 func (s *Store) expireDue(c *Ctx) {
 	for n := 0; n < maxExpirePerEntry; n++ {
-		db, key, at, ok := s.oldestExpiry()
-		if !ok || at > s.st.Stamp {
+		d, ok := s.oldestDue()
+		if !ok || d.at > s.st.Stamp {
 			return
 		}
-		c.selectDB(db)
-		key = bytes.Clone(key) // it may live in what delete frees
-		if c.ks.delete(key) {
+		c.selectDB(d.db)
+		key := bytes.Clone(d.key) // it may live in what delete frees
+		if d.fields {
+			n += max(c.expireFields(key, maxExpirePerEntry-n)-1, 0)
+		} else if c.ks.delete(key) {
 			s.expired++
 			c.touched("expired", key)
 			c.cost += opCost
 		}
 	}
+}
+
+// expireFields removes up to limit due fields of a hash, and the key with the last,
+// and returns their number.
+func (c *Ctx) expireFields(key []byte, limit int) int {
+	v, ok := c.ks.get(key)
+	if !ok || !v.hasFieldTTL() {
+		return 0
+	}
+	h := hashView{collection: collection{c: c, key: key, v: v, found: true}}
+	n := h.purge(limit)
+	if h.len() == 0 && c.remove(key) {
+		c.touched("del", key)
+	}
+	return n
 }
 
 // NextDue is the earliest expiry of any key, Unix ms; ok is false if none has one.

@@ -6,18 +6,26 @@ import "bytes"
 //
 //	packed: field, value, field, value ... in the order of insertion
 //	tree:   hash64(field) field -> value
-type hashView struct{ collection }
+//
+// (hash_ttl.go has what belongs to fields that expire.)
+type hashView struct {
+	collection
+	// hidden counts fields of the tree that are due: they are not shown.
+	hidden int
+}
 
 // openHash opens the key's hash, empty if the key is missing. If ok is false
 // WRONGTYPE was replied.
 func (c *Ctx) openHash(key []byte) (h hashView, ok bool) {
-	h.collection, ok = c.openCollection(key, TypeHash)
+	if h.collection, ok = c.openCollection(key, TypeHash); ok {
+		h.hideDue()
+	}
 	return h, ok
 }
 
 func (h *hashView) len() int {
 	if h.isTree() {
-		return h.object().t.len()
+		return h.object().t.len() - h.hidden
 	}
 	return packedLen(h.v.Bytes) / 2
 }
@@ -26,7 +34,11 @@ func (h *hashView) len() int {
 func (h *hashView) get(field []byte) (val []byte, ok bool) {
 	if h.isTree() {
 		var tmp [keyBufSize]byte
-		return h.object().t.get(appendHashed(tmp[:0], h.heap(), field))
+		key := appendHashed(tmp[:0], h.heap(), field)
+		if val, ok = h.object().t.get(key); ok && h.isHidden(key) {
+			return nil, false
+		}
+		return val, ok
 	}
 	_, val, ok = h.find(field)
 	return val, ok
@@ -65,16 +77,18 @@ func (h *hashView) expect(pairs [][]byte) {
 	}
 }
 
-// put sets the field and reports whether it is new.
-func (h *hashView) put(field, val []byte) (added bool) {
+// put sets the field, which then does not expire, and reports whether it is new.
+func (h *hashView) put(field, val []byte) (added bool) { return h.set(field, val, false) }
+
+// set is put; with keepTTL an existing field expires when it would have.
+func (h *hashView) set(field, val []byte, keepTTL bool) (added bool) {
 	if h.isTree() {
-		var tmp [keyBufSize]byte
-		return h.mutable().t.put(appendHashed(tmp[:0], h.heap(), field), val)
+		return h.setInTree(field, val, keepTTL)
 	}
 	rank, _, exists := h.find(field)
 	if h.mustConvert(field, val, exists) {
 		h.convert()
-		return h.put(field, val)
+		return h.setInTree(field, val, keepTTL)
 	}
 	dst := h.beginEdit()
 	if exists {
@@ -83,6 +97,24 @@ func (h *hashView) put(field, val []byte) (added bool) {
 	}
 	h.endEdit(packedPush(dst, h.v.Bytes, field, val))
 	return true
+}
+
+func (h *hashView) setInTree(field, val []byte, keepTTL bool) (added bool) {
+	var tmp [keyBufSize]byte
+	key, o := appendHashed(tmp[:0], h.heap(), field), h.mutable()
+	if o.t2 == nil {
+		return o.t.put(key, val)
+	}
+	gone := h.isHidden(key)
+	if gone {
+		h.hidden--
+	}
+	if gone || !keepTTL {
+		o.setFieldTTL(h.heap(), key, 0)
+	}
+	added = o.t.put(key, val) || gone
+	h.keepsSmall(field, val)
+	return added
 }
 
 func (h *hashView) mustConvert(field, val []byte, exists bool) bool {
@@ -99,10 +131,14 @@ func (h *hashView) del(field []byte) bool {
 	if h.isTree() {
 		var tmp [keyBufSize]byte
 		key := appendHashed(tmp[:0], h.heap(), field)
-		if _, ok := h.object().t.rank(key); !ok {
+		if _, ok := h.object().t.rank(key); !ok || h.isHidden(key) {
 			return false
 		}
-		return h.mutable().t.del(key)
+		o := h.mutable()
+		if o.t2 != nil {
+			o.setFieldTTL(h.heap(), key, 0)
+		}
+		return o.t.del(key)
 	}
 	rank, _, ok := h.find(field)
 	if ok {
@@ -115,7 +151,9 @@ func (h *hashView) del(field []byte) bool {
 func (h *hashView) each(fn func(field, val []byte)) {
 	if h.isTree() {
 		for it := h.object().t.first(); it.valid(); it.next() {
-			fn(hashedMember(it.key()), it.val())
+			if !h.isHidden(it.key()) {
+				fn(hashedMember(it.key()), it.val())
+			}
 		}
 		return
 	}
@@ -132,6 +170,11 @@ func (h *hashView) each(fn func(field, val []byte)) {
 
 // ranked gives access by rank (replyRandom).
 func (h *hashView) ranked() rankedPairs {
+	if h.hidden > 0 {
+		var elems [][]byte
+		h.each(func(field, val []byte) { elems = append(elems, field, val) })
+		return func(rank int) (field, val []byte) { return elems[2*rank], elems[2*rank+1] }
+	}
 	if h.isTree() {
 		t := h.object().t
 		return func(rank int) (field, val []byte) {

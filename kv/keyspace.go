@@ -16,6 +16,8 @@ type keyspace struct {
 	t *table
 	// due orders the keys with an expiry by (expireAt BE, key). No cut reads it.
 	due *tree
+	// fieldsDue orders the hashes with fields that expire by (first expireAt BE, key).
+	fieldsDue *tree
 	// dueKey is scratch for its keys.
 	dueKey []byte
 }
@@ -25,7 +27,7 @@ const maxRecordString = 64 << 10
 
 // newKeyspace adds an empty keyspace to the heap, for good.
 func newKeyspace(h *heap) *keyspace {
-	ks := &keyspace{h: h, t: newTable(h), due: newTree(nil)}
+	ks := &keyspace{h: h, t: newTable(h), due: newTree(nil), fieldsDue: newTree(nil)}
 	h.spaces = append(h.spaces, ks)
 	return ks
 }
@@ -78,13 +80,17 @@ func (ks *keyspace) set(key []byte, v Value) {
 	if !found {
 		ks.t.insert(hash, ks.write(&rec))
 		ks.reindex(key, 0, v.ExpireAt)
+		ks.indexFields(key, v.Obj)
 		return
 	}
 	old := readRecord(h.arena.at(r))
 	ks.reindex(old.key, old.expireAt, v.ExpireAt)
 	if hasObject(old.enc) {
-		h.releaseObject(h.objects.get(old.objectID()))
+		o := h.objects.get(old.objectID())
+		ks.unindexFields(key, o)
+		h.releaseObject(o)
 	}
+	ks.indexFields(key, v.Obj)
 	if ks.overwrite(r, &old, &rec) {
 		return
 	}
@@ -153,7 +159,9 @@ func (ks *keyspace) delete(key []byte) bool {
 	old := readRecord(h.arena.at(r))
 	ks.reindex(old.key, old.expireAt, 0)
 	if hasObject(old.enc) {
-		h.releaseObject(h.objects.get(old.objectID()))
+		o := h.objects.get(old.objectID())
+		ks.unindexFields(key, o)
+		h.releaseObject(o)
 	}
 	ks.t.remove(hash, key)
 	h.release(r)
@@ -261,5 +269,5 @@ func (h *heap) walk(v *tableView, fn func(key []byte, v Value) bool) {
 // clear removes all keys at once; heap.freeSome gives their memory back.
 func (ks *keyspace) clear() {
 	ks.h.doom(ks.t.tableView)
-	ks.t, ks.due = newTable(ks.h), newTree(nil)
+	ks.t, ks.due, ks.fieldsDue = newTable(ks.h), newTree(nil), newTree(nil)
 }

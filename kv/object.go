@@ -16,6 +16,9 @@ type object struct {
 	t, t2 *tree
 	// aux is the type's own number.
 	aux int64
+	// fieldDue is when the next field of a hash expires, as the keyspace's index of
+	// expiries of fields has it; the writer's.
+	fieldDue int64
 
 	id    uint32 // place in the object table; 0: in no key yet
 	refs  uint32 // keys that hold it: 1, or 2 in the middle of a RENAME; the writer's
@@ -36,7 +39,7 @@ func (h *heap) mutable(o *object) *object {
 	if o.epoch >= h.shared {
 		return o
 	}
-	c := &object{aux: o.aux, epoch: h.epoch, counted: o.counted}
+	c := &object{aux: o.aux, fieldDue: o.fieldDue, epoch: h.epoch, counted: o.counted}
 	c.str = append([]byte(nil), o.str...)
 	// The copy takes over the trees' place in treeBytes: blocks that only a cut
 	// still holds are not the keyspace's memory.

@@ -29,6 +29,7 @@ import (
 //	set             SET_LISTPACK, SET_INTSET       SET
 //	sorted set      ZSET_LISTPACK                  ZSET_2
 //	hash            HASH_LISTPACK                  HASH
+//	  with expiries -                              HASH_METADATA, HASH_LISTPACK_EX
 //	stream                                         STREAM_LISTPACKS_3
 //
 // The order of packed elements is kept. A tree's order follows from its contents
@@ -74,6 +75,10 @@ const (
 	rdbStreamListpacks2 = 19
 	rdbStreamListpacks3 = 21
 
+	// Hashes with fields that expire (version 12, Redis 7.4).
+	rdbHashMetadata   = 24
+	rdbHashListpackEx = 25
+
 	rdbNodePlain  = 1 // quicklist node that is one element
 	rdbNodePacked = 2 // quicklist node that is a listpack
 
@@ -109,7 +114,7 @@ func (e *UnsupportedRDBError) Error() string {
 // rdbUnsupported names what is known of Redis's numbers beyond ours.
 var rdbUnsupported = map[byte]string{
 	6: "module value", 7: "module value", 9: "zipmap hash",
-	22: "hash with field expiry", 23: "hash with field expiry", 24: "hash with field expiry", 25: "hash with field expiry",
+	22: "hash with field expiry of a preview", 23: "hash with field expiry of a preview",
 	rdbOpFunction2: "function library", rdbOpFunctionGA: "function library", rdbOpModuleAux: "module data",
 }
 

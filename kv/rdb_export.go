@@ -10,10 +10,11 @@ import (
 // hold the cluster's secret hash seed among others, are left out, and with version
 // 10 (Redis 7.0) packed sets are written element by element. stream delivers the
 // snapshot (snapshot.Reader.Restore); w gets a complete file with a CRC of its own.
-// version is 10 or 11.
+// version is 10, 11 or 12 (Redis 7.0, 7.2, 7.4); hashes with fields that expire
+// need 12.
 func ExportRDB(w io.Writer, stream func(sink func(raw []byte) error) error, version int) error {
-	if version != 10 && version != rdbVersion {
-		return fmt.Errorf("RDB: version %d cannot be exported, only 10 and %d", version, rdbVersion)
+	if version < 10 || version > rdbMaxVersion {
+		return fmt.Errorf("RDB: version %d cannot be exported, only 10 to %d", version, rdbMaxVersion)
 	}
 	x := &rdbExporter{version: version}
 	x.w = NewRDBWriter(func(raw []byte, _ int) error {
@@ -140,14 +141,25 @@ func (x *rdbExporter) key(code byte) error {
 	if code == rdbStreamListpacks3 {
 		return x.stream()
 	}
+	expiring := code == rdbHashMetadata || code == rdbHashListpackEx
+	if expiring && x.version < rdbMaxVersion {
+		return fmt.Errorf("RDB: a hash with fields that expire cannot be exported in version %d, only in %d", x.version, rdbMaxVersion)
+	}
 	x.w.b = append(x.w.b, code)
 	if err := x.strings(1); err != nil {
 		return err
 	}
+	if expiring {
+		if err := x.fixed(8); err != nil {
+			return err
+		}
+	}
 	switch code {
+	case rdbHashListpackEx:
+		return x.strings(1)
 	case rdbString, rdbSetIntset, rdbSetListpack, rdbHashListpack, rdbZSetListpack:
 		return x.strings(1)
-	case rdbList, rdbSet, rdbHash, rdbZSet2, rdbListQuicklist2:
+	case rdbList, rdbSet, rdbHash, rdbZSet2, rdbListQuicklist2, rdbHashMetadata:
 		return x.elements(code)
 	}
 	return unsupportedRDB(code, nil)
@@ -162,6 +174,12 @@ func (x *rdbExporter) elements(code byte) error {
 		switch code {
 		case rdbHash:
 			err = x.strings(2)
+		case rdbHashMetadata:
+			var ttl uint64
+			if ttl, _, err = x.in.length(); err == nil {
+				x.w.b = appendRDBLen(x.w.b, ttl)
+				err = x.strings(2)
+			}
 		case rdbZSet2:
 			if err = x.strings(1); err == nil {
 				err = x.fixed(8)

@@ -32,6 +32,8 @@ func (d *rdbValueDecoder) value(code byte) (Value, error) {
 		return d.str()
 	case rdbList, rdbSet, rdbHash, rdbZSet, rdbZSet2:
 		return d.elements(code)
+	case rdbHashMetadata, rdbHashListpackEx:
+		return d.expiringHash(code)
 	case rdbListQuicklist, rdbListQuicklist2:
 		return d.quicklist(code == rdbListQuicklist2)
 	case rdbSetIntset:

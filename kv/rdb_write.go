@@ -176,6 +176,12 @@ func rdbTypeOf(v Value) (code byte, ok bool) {
 	case TypeZSet:
 		return pick(v, rdbZSetListpack, rdbZSet2)
 	case TypeHash:
+		if v.hasFieldTTL() {
+			if v.Obj.aux == hashIsSmall {
+				return rdbHashListpackEx, true
+			}
+			return rdbHashMetadata, true
+		}
 		return pick(v, rdbHashListpack, rdbHash)
 	case TypeStream:
 		return rdbStreamListpacks3, v.Enc == EncTree
@@ -207,6 +213,10 @@ func (w *RDBWriter) value(code byte, v Value) {
 		w.string(w.zsetListpack(v.Bytes))
 	case rdbSetIntset:
 		w.string(v.Bytes) // our layout is Redis's
+	case rdbHashMetadata:
+		w.expiringHash(v.Obj)
+	case rdbHashListpackEx:
+		w.expiringListpack(v.Obj)
 	case rdbZSet2:
 		w.zsetTree(v.Obj)
 	case rdbStreamListpacks2, rdbStreamListpacks3:

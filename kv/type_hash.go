@@ -148,7 +148,7 @@ func cmdHIncrBy(c *Ctx) {
 		return
 	}
 	var tmp [20]byte
-	h.put(c.Args[2], appendInt(tmp[:0], n+incr))
+	h.set(c.Args[2], appendInt(tmp[:0], n+incr), true)
 	h.save(h.len())
 	c.touched("hincrby", c.Args[1])
 	c.Out.Int(n + incr)
@@ -182,7 +182,7 @@ func cmdHIncrByFloat(c *Ctx) {
 		c.Out.Error("ERR increment would produce NaN or Infinity")
 		return
 	}
-	h.put(c.Args[2], sum)
+	h.set(c.Args[2], sum, true)
 	h.save(h.len())
 	c.touched("hincrbyfloat", c.Args[1])
 	c.Out.Bulk(sum)
@@ -278,7 +278,11 @@ func cmdHScan(c *Ctx) {
 		return
 	}
 	if h.isTree() {
-		s.tree(h.object().t, func(key, val []byte) { s.emit(hashedMember(key), val) })
+		s.tree(h.object().t, func(key, val []byte) {
+			if !h.isHidden(key) {
+				s.emit(hashedMember(key), val)
+			}
+		})
 	} else {
 		h.each(func(field, val []byte) { s.emit(field, val) })
 	}
