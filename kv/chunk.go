@@ -39,6 +39,7 @@ type Chunk struct {
 	run        runner // for Store.Read
 	db, sentDB int    // selected for what is added next; selected by Ops so far
 	writes     int
+	grows      bool // an operation may need room
 	wantsLog   bool // a script among the reads wants to write
 	groups     []execGroup
 	inExec     bool
@@ -98,12 +99,17 @@ func (c *Chunk) Reset() {
 	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
+	c.grows = false
 	c.Reply.Reset()
 }
 
 // Logged reports whether the chunk has to be proposed; otherwise Store.Read
 // answers it.
 func (c *Chunk) Logged() bool { return c.writes > 0 }
+
+// Grows reports whether an operation of it may make the data larger: what a node
+// without room refuses.
+func (c *Chunk) Grows() bool { return c.grows }
 
 // Empty reports whether nothing was added.
 func (c *Chunk) Empty() bool { return c.NumOps == 0 && len(c.Reads) == 0 }
@@ -126,6 +132,7 @@ func (c *Chunk) AppendOp(cmd *Command, args [][]byte) {
 	c.Ops = appendOp(c.Ops, cmd.Op, args[len(cmd.argv0):]...)
 	c.NumOps++
 	c.writes++
+	c.grows = c.grows || cmd.Flags&FlagDenyOOM != 0
 	c.countValue()
 }
 

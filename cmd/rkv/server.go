@@ -70,7 +70,14 @@ func runServer(cfg *serverConfig) error {
 	}
 	end, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	return errors.Join(err, n.Close(end))
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close(end) }()
+	select {
+	case cerr := <-closed:
+		return errors.Join(err, cerr)
+	case <-time.After(2 * shutdownTimeout): // a disk that hangs holds its goroutine for ever
+		return errors.Join(err, n.Err(), errors.New("stopping took too long; what was acknowledged is on disk"))
+	}
 }
 
 // serve runs the front end until the node fails or somebody asks to stop; then it

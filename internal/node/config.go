@@ -37,6 +37,10 @@ type Config struct {
 	// ResendTimeout is the silence after which a unit is given to the same leader
 	// again. Default 2T.
 	ResendTimeout time.Duration
+	// StallLimit is the silence of the disk after which the node stops: whoever waits
+	// for it is better served by a restart elsewhere. Leadership goes after one T.
+	// Default 30 s.
+	StallLimit time.Duration
 	// SnapshotLogBytes of log since the last snapshot make the node take one.
 	// Smaller: faster restarts, more CPU. Default 256 MiB.
 	SnapshotLogBytes int64
@@ -85,6 +89,7 @@ func (c *Config) fill() error {
 	def(&c.ParkTimeout, 1800*time.Millisecond)
 	def(&c.RequestTimeout, 5*time.Second)
 	def(&c.ResendTimeout, 2*c.ElectionTimeout)
+	def(&c.StallLimit, 30*time.Second)
 	size(&c.SnapshotLogBytes, 256<<20)
 	size(&c.KeepLogBytes, c.SnapshotLogBytes/4)
 	size(&c.MaxQueuedBytes, 256<<20)

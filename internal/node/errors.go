@@ -1,5 +1,10 @@
 package node
 
+import "errors"
+
+// ErrDiskStalled stops a node whose disk owes an answer for Config.StallLimit.
+var ErrDiskStalled = errors.New("the disk does not answer")
+
 // replyError is an error whose text is the reply, in Redis's words.
 type replyError string
 
@@ -12,5 +17,9 @@ const (
 	errStopped        = replyError("CLUSTERDOWN This node is shutting down; nothing was written, use another node")
 	errUnknownOutcome = replyError("TIMEOUT The command may or may not have been applied")
 	errReplyLost      = replyError("TIMEOUT applied, reply lost")
-	errTooBig         = replyError("ERR command exceeds the maximum size of a log entry")
+	// errDiskFull is definite: the chunk was not proposed. The prefix is Redis's for a
+	// server whose disk refuses.
+	errDiskFull = replyError("MISCONF No space left on device: the cluster has no quorum with free disk space. " +
+		"Nothing was written. Reads and commands that free memory, such as DEL, go on")
+	errTooBig = replyError("ERR command exceeds the maximum size of a log entry")
 )

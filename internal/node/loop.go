@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -63,6 +64,8 @@ type loop struct {
 	tickWait  []func(error)
 	dice      dice
 	clock     clockWatch
+	space     space
+	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
 	lastTick  time.Time // last TICK proposed for due keys
 	readAgain bool      // a read round may be asked (new leader, or a clock tick)
@@ -89,6 +92,8 @@ type gauges interface {
 	applied() uint64
 	stamp() int64
 	due() (at int64, ok bool)
+	// diskFull: this node's disk has no room to spare.
+	diskFull() bool
 }
 
 // heldSend waits until Save after is durable (R4).
@@ -112,6 +117,7 @@ func (l *loop) turn(in *input, now time.Time) {
 	wall := l.cfg.Wall(now)
 	for i := range in.messages {
 		l.clock.observe(&in.messages[i], wall)
+		l.observeSpace(&in.messages[i])
 		l.core.Step(in.messages[i])
 	}
 	if in.saved > l.saved {
@@ -136,6 +142,10 @@ func (l *loop) turn(in *input, now time.Time) {
 		l.onTick(now)
 	}
 	for _, c := range in.chunks {
+		if l.space.refuse && c.Grows() {
+			l.origin.answer(c, errDiskFull)
+			continue
+		}
 		l.origin.add(c, now)
 	}
 	for _, done := range in.barriers {
@@ -197,6 +207,8 @@ func (l *loop) drain() {
 			l.lastSave = rd.Save.ID
 			l.fx.save(rd.Save)
 		}
+		l.tellSpace(rd.Send)
+		l.tellSpace(rd.SendAfterSave)
 		if len(rd.Send) > 0 {
 			l.fx.send(rd.Send)
 		}
@@ -273,6 +285,7 @@ func (l *loop) onTick(now time.Time) {
 	l.reads.renew(now, l.cfg.ElectionTimeout, l.cfg.ParkTimeout)
 	l.readAgain = true
 	l.watchDisk(now)
+	l.watchSpace()
 	l.watchClock(now)
 	l.watchPeers(now)
 	l.proposeDueTick(now)
@@ -312,6 +325,9 @@ func (l *loop) watchPeers(now time.Time) {
 // watchDisk steps out of the way when a sync hangs: others may lead (R37).
 func (l *loop) watchDisk(now time.Time) {
 	age := l.gauges.syncAge(now)
+	if age >= l.cfg.StallLimit && l.fail != nil {
+		l.fail(fmt.Errorf("%w: nothing for %v", ErrDiskStalled, age.Round(time.Millisecond)))
+	}
 	allowed := age < l.cfg.ElectionTimeout && !l.draining
 	if allowed == l.campaign {
 		return

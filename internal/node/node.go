@@ -48,6 +48,7 @@ type Node struct {
 
 	running   atomic.Bool
 	ready     atomic.Bool
+	full      atomic.Bool // the disk
 	snapping  atomic.Bool
 	snapMu    sync.Mutex // one snapshot is written at a time
 	receiveMu sync.Mutex // and one is received
@@ -155,6 +156,7 @@ func (n *Node) start() {
 	go n.fetcher.run()
 	n.running.Store(true)
 	go n.runLoop(n.first)
+	n.spawn(n.watchSpace)
 	n.spawn(n.announceReady)
 }
 

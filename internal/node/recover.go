@@ -168,7 +168,7 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.fetcher.fail = n.fail
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, incarnation: n.identity.Incarnation, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
-		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true,
+		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
 		dice: dice(n.cfg.Random()),
 	}
 }

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// moodyDisk is a real disk that can pretend to be full and can hang: every sync then
+// waits until it is released. It never loses or changes anything.
+type moodyDisk struct {
+	vfs.FS
+	full atomic.Bool
+	mu   sync.Mutex
+	gate chan struct{} // nil: not hanging
+}
+
+func (d *moodyDisk) Free(dir string) (uint64, error) {
+	if d.full.Load() {
+		return 4096, nil
+	}
+	return d.FS.Free(dir)
+}
+
+func (d *moodyDisk) hang() (release func()) {
+	gate := make(chan struct{})
+	d.mu.Lock()
+	d.gate = gate
+	d.mu.Unlock()
+	return sync.OnceFunc(func() {
+		d.mu.Lock()
+		d.gate = nil
+		d.mu.Unlock()
+		close(gate)
+	})
+}
+
+func (d *moodyDisk) wait() {
+	d.mu.Lock()
+	gate := d.gate
+	d.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+}
+
+type moodyFile struct {
+	vfs.File
+	d *moodyDisk
+}
+
+func (f moodyFile) Datasync() error { f.d.wait(); return f.File.Datasync() }
+func (f moodyFile) Sync() error     { f.d.wait(); return f.File.Sync() }
+
+func (d *moodyDisk) wrap(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return moodyFile{f, d}, nil
+}
+
+func (d *moodyDisk) Create(name string) (vfs.File, error) { return d.wrap(d.FS.Create(name)) }
+func (d *moodyDisk) Open(name string) (vfs.File, error)   { return d.wrap(d.FS.Open(name)) }
+
+func moodyCluster(t *testing.T, tune func(*Config)) (*testCluster, map[raftcore.NodeID]*moodyDisk) {
+	disks := map[raftcore.NodeID]*moodyDisk{}
+	for id := raftcore.NodeID(1); id <= 3; id++ {
+		disks[id] = &moodyDisk{FS: vfs.OS{}}
+	}
+	c := newTestCluster(t, 3, func(cfg *Config) {
+		cfg.FS = disks[cfg.ID]
+		if tune != nil {
+			tune(cfg)
+		}
+	})
+	return c, disks
+}
+
+// The leader's disk hangs for longer than an election timeout: it hands over, others
+// go on, and when the disk answers again nothing was lost.
+func TestHangingDiskHandsOver(t *testing.T) {
+	c, disks := moodyCluster(t, nil)
+	old := c.leader()
+	_, err := do(t, old, "set", "a", "1")
+	require.NoError(t, err)
+	release := disks[old.identity.Node].hang()
+	defer release()
+	other := c.others(old)[0]
+	_, err = do(t, other, "set", "a", "2") // committed without the leader's own disk
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		s := other.Status()
+		return s.Leader != 0 && s.Leader != old.identity.Node
+	}, 10*time.Second, 5*time.Millisecond, "leadership stayed on a disk that hangs")
+	_, err = do(t, other, "set", "a", "3")
+	require.NoError(t, err)
+	for deadline := time.Now().Add(4 * old.cfg.ElectionTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		require.NotEqual(t, raftcore.Leader, old.Status().Role, "it campaigns while its disk hangs")
+	}
+	release()
+	c.settled()
+	require.Equal(t, "$1\r\n3\r\n", get(t, old, "a"))
+	c.sameDigests()
+}
+
+// A disk that does not come back stops the node.
+func TestDeadDiskStopsTheNode(t *testing.T) {
+	c, disks := moodyCluster(t, func(cfg *Config) { cfg.StallLimit = 1500 * time.Millisecond })
+	old := c.leader()
+	release := disks[old.identity.Node].hang()
+	defer release()
+	other := c.others(old)[0]
+	_, err := do(t, other, "set", "a", "1")
+	require.NoError(t, err)
+	select {
+	case <-old.Failed():
+	case <-time.After(15 * time.Second):
+		t.Fatal("the node waits for ever")
+	}
+	require.ErrorIs(t, old.Err(), ErrDiskStalled)
+	_, err = do(t, other, "set", "a", "2")
+	require.NoError(t, err)
+}
+
+// Space runs out on one node, then on a quorum: writes that need room are refused,
+// definitely and in Redis's words, everything else goes on, and space ends it.
+func TestFullDisksRefuseWritesAndRecover(t *testing.T) {
+	c, disks := moodyCluster(t, nil)
+	_, err := do(t, c.leader(), "set", "a", "1")
+	require.NoError(t, err)
+	set := func(n *Node) error { _, err := do(t, n, "set", "b", "1"); return err }
+	lead := c.leader()
+	followers := c.others(lead)
+	disks[followers[0].identity.Node].full.Store(true)
+	require.Eventually(t, func() bool { return followers[0].diskFull() }, 5*time.Second, 5*time.Millisecond)
+	for range 20 {
+		require.NoError(t, set(followers[0]), "two of three have room")
+	}
+	disks[lead.identity.Node].full.Store(true)
+	for _, n := range c.nodes {
+		require.Eventually(t, func() bool {
+			err := set(n)
+			return err != nil && strings.HasPrefix(err.Error(), "MISCONF ")
+		}, 10*time.Second, 5*time.Millisecond, "node %d still takes writes", n.identity.Node)
+	}
+	last := lead.Status().LastIndex
+	for _, n := range c.nodes {
+		require.ErrorIs(t, set(n), errDiskFull)
+		require.Equal(t, "$1\r\n1\r\n", get(t, n, "a"))
+	}
+	require.Equal(t, last, c.leader().Status().LastIndex, "a refused write was proposed")
+	r, err := do(t, followers[1], "del", "a")
+	require.NoError(t, err)
+	require.Equal(t, ":1\r\n", r)
+
+	for _, d := range disks {
+		d.full.Store(false)
+	}
+	for _, n := range c.nodes {
+		require.Eventually(t, func() bool { return set(n) == nil }, 10*time.Second, 5*time.Millisecond)
+	}
+	c.sameDigests()
+	require.NoError(t, lead.Close(context.Background()))
+	delete(c.nodes, lead.identity.Node)
+}

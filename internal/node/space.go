@@ -1,0 +1,168 @@
+package node
+
+import (
+	"time"
+
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/segmentlog"
+)
+
+// Disk space is watched so that a full disk is foreseen and never met: a failed
+// write would stop the node (DESIGN 15). Each node tells on its answers to the leader
+// that it is full; a leader without a quorum of voters that have room tells everybody
+// on its heartbeats; and every node then refuses its own clients' commands that need
+// room, before anything is proposed. Commands that need none (DEL, EXPIRE), reads,
+// elections and snapshots go on, in what was kept back, and with the space the
+// refusal ends.
+
+// spaceInterval is how often the free space is looked at. At the fastest disk's
+// rate the reserve lasts for longer.
+const spaceInterval = time.Second
+
+// spaceNeeded is below which a node is full: one more snapshot, a fifth larger than
+// the last one, and two log segments.
+func (n *Node) spaceNeeded() uint64 {
+	need := uint64(2 * n.segmentSize())
+	if info, ok := n.snaps.Newest(); ok {
+		need += uint64(info.Size) + uint64(info.Size)/5
+	}
+	return need
+}
+
+func (n *Node) segmentSize() int64 {
+	if n.cfg.SegmentSize > 0 {
+		return n.cfg.SegmentSize
+	}
+	return segmentlog.DefaultSegmentSize
+}
+
+// watchSpace runs until the node stops. It has a goroutine of its own because a disk
+// that hangs must not hang anything else.
+func (n *Node) watchSpace() {
+	for {
+		n.lookAtSpace()
+		if sleep(n.ctx, spaceInterval) != nil {
+			return
+		}
+	}
+}
+
+func (n *Node) lookAtSpace() {
+	free, err := n.cfg.FS.Free(n.cfg.DataDir)
+	if err != nil {
+		n.log.Warn("free disk space is unknown", "error", err)
+		return
+	}
+	need, was := n.spaceNeeded(), n.full.Load()
+	if was {
+		need += uint64(n.segmentSize()) // so that it does not flap
+	}
+	full := free < need
+	if full == was {
+		return
+	}
+	n.full.Store(full)
+	if full {
+		n.log.Error("the disk is nearly full; free some space, nothing has to be restarted", "free", free, "needed", need)
+	} else {
+		n.log.Info("there is room on the disk again", "free", free)
+	}
+}
+
+// diskFull implements gauges.
+func (n *Node) diskFull() bool { return n.full.Load() }
+
+// space is what the loop knows about everybody's disks.
+type space struct {
+	full   map[raftcore.NodeID]bool // leader: voters that said so
+	refuse bool                     // no quorum can write: the leader's own or its word
+}
+
+// observe notes what a message says about its sender's disk.
+func (l *loop) observeSpace(m *raftcore.Message) {
+	switch m.Type {
+	case raftcore.MsgAppendResp, raftcore.MsgHeartbeatResp:
+		if l.space.full == nil {
+			l.space.full = make(map[raftcore.NodeID]bool)
+		}
+		l.space.full[m.From] = m.Full
+	case raftcore.MsgHeartbeat:
+		if m.From == l.core.Leader() {
+			l.space.refuse = m.Full
+		}
+	}
+}
+
+// tellSpace marks messages on their way out.
+func (l *loop) tellSpace(ms []raftcore.Message) {
+	own := l.gauges.diskFull()
+	if !own && !l.space.refuse {
+		return
+	}
+	for i := range ms {
+		switch ms[i].Type {
+		case raftcore.MsgAppendResp, raftcore.MsgHeartbeatResp:
+			ms[i].Full = own
+		case raftcore.MsgHeartbeat:
+			ms[i].Full = l.space.refuse
+		}
+	}
+}
+
+// watchSpace decides, on a leader, whether writes can go on.
+func (l *loop) watchSpace() {
+	if l.core.Role() != raftcore.Leader {
+		if l.core.Leader() == 0 {
+			l.space.refuse = false // who leads next will say
+		}
+		return
+	}
+	was := l.space.refuse
+	l.space.refuse = l.anybodyFull() && !l.writableQuorum()
+	if l.space.refuse != was {
+		l.log.Warn("writes that need disk space", "refused", l.space.refuse)
+	}
+	if l.gauges.diskFull() && l.gauges.logBytes() >= l.cfg.SegmentSize && l.cfg.SegmentSize > 0 {
+		l.fx.takeSnapshot() // gives log segments back
+	}
+}
+
+func (l *loop) anybodyFull() bool {
+	if l.gauges.diskFull() {
+		return true
+	}
+	for _, full := range l.space.full {
+		if full {
+			return true
+		}
+	}
+	return false
+}
+
+// writableQuorum reports whether a majority of each set of voters answers and has
+// room.
+func (l *loop) writableQuorum() bool {
+	active := map[raftcore.NodeID]bool{l.id: true}
+	for _, p := range l.core.Status().Peers {
+		active[p.ID] = p.Active
+	}
+	enough := func(list []raftcore.Member) bool {
+		voters, good := 0, 0
+		for _, m := range list {
+			if m.Learner {
+				continue
+			}
+			voters++
+			full := l.space.full[m.ID]
+			if m.ID == l.id {
+				full = l.gauges.diskFull()
+			}
+			if active[m.ID] && !full {
+				good++
+			}
+		}
+		return 2*good > voters
+	}
+	m := l.core.Membership()
+	return enough(m.Members) && (len(m.Outgoing) == 0 || enough(m.Outgoing))
+}
