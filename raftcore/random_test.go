@@ -61,8 +61,8 @@ type history struct {
 // swarm is what a seed has more of than others, in a thousand: faults that are all
 // equally likely hide each other.
 type swarm struct {
-	reads, changes, holds, pauses, snapshots int
-	oneByOne                                 bool // changes are of one voter
+	reads, changes, holds, pauses, snapshots, transfers int
+	oneByOne                                            bool // changes are of one voter
 }
 
 func drawSwarm(rng *rand.Rand) swarm {
@@ -73,7 +73,7 @@ func drawSwarm(rng *rand.Rand) swarm {
 		return rare
 	}
 	return swarm{
-		reads: often(15, 120), changes: often(6, 40), holds: often(0, 60), pauses: often(0, 4), snapshots: often(7, 40),
+		reads: often(15, 120), changes: often(6, 40), holds: often(0, 60), pauses: often(0, 4), snapshots: often(7, 40), transfers: often(4, 20),
 		oneByOne: rng.Intn(2) == 0,
 	}
 }
@@ -87,12 +87,12 @@ func runHistory(t *testing.T, seed int64) {
 	rng := rand.New(rand.NewSource(seed))
 	const nodes = 5
 	first := []NodeID{1, 2, 3}
-	switch {
-	case seed%3 == 0:
+	switch seed % 8 {
+	case 0, 1:
 		first = []NodeID{1, 2, 3, 4, 5}
-	case seed%7 == 0:
+	case 2, 3:
 		first = []NodeID{1, 2, 3, 4} // half of it is no quorum
-	case seed%11 == 0:
+	case 4:
 		first = []NodeID{1}
 	}
 	h := &history{rng: rng, swarm: drawSwarm(rng), group: make([]int, nodes), wipes: seed%5 == 0 && len(first) > 1, cuts: map[*node]SnapshotMeta{}}
@@ -197,10 +197,6 @@ func (h *history) step() {
 	case dice < 953:
 		clear(h.group)
 	case dice < 957:
-		if l := h.leader(); l != nil && l != h.paused {
-			_ = l.TransferLeadership(NodeID(h.rng.Intn(6)))
-		}
-	case dice < 961:
 		for _, n := range h.nodes { // a quiet moment, without which little gets done
 			if n != h.paused {
 				n.work()
@@ -210,7 +206,7 @@ func (h *history) step() {
 		for range len(h.wire) {
 			h.network()
 		}
-	case dice < 963:
+	case dice < 959:
 		if n.up {
 			n.SetCampaignAllowed(h.rng.Intn(3) > 0, "drawn")
 		}
@@ -238,6 +234,8 @@ func (h *history) extra(n *node) bool {
 		if n.up {
 			h.snapshot(n)
 		}
+	case took(s.transfers):
+		h.handOver()
 	case took(s.pauses):
 		if h.paused != nil {
 			break
@@ -253,6 +251,32 @@ func (h *history) extra(n *node) bool {
 		n.work()
 	}
 	return true
+}
+
+// handOver asks for another leader, and sometimes the old one or the new one is not
+// heard of for a while.
+func (h *history) handOver() {
+	l := h.leader()
+	if l == nil || l == h.paused {
+		return
+	}
+	if l.TransferLeadership(NodeID(h.rng.Intn(6))) != nil || l.transfer.to == 0 {
+		return
+	}
+	to := l.transfer.to
+	l.work()
+	switch h.rng.Intn(6) {
+	case 0:
+		h.paused, h.resumeAt = l, h.steps+h.rng.Intn(1000)
+	case 1: // the order arrives, and the requests for votes do not leave
+		for _, m := range h.wire {
+			if m.Type == MsgTimeoutNow && m.To == to {
+				h.give(m)
+			}
+		}
+		clear(h.group)
+		h.group[to-1] = 1
+	}
 }
 
 // snapshot takes one at once, or begins one whose end another may overtake (R32).
