@@ -76,5 +76,5 @@ func (s *Server) paused(now int64, cmd *kv.Command) bool {
 	if cmd.Name == "client|unpause" || cmd.Name == "client|pause" {
 		return false // or nobody could end it before its time
 	}
-	return !s.pause.writes.Load() || cmd.IsWrite() || cmd.Name == "exec"
+	return !s.pause.writes.Load() || cmd.Logged() || cmd.Script || cmd.Name == "exec"
 }

@@ -270,7 +270,13 @@ func (c *conn) barrierPassed(err error) {
 // everybody is expired first (docs/adr/0004).
 func (c *conn) runReads(now int64) {
 	srv := c.loop.srv
-	if needTick := srv.backend.Store().Read(c.s.chunk, now); !needTick {
+	needTick := srv.backend.Store().Read(c.s.chunk, now)
+	if !needTick && c.s.chunk.WantsLog() {
+		c.s.chunk.LogScripts()
+		c.perform(stepPropose)
+		return
+	}
+	if !needTick {
 		c.s.finish()
 		c.answered()
 		return

@@ -75,17 +75,17 @@ func (s *session) chunkOpened(h *handler) bool { return !h.anywhere && s.chunkPe
 
 // collect adds a data command to the chunk.
 func (s *session) collect(cmd *kv.Command, args [][]byte) {
-	if !cmd.IsWrite() {
-		s.openChunk().AddRead(cmd, args)
-		s.values++
-		s.reads++
-	} else if msg := tooBig(args); msg != "" {
+	if msg := tooBig(args); msg != "" && (cmd.Logged() || cmd.Script) {
 		s.replyError(msg)
 		return
-	} else {
-		s.openChunk().AppendOp(cmd, args)
-		s.values++
 	}
+	if s.logs(cmd, args) {
+		s.openChunk().AppendOp(cmd, args)
+	} else {
+		s.openChunk().AddRead(cmd, args)
+		s.reads++
+	}
+	s.values++
 	// With replies off or skipped the chunk is this command alone.
 	s.endChunk = s.endChunk || s.reply == replySkip
 }

@@ -304,6 +304,7 @@ func (s *session) flushOr(st step) step {
 
 func (s *session) flushChunk() step {
 	if s.chunk.Logged() {
+		s.chunk.LogScripts() // as reads they would run on this node only
 		return stepPropose
 	}
 	return stepRead

@@ -52,6 +52,10 @@ func perform(srv *Server, s *session, st step) bool {
 		if srv.backend.Store().Read(s.chunk, srv.backend.Now()) {
 			srv.backend.Store().Read(s.chunk, 0)
 		}
+		if s.chunk.WantsLog() {
+			s.chunk.LogScripts()
+			return perform(srv, s, stepPropose)
+		}
 		s.finish()
 	case stepPropose:
 		done := make(doneChan, 1)

@@ -121,7 +121,7 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 	case q.h != nil:
 		c.AddDeferred(len(s.deferred))
 		s.deferred = append(s.deferred, deferredCmd{q.h, q.args})
-	case q.cmd.IsWrite():
+	case s.logs(q.cmd, q.args):
 		c.AppendOp(q.cmd, q.args)
 	default:
 		c.AddRead(q.cmd, q.args)

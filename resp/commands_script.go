@@ -1,0 +1,30 @@
+package resp
+
+import "github.com/rkvdb/rkv/kv"
+
+// Scripts run in package kv. Here is what decides where one runs, and the commands
+// that are about the scripts of this node.
+
+func scriptHandlers() map[string]handler {
+	return map[string]handler{
+		"script|kill":   {run: cmdScriptKill, anywhere: true},
+		"function|kill": {run: cmdScriptKill, anywhere: true},
+	}
+}
+
+// cmdScriptKill ends the scripts that run on this node as reads. It finds those of
+// other event loops; a script of the client's own loop is over before this runs.
+func cmdScriptKill(s *session, _ [][]byte, out *kv.Reply) {
+	if msg := s.srv.backend.Store().KillScripts(); msg != "" {
+		out.Error(msg)
+		return
+	}
+	out.OK()
+}
+
+// logs reports whether the command goes through the log. Of a script that is not
+// known, the chunk decides later: it becomes an operation if the chunk is proposed
+// for another command's sake, or if it tries to write when it runs as a read.
+func (s *session) logs(cmd *kv.Command, args [][]byte) bool {
+	return s.srv.backend.Store().Logs(cmd, args)
+}

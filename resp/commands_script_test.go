@@ -1,0 +1,115 @@
+package resp
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A script enters the log when it writes, and the first time it is seen; nothing
+// else of it does.
+func TestScriptsInTheLog(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	logged := func(want int64, args ...string) string {
+		t.Helper()
+		before := s.node.proposals.Load()
+		got := c.do(args...)
+		require.Equal(t, want, s.node.proposals.Load()-before, "%v", args)
+		return got
+	}
+	const get = "return redis.call('GET', KEYS[1])"
+	require.Equal(t, "nil", logged(1, "EVAL", get, "1", "k"), "the cache learns it")
+	require.Equal(t, "nil", logged(0, "EVAL", get, "1", "k"))
+	require.Equal(t, "+OK", logged(1, "SET", "k", "v"))
+	require.Equal(t, `"v"`, logged(0, "EVAL", get, "1", "k"))
+
+	// A script whose path decides whether it writes: redsync's unlock.
+	const unlock = `if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) else return 0 end`
+	sha := strings.Trim(logged(1, "SCRIPT", "LOAD", unlock), `"`)
+	require.Equal(t, ":0", logged(0, "EVALSHA", sha, "1", "k", "other"))
+	require.Equal(t, ":1", logged(1, "EVALSHA", sha, "1", "k", "v"), "dropped as a read, then proposed")
+	require.Equal(t, ":0", logged(1, "EVALSHA", sha, "1", "k", "v"), "it is known to write now")
+
+	require.Equal(t, "-ERR Write commands are not allowed from read-only scripts. script: "+
+		"32da2aa7be78ce02a1c3ef9a84e3da2a67bd4d2e, on @user_script:1.",
+		replaceSHA(c.do("EVAL_RO", "return redis.call('SET', 'a', 1)", "0"), "32da2aa7be78ce02a1c3ef9a84e3da2a67bd4d2e"))
+	require.Equal(t, "-NOSCRIPT No matching script. Please use EVAL.", logged(0, "EVALSHA", strings.Repeat("f", 40), "0"))
+	require.Equal(t, "-NOTBUSY No scripts in execution right now.", logged(0, "SCRIPT", "KILL"))
+	require.Equal(t, `["a" "b"]`, c.do("COMMAND", "GETKEYS", "EVAL", "x", "2", "a", "b", "c"))
+}
+
+// replaceSHA puts a known digest in the place of the reply's.
+func replaceSHA(reply, sha string) string {
+	before, after, ok := strings.Cut(reply, " script: ")
+	if !ok {
+		return reply
+	}
+	_, rest, _ := strings.Cut(after, ",")
+	return before + " script: " + sha + "," + rest
+}
+
+// Scripts among other commands of a pipeline, and in transactions, in their places.
+func TestScriptsInChunks(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	const incr = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+	const get = "return redis.call('GET', KEYS[1])"
+	require.Equal(t, ":1", c.do("EVAL", incr, "1", "n", "1"))
+	require.Equal(t, `"1"`, c.do("EVAL", get, "1", "n"))
+
+	// Only reads and scripts: none is known to write before the second one tries.
+	c.do("SCRIPT", "LOAD", incr+" --")
+	c.send(command("GET", "n") + command("EVAL", incr+" --", "1", "n", "5") + command("GET", "n") +
+		command("EVAL", get, "1", "n") + command("SET", "n", "10") + command("EVAL", get, "1", "n") + command("GET", "n"))
+	for _, want := range []string{`"1"`, ":6", `"6"`, `"6"`, "+OK", `"10"`, `"10"`} {
+		require.Equal(t, want, c.reply())
+	}
+
+	for _, db := range []string{"0", "3"} {
+		require.Equal(t, "+OK", c.do("SELECT", db))
+		require.Equal(t, "+OK", c.do("SET", "n", "2"))
+		require.Equal(t, "+OK", c.do("WATCH", "n"))
+		require.Equal(t, "+OK", c.do("MULTI"))
+		for _, cmd := range [][]string{
+			{"GET", "n"}, {"EVAL", get, "1", "n"}, {"SELECT", "0"}, {"SET", "other", "x"}, {"EVAL", get, "1", "other"},
+			{"SELECT", db}, {"EVAL", incr, "1", "n", "5"}, {"GET", "n"}, {"PING"},
+		} {
+			require.Equal(t, "+QUEUED", c.do(cmd...))
+		}
+		require.Equal(t, `["2" "2" +OK +OK "x" +OK :7 "7" +PONG]`, c.do("EXEC"))
+	}
+	// Scripts alone in a transaction that turn out to write.
+	sha := strings.Trim(c.do("SCRIPT", "LOAD", incr+" ---"), `"`)
+	require.Equal(t, "+OK", c.do("MULTI"))
+	require.Equal(t, "+QUEUED", c.do("GET", "n"))
+	require.Equal(t, "+QUEUED", c.do("EVALSHA", sha, "1", "n", "1"))
+	require.Equal(t, "+QUEUED", c.do("GET", "n"))
+	require.Equal(t, `["7" :8 "8"]`, c.do("EXEC"))
+	// EXEC that its WATCH aborts.
+	require.Equal(t, "+OK", c.do("WATCH", "n"))
+	require.Equal(t, "+OK", s.elsewhere(t, "SET", "n", "0"))
+	require.Equal(t, "+OK", c.do("MULTI"))
+	require.Equal(t, "+QUEUED", c.do("EVALSHA", sha, "1", "n", "1"))
+	require.Equal(t, "nil-array", c.do("EXEC"))
+}
+
+// elsewhere runs one command on another connection, in database 3.
+func (s *testServer) elsewhere(t *testing.T, args ...string) string {
+	t.Helper()
+	o := s.dial()
+	require.Equal(t, "+OK", o.do("SELECT", "3"))
+	return o.do(args...)
+}
+
+func TestScriptKill(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "script-max-instructions", "1000000000"))
+	require.Equal(t, "nil", c.do("EVAL", "if KEYS[1] then while true do end end", "0"))
+	c.send(command("EVAL", "if KEYS[1] then while true do end end", "1", "k"))
+	eventually(t, func() bool { return s.node.store.KillScripts() == "" }, "the script could not be killed")
+	require.Contains(t, c.reply(), "Script killed by user with SCRIPT KILL...")
+	require.Equal(t, "+PONG", c.do("PING"))
+}
