@@ -331,3 +331,38 @@ func (n *testNode) nackTime(key, group string) (at int64) {
 	})
 	return at
 }
+
+// DUMP gives Redis's bytes where no clock is in them, and RESTORE takes them.
+func TestStreamDumpIsRedis(t *testing.T) {
+	r := startRedis(t)
+	r.do(t, "CONFIG", "SET", "rdbcompression", "no")
+	n := newTestNode(t)
+	both := func(args ...string) {
+		t.Helper()
+		require.Equal(t, r.do(t, args...), n.doValue(args), "%.200q", args)
+	}
+	x := &randomStream{rand.New(rand.NewPCG(8, 8))}
+	for i := range 250 {
+		both(append([]string{"XADD", "s", fmt.Sprintf("%d-%d", 1<<(i/10), i)}, x.fields()...)...)
+	}
+	both("XTRIM", "s", "MAXLEN", "~", "240")
+	both("XGROUP", "CREATE", "s", "g", "5")
+	both("XGROUP", "CREATE", "s", "h", "$", "ENTRIESREAD", "250")
+	both("DUMP", "s")
+
+	// With deleted entries, which only Redis keeps, and with times.
+	for _, do := range []func(args ...string) value{
+		func(args ...string) value { return r.do(t, args...) }, func(args ...string) value { return n.doValue(args) },
+	} {
+		fillStreams(4, func(args ...string) { do(args...) })
+	}
+	for _, key := range streamKeysFilled {
+		theirs, ours := r.do(t, "DUMP", key).text, n.doValue([]string{"DUMP", key}).text
+		require.Equal(t, "OK", n.doValue([]string{"RESTORE", key, "0", theirs, "REPLACE"}).text, key)
+		requireSameStream(t, n, r, key)
+		require.Equal(t, "OK", r.do(t, "RESTORE", key, "0", ours, "REPLACE").text, key)
+		requireSameStream(t, n, r, key)
+	}
+	full := []string{"XINFO", "STREAM", "s", "FULL"}
+	require.Equal(t, comparableInfo(r.do(t, full...)), comparableInfo(n.doValue(full)))
+}

@@ -520,3 +520,32 @@ func TestStreamReplyShapes(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot reads its cut without the lock while all kinds of commands change the
+// stream (for the race detector, too).
+func TestStreamCutWhileWriting(t *testing.T) {
+	n := newTestNode(t)
+	fillStreams(11, func(args ...string) { n.doValue(args) })
+	x := &randomStream{rand.New(rand.NewPCG(11, 12))}
+	for round := range 5 {
+		want, _ := blocksOf(t, n.s)
+		cut := n.s.OpenCut()
+		got := make(chan []byte)
+		go func() {
+			var rdb []byte
+			for range 3 {
+				rdb = nil
+				_ = cut.Blocks(func(raw []byte, _ int) error {
+					rdb = append(rdb, raw...)
+					return nil
+				})
+			}
+			got <- rdb
+		}()
+		for i := range 300 {
+			n.do(x.command(280 + 100*round + i/3)...)
+		}
+		require.True(t, bytes.Equal(want, <-got))
+		cut.Close()
+	}
+}
