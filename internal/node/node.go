@@ -41,6 +41,7 @@ type Node struct {
 	applier *applier
 	fetcher *fetcher
 	first   *loop // what start runs
+	torn    int64 // bytes of a torn last write that recovery cut off
 
 	mu       sync.Mutex
 	identity *Identity

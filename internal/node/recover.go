@@ -52,6 +52,7 @@ func (n *Node) recover(ctx context.Context) error {
 		return fmt.Errorf("recovering: %w", err)
 	}
 	n.logBase.Store(0)
+	n.torn = rec.TornBytes
 	n.wire(core, meta)
 	n.log.Info("recovered", "snapshot", meta.Index, "first", rec.FirstIndex, "last", rec.LastIndex,
 		"term", rec.HardState.Term, "torn_bytes", rec.TornBytes)

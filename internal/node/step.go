@@ -101,6 +101,9 @@ func (s *Steps) Core() *raftcore.Core { return s.l.core }
 // Log is for looking, not for touching.
 func (s *Steps) Log() *segmentlog.Log { return s.wal }
 
+// TornBytes is what recovery cut off the log's end.
+func (s *Steps) TornBytes() int64 { return s.torn }
+
 // SessionOpen reports whether clients' units can leave this node.
 func (s *Steps) SessionOpen() bool { return s.origin.opened() }
 

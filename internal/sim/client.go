@@ -46,6 +46,8 @@ type op struct {
 	reg        string // register: key
 	set        string // written to it; "": read
 	applied    int    // times met in the log
+	exec       bool   // a transaction
+	term       uint64 // of its node at the start
 }
 
 type opState uint8
@@ -102,6 +104,7 @@ func (c *client) do(o *op) {
 	}
 	o.client, o.p, o.start, o.chunk = c.number, p, c.w.now, &kv.Chunk{Waiter: waiter{c, o}}
 	o.build(o.chunk)
+	o.term = p.s.Core().Term()
 	c.cur = o
 	c.ops++
 	c.w.judge.ops = append(c.w.judge.ops, o)
@@ -177,6 +180,14 @@ func (c *client) answered(o *op, err error) {
 	if err == nil {
 		o.state = opOK
 		o.reply = bytes.Clone(o.chunk.Reply.Bytes())
+		if o.p.s.Running() && o.p.s.Core().Term() != o.term {
+			if o.exec {
+				c.w.hit("MULTI answered across a leader change")
+			}
+			if o.read {
+				c.w.hit("read answered across a leader change")
+			}
+		}
 	} else {
 		o.err = err.Error()
 		switch {
@@ -356,7 +367,7 @@ func (c *client) pipeline() {
 
 func (c *client) transaction() {
 	id := c.unique()
-	c.do(&op{count: 2, push: id, build: func(ch *kv.Chunk) {
+	c.do(&op{exec: true, count: 2, push: id, build: func(ch *kv.Chunk) {
 		ch.BeginExec(nil)
 		add(ch, dbBooks, "incr n")
 		add(ch, dbBooks, "rpush l "+id)

@@ -123,6 +123,7 @@ func (j *judge) step(p *proc) {
 		j.turned(p, role, term)
 	}
 	if s.steps++; changed || s.steps%24 == 0 {
+		w.checked(18)
 		if err := c.CheckInvariants(); err != nil {
 			w.fail("I18", "node %d: %v", p.m.id, err)
 		}
@@ -287,15 +288,21 @@ func (p *proc) Saving(s *raftcore.Save) {
 func (j *judge) truncating(p *proc, first uint64) {
 	d := &p.m.held
 	terms, last := 0, uint64(0)
-	configs := 0
+	configs, figure8 := 0, false
 	for i := first; i <= d.last(); i++ {
 		t, _ := d.term(i)
 		if t != last {
 			terms, last = terms+1, t
 		}
+		if j.onQuorum(p.seen.members, i, t) {
+			figure8 = true
+		}
 		if j.isConfig(entryID{i, t}) {
 			configs++
 		}
+	}
+	if figure8 {
+		j.w.hit("entry of a majority overwritten (figure 8)")
 	}
 	if terms >= 3 {
 		j.w.hit("tail of three terms truncated")
@@ -540,6 +547,12 @@ func (j *judge) recovered(p *proc) {
 			w.fail("I19", "node %d comes back with term %d for entry %d, it had %d", m.id, have, i, want)
 		}
 	}
+	if p.s.TornBytes() > 0 {
+		w.hit("log opened with a torn tail")
+	}
+	if p.id.Boot > 1 {
+		w.hit("session closed by a later boot")
+	}
 	if suspect {
 		w.hit("log opened with an ambiguous tail")
 	}
@@ -549,6 +562,10 @@ func (j *judge) recovered(p *proc) {
 	}
 	if st.SnapshotIndex > 0 {
 		w.hit("restarted from a snapshot")
+		p.fromSnapshot = true
+		if m.second {
+			w.hit("restarted from a second-generation snapshot")
+		}
 		if st.LastIndex == st.SnapshotIndex {
 			w.hit("empty log and a snapshot")
 		}

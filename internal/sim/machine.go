@@ -40,6 +40,7 @@ type machine struct {
 	batches     [2]int64        // bytes of the last two batches of entries
 	ambiguous   []node.SyncItem // the batch under way when the power failed
 	incarnation uint64          // of the last start
+	second      bool            // its snapshots descend from a snapshot
 	dying       bool            // its power fails at a coming write
 	full        bool
 }
@@ -64,7 +65,7 @@ type proc struct {
 	syncSince                               time.Duration
 	snap                                    *node.SnapshotRun
 	receiving                               bool
-	session                                 uint64
+	fromSnapshot                            bool
 
 	seen     seen
 	fallible bool // a disk fault was injected: stopping is right
@@ -266,9 +267,16 @@ func (p *proc) sync() {
 	}
 	job, items := p.syncJob, p.syncItems
 	p.syncBusy, p.syncJob, p.syncItems = false, nil, nil
+	before := p.s.Log().Stats()
 	if err := job(); err != nil {
+		if noSpaceError(err) {
+			p.w.hit("disk full met by the log")
+		}
 		p.m.ambiguous = append(p.m.ambiguous, items...)
 		return
+	}
+	if after := p.s.Log().Stats(); after.Truncations > before.Truncations && after.Segments < before.Segments {
+		p.w.hit("truncation across a segment boundary")
 	}
 	p.w.judge.saved(p, items)
 }
@@ -304,6 +312,7 @@ func (p *proc) kill() {
 		return
 	}
 	w := p.w
+	p.lastMoments()
 	if p.syncBusy {
 		p.m.ambiguous = append(p.m.ambiguous, p.syncItems...)
 		if !p.m.frozen() && w.chance(0.5) {
@@ -320,6 +329,41 @@ func (p *proc) kill() {
 	p.s.Kill()
 	w.net.vanished(p)
 	w.note(2, uint64(p.m.id))
+}
+
+// lastMoments counts what a death interrupts.
+func (p *proc) lastMoments() {
+	if !p.s.Running() || p.w.healing {
+		return
+	}
+	w, c := p.w, p.s.Core()
+	writing := p.syncItems
+	entries := false
+	for _, it := range writing {
+		if it.Save == nil {
+			continue
+		}
+		entries = entries || len(it.Save.Entries) > 0
+		if h := it.Save.HardState; h != nil && h.Vote != 0 && h.Vote != p.m.id {
+			w.hit("killed before its vote was durable")
+		}
+	}
+	if v := w.judge.votes[ballotID{p.tenantID(), c.Term()}]; v != 0 && v != p.m.id {
+		w.hit("killed after its vote was durable")
+	}
+	if c.Role() != raftcore.Leader {
+		return
+	}
+	if entries {
+		w.hit("leader killed before its own fsync")
+	}
+	alone := c.LastIndex() > c.Commit()
+	for _, q := range w.running() {
+		alone = alone && (q == p || q.s.Core().LastIndex() < c.LastIndex())
+	}
+	if alone {
+		w.hit("leader killed with entries nobody else has")
+	}
 }
 
 func (m *machine) frozen() bool { return m.stuckUntil > m.w.now }

@@ -82,7 +82,7 @@ func (w *world) cut(a, b *machine, d time.Duration) {
 	w.after(d, nil, func() { l.cut = false })
 }
 
-func (w *world) partitionTime() time.Duration { return w.around(2*time.Second) + 50*time.Millisecond }
+func (w *world) partitionTime() time.Duration { return w.around(w.opt.cutTime) + 50*time.Millisecond }
 
 func (w *world) oneWay() bool {
 	a, b := pick(w.rng, w.machines), pick(w.rng, w.machines)
@@ -181,7 +181,7 @@ func (w *world) pause() bool {
 	if p == nil {
 		return false
 	}
-	d := w.around(time.Second) + 50*time.Millisecond
+	d := w.around(w.opt.cutTime/2) + 50*time.Millisecond
 	if w.chance(0.1) {
 		d = w.between(5*time.Second, 15*time.Second)
 	}
@@ -283,7 +283,7 @@ func (w *world) stall() bool {
 	if p == nil {
 		return false
 	}
-	d := w.around(2*time.Second) + 20*time.Millisecond
+	d := w.around(w.opt.cutTime) + 20*time.Millisecond
 	w.say("node %d: disk hangs for %v", p.m.id, d)
 	if p.s.Core().Role() == raftcore.Leader {
 		w.hit("stall at leader")
@@ -421,6 +421,14 @@ func (w *world) damage(spoil func(name string, data []byte)) bool {
 	}
 	m.harm()
 	m.spoilt = true
+	switch {
+	case path.Dir(name) == "/data/groups/0/snapshot":
+		w.hit("snapshot damaged")
+	case path.Ext(name) == ".seg":
+		w.hit("log segment damaged")
+	default:
+		w.hit("hard-state slot damaged")
+	}
 	w.spoiling = m
 	spoil(name, data)
 	_ = m.disk.WriteFile(name, data)
@@ -499,7 +507,7 @@ func (m *machine) wipe() {
 	m.disk = vfs.NewMem()
 	m.held, m.ambiguous = durable{}, nil
 	m.incarnation, m.join, m.wiped = 0, true, true
-	m.harmed, m.spoilt, m.refused, m.full, m.dying = false, false, nil, false, false
+	m.harmed, m.spoilt, m.refused, m.full, m.dying, m.second = false, false, nil, false, false, false
 }
 
 // operate is the operator: replaces nodes that lost their disks.

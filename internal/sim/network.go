@@ -6,6 +6,7 @@ import (
 
 	"github.com/rkvdb/rkv/internal/node"
 	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -176,6 +177,9 @@ func (p *proc) Send(ms []raftcore.Message) {
 		p.w.net.frame(p, q, lane, size, func() {
 			c := m
 			c.Entries = slices.Clone(m.Entries)
+			if c.Type == raftcore.MsgReadIndex && q.s.Running() && q.s.Core().Term() > c.Term {
+				p.w.hit("ReadIndex of an older term")
+			}
 			p.w.note(3, uint64(c.Type), uint64(c.From), uint64(c.To), c.Term, c.Index)
 			q.s.HandleMessages(c.From, []raftcore.Message{c})
 		})
@@ -195,8 +199,22 @@ func (p *proc) SendUnits(to raftcore.NodeID, us []transport.Unit) bool {
 	for _, u := range us {
 		size += len(u.Bytes)
 	}
-	p.w.net.frame(p, q, laneBulk, size, func() { q.s.HandleUnits(p.id.Node, slices.Clone(us)) })
+	p.w.net.frame(p, q, laneBulk, size, func() {
+		if q.s.Running() {
+			p.w.countRetries(q, us)
+		}
+		q.s.HandleUnits(p.id.Node, slices.Clone(us))
+	})
 	return true
+}
+
+// countRetries counts units that come again after they were applied.
+func (w *world) countRetries(q *proc, us []transport.Unit) {
+	for _, u := range us {
+		if x, _, err := kv.ParseUnit(u.Bytes); err == nil && x.Session != 0 && q.s.Store().SeqState(x.Session, x.Seq) != kv.SeqOpen {
+			w.hit("retry of an applied unit")
+		}
+	}
 }
 
 // SendRefused implements node.Host.
@@ -332,6 +350,7 @@ func (p *proc) snapshot(then func(error)) {
 		p.snap = nil
 		if err == nil {
 			p.w.hit("snapshot taken")
+			p.m.second = p.m.second || p.fromSnapshot
 		} else {
 			p.w.say("node %d: snapshot failed: %v", p.m.id, err)
 		}
@@ -401,6 +420,7 @@ func (p *proc) receive(from *proc, meta raftcore.SnapshotMeta, raw []byte, done 
 	}
 	p.s.AskWanted(meta, func(err error) {
 		if err != nil {
+			w.hit("snapshot superseded on its way")
 			done(err)
 			return
 		}

@@ -66,6 +66,7 @@ type options struct {
 	loss, dup, spike               float64
 	disk, applyMax, snapTime       time.Duration
 	streamTimeout, downTime, think time.Duration
+	cutTime                        time.Duration
 
 	segment, snapshotBytes, keepBytes           int64
 	window, message, inflight, inflightMessages int
@@ -96,11 +97,13 @@ func (w *world) drawOptions() {
 	o.disk = w.between(50*time.Microsecond, 3*time.Millisecond)
 	if o.faults[faultSlowDisk] {
 		o.disk *= time.Duration(2 + rng.IntN(20))
+		w.fired(faultSlowDisk)
 	}
 	o.applyMax = w.between(50*time.Microsecond, 20*time.Millisecond)
 	o.snapTime = w.between(time.Millisecond, 200*time.Millisecond)
 	o.streamTimeout = w.between(time.Second, 5*time.Second)
 	o.downTime = w.between(10*time.Millisecond, 4*time.Second)
+	o.cutTime = w.between(100*time.Millisecond, 4*time.Second)
 	o.think = w.between(2*time.Millisecond, 100*time.Millisecond)
 	o.segment = 1 << 20
 	if o.faults[faultTinySegments] {
@@ -121,4 +124,11 @@ func (w *world) drawOptions() {
 	o.maxEntry = pick(rng, []int{8 << 10, 32 << 10, 128 << 10})
 	o.bigValue = pick(rng, []int{64, 2 << 10})
 	o.clients = 2 + rng.IntN(8)
+	if rng.IntN(3) == 0 {
+		// A storm: what needs several faults within one election.
+		o.every = w.between(20*time.Millisecond, 200*time.Millisecond)
+		o.downTime = w.between(5*time.Millisecond, 500*time.Millisecond)
+		o.cutTime = w.between(50*time.Millisecond, time.Second)
+		o.duration = time.Duration(5+rng.IntN(10)) * time.Second
+	}
 }
