@@ -21,7 +21,7 @@ func init() {
 		stringCommands, genericCommands, serverCommands, localCommands,
 		scriptCommands, functionCommands,
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
-		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands,
+		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,
 	)
 }
 

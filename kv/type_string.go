@@ -166,7 +166,8 @@ func (c *Ctx) invalidExpire() {
 	c.Out.Error("ERR invalid expire time in '" + c.cmd.Name + "' command")
 }
 
-// cmdSet is SET key value [NX|XX] [GET] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL].
+// cmdSet is SET key value [NX|XX|IFEQ v|IFNE v|IFDEQ d|IFDNE d] [GET] [EX s|PX ms|
+// EXAT s|PXAT ms|KEEPTTL].
 func cmdSet(c *Ctx) {
 	key, value := c.Args[1], c.Args[2]
 	if len(c.Args) == 3 {
@@ -176,17 +177,20 @@ func cmdSet(c *Ctx) {
 		return
 	}
 	var exp expireOption
+	var cond valueCondition
 	var nx, xx, get, keep bool
 	for i := 3; i < len(c.Args); i++ {
 		switch opt := c.Args[i]; {
-		case is(opt, "nx") && !xx:
+		case is(opt, "nx") && !xx && !cond.given:
 			nx = true
-		case is(opt, "xx") && !nx:
+		case is(opt, "xx") && !nx && !cond.given:
 			xx = true
 		case is(opt, "get"):
 			get = true
 		case is(opt, "keepttl") && exp.ms == 0:
 			keep = true
+		case !nx && !xx && cond.parse(c.Args, i):
+			i++
 		case !keep && exp.parse(c.Args, i):
 			i++
 		default:
@@ -201,11 +205,15 @@ func cmdSet(c *Ctx) {
 			return
 		}
 	}
-	if get && !c.replyString(key) {
+	if !cond.sound(c) || get && !c.replyString(key) {
 		return
 	}
 	old, found := c.lookup(key)
-	if nx && found || xx && !found {
+	if cond.given && found && old.Type != TypeString {
+		c.wrongType()
+		return
+	}
+	if nx && found || xx && !found || !cond.holds(old, found) {
 		if !get {
 			c.Out.Null()
 		}
