@@ -6,6 +6,7 @@ GO      ?= go
 BIN     := bin/rkv
 SEEDS   ?= 300
 MUTANT_SEEDS ?= 1000
+STATES  ?= 20000
 FUZZTIME ?= 10s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.release=$(VERSION)
@@ -54,10 +55,13 @@ sim: ## whole clusters under faults on one goroutine each: SEEDS=N, or one SEED=
 cover: ## test coverage by package
 	$(GO) test -cover ./...
 
+crash: ## power cuts at every call and damage at every byte: STATES=N, SEED=s
+	@$(GO) run ./internal/crash/cmd -states $(STATES) $(if $(SEED),-seed $(SEED))
+
 mutants: ## put known Raft bugs in, one at a time, and see what notices (MUTANTS=R07,R09: only these)
 	@$(GO) run ./internal/sim/cmd/mutants -seeds $(MUTANT_SEEDS) $(if $(MUTANTS),-only $(MUTANTS)) $(MUTANTFLAGS)
 
-crash compat diff clients chaos: ## not built yet: each says which work it waits for
+compat diff clients chaos: ## not built yet: each says which work it waits for
 	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
 
 tools:

@@ -99,7 +99,9 @@ func (w *recordWalk) bodyIntact(off int64, h *recordHeader) bool {
 func (w *recordWalk) examine(currentTerm uint64) (lastIndex, lastTerm uint64, torn bool) {
 	end := (int64(lastNonZero(w.b)) + recordAlign - 1) &^ (recordAlign - 1)
 	end = max(end, min(w.off+recordHeaderSize, int64(len(w.b)))) // it claimed a header at least
-	if h, ok := w.ours(w.off); ok && h.first {
+	// A copy of an earlier record says nothing about how much was written here.
+	h, ok := w.ours(w.off)
+	if ok = ok && h.index >= w.next; ok && h.first {
 		end = max(end, min(w.off+int64(h.batch), int64(len(w.b))))
 	} else if ok {
 		end = max(end, w.off+h.size())

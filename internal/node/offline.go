@@ -94,7 +94,8 @@ func writeSeed(ctx context.Context, fs vfs.FS, dir string, id *Identity, s Seed)
 }
 
 // Remains is what a stopped node's directory still holds, for recovery from the
-// permanent loss of a quorum. Reading it changes nothing.
+// permanent loss of a quorum. Reading it changes nothing but the name of a snapshot
+// found damaged.
 type Remains struct {
 	Identity  Identity
 	ClusterID string
@@ -264,4 +265,10 @@ func ImportRDB(store *kv.Store, feed func(sink func(raw []byte) error) error) (k
 		return 0, err
 	}
 	return rdb.Keys, loader.Commit(1)
+}
+
+// BootIdentity reads the identity of a data directory and counts the boot, as every
+// start does first.
+func BootIdentity(fs vfs.FS, dir string, want raftcore.NodeID) (*Identity, error) {
+	return loadIdentity(fs, dir, want, randomID)
 }
