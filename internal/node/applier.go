@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
@@ -31,6 +32,7 @@ type applier struct {
 	wake    chan struct{}
 	exit    chan struct{}
 	batch   []kv.LogEntry
+	untidy  atomic.Bool // memory may be given back
 }
 
 type applyJob struct {
@@ -63,6 +65,8 @@ func (a *applier) signal() {
 
 func (a *applier) run() {
 	defer close(a.exit)
+	rest := time.NewTimer(tidyAfter)
+	defer rest.Stop()
 	for {
 		jobs, closed := a.take()
 		switch {
@@ -70,12 +74,46 @@ func (a *applier) run() {
 			if a.perform(jobs) != nil {
 				return
 			}
+			a.untidy.Store(true)
 		case closed:
 			return
-		default:
+		case !a.untidy.Load():
 			<-a.wake
+		default:
+			rest.Reset(tidyAfter)
+			select {
+			case <-a.wake:
+			case <-rest.C:
+				a.tidyUp()
+			}
 		}
 	}
+}
+
+// tidyAfter is how long the applier must have been idle before it gives memory back
+// that deletions and closed cuts left behind: sooner, and every pause between two
+// commands of a lone client would pay for it.
+const tidyAfter = 10 * time.Millisecond
+
+// tidyUp works in slices of well below a millisecond, as long as nothing else waits.
+func (a *applier) tidyUp() {
+	more := true
+	for more && !a.pending() {
+		more = a.store.Maintain()
+	}
+	a.untidy.Store(more)
+}
+
+func (a *applier) pending() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.jobs) > 0 || a.closed
+}
+
+// tidy asks for a round: a cut was closed.
+func (a *applier) tidy() {
+	a.untidy.Store(true)
+	a.signal()
 }
 
 // take begins a batch of everything that waits; the one before must be finished.

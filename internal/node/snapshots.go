@@ -87,7 +87,10 @@ func (n *Node) cutSnapshot() *snapshotJob {
 	return &snapshotJob{n: n, started: n.cfg.Now(), cut: n.store.OpenCut()}
 }
 
-func (j *snapshotJob) close() { j.cut.Close() }
+func (j *snapshotJob) close() {
+	j.cut.Close()
+	j.n.applier.tidy()
+}
 
 // name asks the core what the cut's index stands for.
 func (j *snapshotJob) name(l *loop) { j.meta, j.known = l.metaAt(j.cut.Index) }

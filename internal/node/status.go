@@ -46,6 +46,7 @@ func (n *Node) publish(l *loop) {
 // Digest is the applied index and the digest of all replicated data at it.
 func (n *Node) Digest(ctx context.Context) (uint64, string, error) {
 	cut := n.store.OpenCut()
+	defer n.applier.tidy() // after the cut is closed
 	defer cut.Close()
 	return cut.Index, cut.Digest(), nil
 }
