@@ -72,6 +72,8 @@ type LocalRead struct {
 	// deferred is the number of a value that package resp fills in while it
 	// renders the tape; -1: none.
 	deferred int
+	// wantsLog: the script wanted to write when it ran as a read.
+	wantsLog bool
 }
 
 // execGroup is one transaction.

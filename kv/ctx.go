@@ -20,6 +20,8 @@ type Ctx struct {
 	needTick bool
 	// needLog was set by a script that runs as a read and wants to write.
 	needLog bool
+	// mayLog: the read is one of a chunk that can still be proposed.
+	mayLog bool
 	// oom: the entry was proposed while memory was short.
 	oom bool
 	// script: the command is called by a script, so it must not block.

@@ -151,7 +151,9 @@ func parseValue(b []byte) (value, []byte, error) {
 	switch tag {
 	case '+', '-', ':':
 		return value{kind: tag, text: head}, rest, nil
-	case ',', '(', '#':
+	case '#':
+		return value{kind: ':', text: map[string]string{"t": "1", "f": "0"}[head]}, rest, nil
+	case ',', '(':
 		return value{kind: '$', text: head}, rest, nil
 	case '_':
 		return value{kind: 'n'}, rest, nil

@@ -23,10 +23,7 @@ func (vm *luaVM) baseAssert(L *lua.LState) int {
 	if lua.LVAsBool(vm.any(L, 1)) {
 		return L.GetTop()
 	}
-	if m := L.Get(2); m.Type() == lua.LTTable {
-		L.Error(m, 0)
-	}
-	L.Error(lua.LString(vm.optStr(L, 2, "assertion failed!")), 0)
+	L.RaiseError("%s", vm.optStr(L, 2, "assertion failed!"))
 	return 0
 }
 

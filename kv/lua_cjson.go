@@ -265,7 +265,7 @@ func (e *luaJSONEncoder) table(t *lua.LTable, depth int) {
 			e.string(string(k))
 			e.out = append(e.out, ':')
 		default:
-			e.fail(luaTypeName(v), "table key must be a number or string")
+			e.fail(luaTypeName(k), "table key must be a number or string")
 		}
 		e.value(v, depth)
 	}

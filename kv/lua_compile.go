@@ -376,9 +376,9 @@ func (r *luaRewriter) definition(s *ast.FuncDefStmt) ast.Stmt {
 	return r.helpStmt(luaHelpAssign, line, r.expr(object), key, r.expr(s.Func))
 }
 
-// assignment rewrites assignments to fields. Of several targets the objects and keys
-// are evaluated first, then the values; they are assigned from the right, as PUC
-// Lua does.
+// assignment rewrites assignments to fields, and to several targets: gopher-lua
+// compiles a, b = b, a to a = b and b = a. Objects and keys are evaluated first, then
+// the values; they are assigned from the right, as PUC Lua does.
 func (r *luaRewriter) assignment(s *ast.AssignStmt) ast.Stmt {
 	fields := 0
 	for _, t := range s.Lhs {
@@ -387,7 +387,7 @@ func (r *luaRewriter) assignment(s *ast.AssignStmt) ast.Stmt {
 		}
 	}
 	line := s.Line()
-	if fields == 0 {
+	if fields == 0 && len(s.Lhs) == 1 {
 		r.exprs(s.Rhs)
 		return s
 	}
@@ -415,7 +415,10 @@ func (r *luaRewriter) assignment(s *ast.AssignStmt) ast.Stmt {
 	for range s.Lhs {
 		values.Names = append(values.Names, temp())
 	}
-	block := &ast.DoBlockStmt{Stmts: []ast.Stmt{&targets, &values}}
+	block := &ast.DoBlockStmt{Stmts: []ast.Stmt{&values}}
+	if fields > 0 {
+		block.Stmts = []ast.Stmt{&targets, &values}
+	}
 	setLine(block, line)
 	at := len(targets.Names)
 	for i := len(s.Lhs) - 1; i >= 0; i-- {
@@ -567,9 +570,13 @@ func (r *luaRewriter) describeCall(e *ast.FuncCallExpr) {
 	if e.Func == nil {
 		name = "method '" + e.Method + "'"
 		r.note(luaPlace{e.Line(), e.Method}, r.nameOf(e.Receiver))
+		r.note(luaPlace{e.Line(), "\x00by" + e.Method}, "method")
 	} else if name = r.nameOf(e.Func); strings.HasPrefix(name, "global") {
 		return // a global that is not there is another error
 	} else if at, ok := e.Func.(*ast.AttrGetExpr); ok {
+		if key, ok := at.Key.(*ast.StringExpr); ok {
+			r.note(luaPlace{e.Line(), "\x00by" + key.Value}, "function")
+		}
 		if lib, ok := at.Object.(*ast.IdentExpr); ok && luaLibNames[lib.Value] && r.locals[lib.Value] == 0 {
 			if key, ok := at.Key.(*ast.StringExpr); ok && luaRedisNames[key.Value] {
 				return

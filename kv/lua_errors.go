@@ -83,7 +83,13 @@ func luaTypeName(v lua.LValue) string {
 
 // argError raises Lua's error for a bad argument.
 func (vm *luaVM) argError(L *lua.LState, n int, msg string) {
-	L.RaiseError("bad argument #%d to '%s' (%s)", n, vm.callee(L), msg)
+	name := vm.callee(L)
+	if _, line := vm.position(L); vm.program != nil && vm.program.names[luaPlace{line, "\x00by" + name}] == "method" {
+		if n--; n == 0 { // self is not counted
+			L.RaiseError("calling '%s' on bad self (%s)", name, msg)
+		}
+	}
+	L.RaiseError("bad argument #%d to '%s' (%s)", n, name, msg)
 }
 
 func (vm *luaVM) typeError(L *lua.LState, n int, want string) {

@@ -65,7 +65,7 @@ func (m *luaMatcher) match(s, p int) int {
 		case c == '%' && p+1 < len(m.pat) && m.pat[p+1] == 'f':
 			p += 2
 			if p >= len(m.pat) || m.pat[p] != '[' {
-				m.L.RaiseError("missing '[' after '%%f' in pattern")
+				m.L.RaiseError("%s", "missing '[' after '%f' in pattern")
 			}
 			end := m.classEnd(p)
 			before, at := byte(0), byte(0)
@@ -223,7 +223,7 @@ func (m *luaMatcher) classEnd(p int) int {
 	switch c {
 	case '%':
 		if p >= len(m.pat) {
-			m.L.RaiseError("malformed pattern (ends with '%%')")
+			m.L.RaiseError("%s", "malformed pattern (ends with '%')")
 		}
 		return p + 1
 	case '[':
@@ -435,7 +435,7 @@ func (vm *luaVM) strGsub(L *lua.LState) int {
 	switch repl.Type() {
 	case lua.LTNumber, lua.LTString, lua.LTTable, lua.LTFunction:
 	default:
-		vm.typeError(L, 3, "string/function/table")
+		vm.argError(L, 3, "string/function/table expected")
 	}
 	limit := vm.optInteger(L, 4, len(s)+1)
 	p := 0

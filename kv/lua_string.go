@@ -224,7 +224,7 @@ func (vm *luaVM) formatOne(L *lua.LState, out []byte, spec string, precision int
 		return luaQuote(out, s)
 	case 's':
 		need()
-		s := vm.toString(L, L.Get(arg))
+		s := vm.str(L, arg)
 		vm.meter.alloc(L, len(s))
 		if precision < 0 && len(s) >= 100 {
 			return append(out, s...) // C's buffer would be too small: no width

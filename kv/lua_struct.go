@@ -64,7 +64,7 @@ func (s *luaStructFormat) next() bool {
 			s.size = s.number(1)
 		case 's':
 		default:
-			s.L.RaiseError("invalid format option [%s]", clip([]byte{c}, 1))
+			s.vm.argError(s.L, 1, "invalid format option '"+string([]byte{c})+"'")
 		}
 		s.pad = s.padding()
 		return true
@@ -264,10 +264,10 @@ func (vm *luaVM) structSize(L *lua.LState) int {
 	s := luaStructFormat{vm: vm, L: L, f: vm.str(L, 1), align: 1}
 	for s.next() {
 		if s.opcode == 's' {
-			vm.argError(L, 1, "variable-size format in size")
+			vm.argError(L, 1, "option 's' has no fixed size")
 		}
 		if s.opcode == 'c' && s.size == 0 {
-			vm.argError(L, 1, "variable-length format in size")
+			vm.argError(L, 1, "option 'c0' has no fixed size")
 		}
 		s.total += s.pad + s.size
 	}

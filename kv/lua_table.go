@@ -424,7 +424,7 @@ func (vm *luaVM) less(L *lua.LState, a, b lua.LValue) bool {
 			return lua.LVAsBool(vm.call(L, h, a, b))
 		}
 	}
-	L.RaiseError("%s", luaCompareError(luaTypeName(a), luaTypeName(b)))
+	L.Error(lua.LString(luaCompareError(luaTypeName(a), luaTypeName(b))), 0)
 	return false
 }
 

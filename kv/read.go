@@ -18,7 +18,7 @@ func (s *Store) Read(c *Chunk, now int64) (needTick bool) {
 	r.begin(s, &c.ctx, c)
 	c.ctx.now = max(now, s.st.Stamp)
 	r.entry.Seed = s.readSeed.Add(1)
-	r.readOnly = true
+	r.readOnly, c.ctx.mayLog = true, true
 	if err := r.all(c.Ops, uint64(c.NumOps)); err != nil {
 		panic("kv: Read of a chunk that has to be logged: " + err.Error()) // the caller's bug
 	}
@@ -159,7 +159,8 @@ func (r *runner) readsBefore(n uint64, group int, skip bool) {
 		}
 		r.read(lr)
 		if r.c.needLog && r.chunk != nil {
-			r.chunk.wantsLog = true
+			lr.wantsLog, r.chunk.wantsLog = true, true
+			r.c.needLog = false
 		}
 		if group == 0 {
 			r.mark()

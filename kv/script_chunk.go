@@ -32,7 +32,7 @@ func (c *Chunk) mayLogScripts() bool {
 }
 
 func (lr *LocalRead) mayLog() bool {
-	return lr.Cmd != nil && lr.Cmd.Script && lr.Cmd.Flags&FlagReadonly == 0
+	return lr.Cmd != nil && lr.Cmd.Script && (lr.wantsLog || lr.Cmd.Flags&FlagReadonly == 0)
 }
 
 // scriptLogger builds the chunk anew, in the order in which runner.some would run it.

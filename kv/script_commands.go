@@ -63,6 +63,8 @@ func (c *Ctx) numKeys() (int, bool) {
 	return 0, false
 }
 
+const errNoScript = "NOSCRIPT No matching script. Please use EVAL."
+
 // cmdEval is EVAL script numkeys [key ...] [arg ...].
 func cmdEval(c *Ctx) {
 	n, ok := c.numKeys()
@@ -76,19 +78,27 @@ func cmdEval(c *Ctx) {
 	}
 	if c.logged {
 		c.store.st.scripts.add(s.sha, string(c.Args[1]), false)
+	} else if _, known := c.store.st.scripts.bySHA[s.sha]; !known && c.mayLog {
+		c.needLog = true // the first EVAL puts the script into everybody's cache
+		c.Out.Error("ERR " + luaStopTexts[luaNeedsLog])
+		return
 	}
 	c.runScript(s, n)
 }
 
 // cmdEvalSHA is EVALSHA sha1 numkeys [key ...] [arg ...].
 func cmdEvalSHA(c *Ctx) {
+	if len(c.Args[1]) != 40 {
+		c.Out.Error(errNoScript)
+		return
+	}
 	n, ok := c.numKeys()
 	if !ok {
 		return
 	}
 	body, ok := c.store.st.scripts.get(c.Args[1])
 	if !ok {
-		c.Out.Error("NOSCRIPT No matching script. Please use EVAL.")
+		c.Out.Error(errNoScript)
 		return
 	}
 	s := c.store.scripts.script([]byte(body))

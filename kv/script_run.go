@@ -147,7 +147,7 @@ func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
 		return ""
 	case s.readOnly:
 		return "ERR Write commands are not allowed from read-only scripts."
-	case !s.c.logged:
+	case !s.c.logged: // a read of a chunk that is logged was made an operation before
 		vm.meter.halt(luaNeedsLog)
 		L.RaiseError("%s", luaStopTexts[luaNeedsLog])
 	case s.c.oom && cmd.Flags&FlagDenyOOM != 0 && !s.allowOOM:
