@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/vfs"
@@ -17,7 +18,7 @@ import (
 // Recycled files are zeroed again too, although their older lap alone would keep
 // stale records out: only over zeros can recovery tell a sector that was never
 // written from one that was written and then damaged. The price is that each log
-// byte is written twice, the first time in the background in 1 MiB steps with
+// byte is written twice, the first time in the background in small steps with
 // pauses; what recycling saves is the allocation of blocks and its journal traffic.
 //
 // step does one piece of work; run is the goroutine around it. With Options.Inline
@@ -42,6 +43,7 @@ type preparer struct {
 	free     []fileRef // of size `size`
 	closed   bool
 
+	used  atomic.Int64  // permille of the segment in use that is written
 	hurry chan struct{} // a token cuts the running pause short
 	done  chan struct{}
 }
@@ -50,13 +52,29 @@ type preparer struct {
 // the following ones double while the log shows that it grows.
 const firstSize = 4 << 20
 
-// zeroStep is written and synced at a time, and zeroPause rests between two steps,
-// so that other files' syncs are not stuck behind a full 64 MiB. A Save that waits
-// for the segment cancels the pauses.
+// zeroStep is written and synced at a time, so that a commit's sync is stuck behind
+// that much at worst, and between two steps the disk is left to others: for
+// zeroPause at least and for three times as long as the step took, which bounds the
+// share of the disk. Steps of 1 MiB and more made commits wait for tens of ms while
+// the log grew. As the segment in use fills up faster than the next one gets ready,
+// the rests become shorter; a Save that waits cancels them.
 const (
-	zeroStep  = int64(1 << 20)
+	zeroStep  = int64(256 << 10)
 	zeroPause = 4 * time.Millisecond
+	zeroLead  = 100 // permille by which the preparation should be ahead of the use
 )
+
+// rest is how long to leave the disk alone: prepared and used are permille of the
+// segment in preparation and of the one in use, took is what the last step cost.
+func rest(prepared, used int64, took time.Duration) time.Duration {
+	switch {
+	case prepared < used:
+		return 0
+	case prepared < used+zeroLead:
+		return took
+	}
+	return max(zeroPause, 3*took)
+}
 
 func newPreparer(o Options, s *scanned) *preparer {
 	p := &preparer{
@@ -166,6 +184,7 @@ func (p *preparer) take(size int64) (s *segment, waited bool, err error) {
 		return nil, waited, ErrClosed
 	}
 	s, p.ready = p.ready, nil
+	p.used.Store(0)
 	p.wake.Broadcast()
 	return s, waited, nil
 }
@@ -291,14 +310,17 @@ func (p *preparer) pick(size int64) (fileRef, vfs.File, error) {
 
 // fill zeroes the file in steps and then gives it its prepared header.
 func (p *preparer) fill(f vfs.File, ref fileRef) error {
-	for at := firstRecord; at < ref.size; at += zeroStep {
-		if err := writeZeros(f, at, min(at+zeroStep, ref.size)); err != nil {
+	for at := firstRecord; at < ref.size; {
+		started := time.Now()
+		step := at
+		at = min(at+p.stride(), ref.size)
+		if err := writeZeros(f, step, at); err != nil {
 			return err
 		}
 		if err := f.Datasync(); err != nil {
 			return err
 		}
-		if err := p.pause(); err != nil {
+		if err := p.pause(rest(at*1000/ref.size, p.used.Load(), time.Since(started))); err != nil {
 			return err
 		}
 	}
@@ -309,18 +331,29 @@ func (p *preparer) fill(f vfs.File, ref fileRef) error {
 	return f.Sync()
 }
 
+// stride is how much to write before the next sync: little beside commits, much when
+// one waits for the result.
+func (p *preparer) stride() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.need > 0 {
+		return 16 * zeroStep
+	}
+	return zeroStep
+}
+
 // pause rests between two steps unless somebody waits.
-func (p *preparer) pause() error {
+func (p *preparer) pause(d time.Duration) error {
 	p.mu.Lock()
 	closed, waiting := p.closed, p.need > 0
 	p.mu.Unlock()
 	if closed {
 		return ErrClosed
 	}
-	if p.inline || waiting {
+	if p.inline || waiting || d == 0 {
 		return nil
 	}
-	t := time.NewTimer(zeroPause)
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

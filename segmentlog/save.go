@@ -251,6 +251,7 @@ func (l *Log) show(tail *segment, entries []raftcore.Entry, offsets []int64, end
 	tail.written = true
 	tail.offsets = append(tail.offsets, offsets...)
 	tail.end = end
+	l.prep.used.Store(end * 1000 / tail.header.size)
 	l.stats.Writes++
 	if synced {
 		tail.synced = end
