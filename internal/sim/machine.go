@@ -86,6 +86,7 @@ func (w *world) addMachine(join bool) *machine {
 	id := raftcore.NodeID(len(w.machines) + 1)
 	m := &machine{w: w, id: id, addr: fmt.Sprintf("10.0.0.%d:1", id), disk: vfs.NewMem(), join: join, diskMean: w.opt.disk}
 	m.mono = time.Duration(w.rng.Int64N(int64(time.Hour)))
+	m.wall = -m.mono.Milliseconds() + w.rng.Int64N(1000)
 	if w.opt.faults[faultDrift] {
 		m.ppm = w.rng.Int64N(400_000) - 200_000
 	}

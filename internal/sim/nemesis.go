@@ -538,11 +538,12 @@ func (w *world) operate() {
 
 func (w *world) clockStep() bool {
 	m := pick(w.rng, w.machines)
-	m.wall += w.rng.Int64N(7_200_000) - 3_600_000
+	step := w.rng.Int64N(7_200_000) - 3_600_000
 	if w.chance(0.5) {
-		m.wall /= 1000
+		step /= 1000
 	}
-	w.say("node %d: clock is %d ms off", m.id, m.wall)
+	m.wall += step
+	w.say("node %d: clock steps by %d ms", m.id, step)
 	return true
 }
 
@@ -559,7 +560,7 @@ func (w *world) madClock() bool {
 		return false
 	}
 	l.m.wall += pick(w.rng, []int64{-3_600_000, 3_600_000, 30_000, -30_000})
-	w.say("leader %d: clock is %d ms off", l.m.id, l.m.wall)
+	w.say("leader %d: its clock went mad", l.m.id)
 	return true
 }
 

@@ -37,7 +37,6 @@ const (
 	faultRemove
 	faultReplace
 	faultTransfer
-	faultRollback
 	faultTwin
 	faultTinySegments
 	faultTinySnapshots
@@ -48,7 +47,7 @@ var faultNames = [faults]string{
 	"loss", "duplicate", "reorder", "long delay", "one-way cut", "symmetric cut", "ring cut", "swizzle-clog", "reset",
 	"pause", "kill -9", "power loss", "power loss of all", "orderly stop", "slow disk", "disk stall", "fsync error", "torn write", "bit flip",
 	"zeroed sector", "ENOSPC", "disk wiped", "clock step", "clock drift", "mad leader clock", "member added", "member removed",
-	"member replaced", "leader transfer", "rolled-back directory", "two processes", "tiny segments", "tiny snapshots",
+	"member replaced", "leader transfer", "two processes", "tiny segments", "tiny snapshots",
 }
 
 func (f fault) String() string { return faultNames[f] }
