@@ -410,7 +410,7 @@ func (j *judge) sending(p *proc, m *raftcore.Message) {
 			}
 		}
 	case raftcore.MsgVote:
-		if d.hard.Term != m.Term {
+		if d.hard.Term < m.Term {
 			w.fail("I9", "node %d campaigns in term %d, its disk says %d", p.m.id, m.Term, d.hard.Term)
 		}
 	case raftcore.MsgAppend, raftcore.MsgHeartbeat:

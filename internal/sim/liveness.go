@@ -130,7 +130,8 @@ func (w *world) chooseCore() map[raftcore.NodeID]bool {
 	}
 	stands := func() bool {
 		for _, m := range configs {
-			if !w.quorate(m.Voters(), core) || m.Joint() && !w.quorate(m.Outgoing, core) {
+			// Learners may have been promoted a moment before they go.
+			if !w.quorate(m.Voters(), core) || !w.quorate(m.Members, core) || m.Joint() && !w.quorate(m.Outgoing, core) {
 				return false
 			}
 		}
