@@ -349,7 +349,7 @@ func (c *Core) Commit() uint64    { return c.log.commit }
 // Status copies out everything worth showing.
 func (c *Core) Status() Status {
 	s := Status{
-		ID: c.id, Role: c.role, Term: c.term, Leader: c.leader,
+		ID: c.id, Role: c.role, Term: c.term, Vote: c.vote, Leader: c.leader,
 		FirstIndex: c.log.first, LastIndex: c.log.last, DurableIndex: c.log.durable,
 		Commit: c.log.commit, Applied: c.log.applied, SnapshotIndex: c.snapshot.Index,
 		Membership: c.Membership(), QuorumOK: c.inContact(), TransferTarget: c.transfer.to,

@@ -68,7 +68,34 @@ func (c *Core) checkConfigs() error {
 			"membership of entry %d, log ends at %d", c.configs.newestIndex(), c.log.last),
 		violated(slices.Equal(q.Incoming, c.quorums.Incoming) && slices.Equal(q.Outgoing, c.quorums.Outgoing),
 			"quorums %v are not those of %v", c.quorums, config),
+		c.checkConfigsAgainstLog(),
 	)
+}
+
+// checkConfigsAgainstLog: the memory of configurations is that of the log, as far as
+// the window shows it, entry by entry (I16).
+func (c *Core) checkConfigsAgainstLog() error {
+	l := &c.log
+	base, known := c.configs.entries[0].index, c.configs.entries[1:]
+	for len(known) > 0 && known[0].index < l.winFirst() {
+		known = known[1:]
+	}
+	for i := range l.window {
+		e := &l.window[i]
+		if e.Type != EntryConfig || e.Index <= base {
+			continue
+		}
+		config, err := DecodeMembership(e.Body)
+		if err != nil || len(known) == 0 || known[0].index != e.Index ||
+			!slices.Equal(known[0].config.Members, config.Members) || !slices.Equal(known[0].config.Outgoing, config.Outgoing) {
+			return fmt.Errorf("configuration of entry %d in the log is %v (%v), remembered are %v", e.Index, config, err, known)
+		}
+		known = known[1:]
+	}
+	if len(known) > 0 {
+		return fmt.Errorf("remembered configurations %v are not in the log", known)
+	}
+	return nil
 }
 
 func (c *Core) checkLeader() error {

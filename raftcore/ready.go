@@ -108,6 +108,7 @@ type Status struct {
 	ID                                          NodeID
 	Role                                        Role
 	Term                                        uint64
+	Vote                                        NodeID // in Term; 0: for nobody
 	Leader                                      NodeID
 	FirstIndex, LastIndex, DurableIndex, Commit uint64
 	Applied                                     uint64

@@ -497,6 +497,19 @@ func (p *proc) Restoring(meta raftcore.SnapshotMeta) {
 	p.seen.handed = 0
 }
 
+// snapshot: a snapshot holds the configuration as of its index (I16, I17).
+func (j *judge) snapshot(p *proc, meta raftcore.SnapshotMeta) {
+	want := p.id.Genesis.Membership()
+	for i := range j.configs {
+		if j.configs[i].index <= meta.Index {
+			want = j.configs[i].Membership
+		}
+	}
+	if !slices.Equal(want.Members, meta.Membership.Members) || !slices.Equal(want.Outgoing, meta.Membership.Outgoing) {
+		j.w.fail("I16", "node %d: the snapshot at %d says%s, the log said%s", p.m.id, meta.Index, names(meta.Membership), names(want))
+	}
+}
+
 // applied compares state machines at equal index (I7, I17).
 func (j *judge) applied(p *proc, before uint64) {
 	w := j.w
@@ -535,7 +548,10 @@ func (j *judge) recovered(p *proc) {
 		}
 	}
 	suspect := st.Suspect != (raftcore.Position{})
+	certain := !d.unknown && len(m.ambiguous) == 0
 	switch {
+	case certain && c.Term() == d.hard.Term && st.Vote != d.hard.Vote:
+		w.fail("I2", "node %d comes back with a vote for %d in term %d, it had %d", m.id, st.Vote, c.Term(), d.hard.Vote)
 	case c.Term() < d.hard.Term:
 		w.fail("I19", "node %d comes back with term %d, it had %d", m.id, c.Term(), d.hard.Term)
 	case c.LastIndex() < must && !suspect:
@@ -573,7 +589,7 @@ func (j *judge) recovered(p *proc) {
 	// From here on the books say what the log says.
 	d.base, d.terms = st.FirstIndex-1, nil
 	d.baseTerm, _ = c.TermAt(d.base)
-	d.hard.Term, d.unknown = c.Term(), true
+	d.hard.Term, d.hard.Vote, d.unknown = c.Term(), st.Vote, false
 	for i := st.FirstIndex; i <= st.LastIndex; i++ {
 		t, _ := c.TermAt(i)
 		d.terms = append(d.terms, t)

@@ -350,6 +350,9 @@ func (p *proc) snapshot(then func(error)) {
 		p.snap = nil
 		if err == nil {
 			p.w.hit("snapshot taken")
+			if meta, _, err := p.s.NewestSnapshot(); err == nil {
+				p.w.judge.snapshot(p, meta)
+			}
 			p.m.second = p.m.second || p.fromSnapshot
 		} else {
 			p.w.say("node %d: snapshot failed: %v", p.m.id, err)
@@ -383,6 +386,7 @@ func (p *proc) stream(to raftcore.NodeID) {
 		return
 	}
 	w.hit("snapshot streamed")
+	w.judge.snapshot(p, meta)
 	if meta.Membership.Joint() {
 		w.hit("joint snapshot streamed")
 	}
