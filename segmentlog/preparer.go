@@ -235,7 +235,9 @@ func (p *preparer) step() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ready, p.err = s, err; err != nil {
+	if p.ready, p.err = s, err; errors.Is(err, ErrClosed) {
+		p.logger.Debug("a segment in preparation is left for the next start", "dir", p.dir)
+	} else if err != nil {
 		p.logger.Warn("preparing a log segment failed; the next commit that needs one tries again", "dir", p.dir, "err", err)
 	} else {
 		p.nextSize = max(p.nextSize, min(p.size, 2*size))

@@ -51,6 +51,8 @@ const (
 
 // self is this node as a member.
 func (n *Node) self() raftcore.Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	return raftcore.Member{
 		ID: n.identity.Node, Incarnation: n.identity.Incarnation,
 		PeerAddr: n.cfg.PeerAddr, ClientAddr: n.cfg.ClientAddr,
