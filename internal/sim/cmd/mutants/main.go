@@ -28,6 +28,7 @@ func main() {
 	flag.DurationVar(&r.limit, "limit", 5*time.Minute, "the longest that one stage of one mutant may take")
 	flag.StringVar(&r.root, "root", "", "the module to mutate, if not this one: a clean copy, while this one is being worked on")
 	stages := flag.String("stages", "tests,histories,sim", "who is asked")
+	flag.BoolVar(&r.anyway, "anyway", false, "go on although the unmutated code fails seeds of the simulator; they count for nothing")
 	flag.Parse()
 	r.stages = strings.Split(*stages, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -42,6 +43,7 @@ type runner struct {
 	seeds, jobs int
 	limit       time.Duration
 	stages      []string
+	anyway      bool
 
 	root, dir string
 }
@@ -75,7 +77,7 @@ func (r *runner) run(ctx context.Context, only string, out io.Writer) (err error
 	if err := r.checkUnmutated(ctx, chosen); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "the unmutated code passes; %d mutants, %d seeds each\n", len(chosen), r.seeds)
+	fmt.Fprintf(out, "%d mutants, at most %d seeds each\n", len(chosen), r.seeds)
 	verdicts := r.judge(ctx, chosen, overlays, out)
 	if ctx.Err() != nil {
 		return ctx.Err()
