@@ -41,6 +41,7 @@ type Chunk struct {
 	writes     int
 	grows      bool // an operation may need room
 	wantsLog   bool // a script among the reads wants to write
+	tooLong    bool // a script among the reads needs more time (ReadBriefly)
 	groups     []execGroup
 	inExec     bool
 	execCount  int // offset of the open EXEC's count in Ops
@@ -230,5 +231,5 @@ func (c *Chunk) mark() { c.Ends = append(c.Ends, uint32(c.Reply.Len())) }
 func (c *Chunk) restart() {
 	c.Reply.Reset()
 	c.Ends = c.Ends[:0]
-	c.wantsLog = false
+	c.wantsLog, c.tooLong = false, false
 }

@@ -20,6 +20,10 @@ type Ctx struct {
 	needTick bool
 	// needLog was set by a script that runs as a read and wants to write.
 	needLog bool
+	// brief is how many steps scripts have left, if they must not take long; tooLong
+	// that one needed more.
+	brief   int64
+	tooLong bool
 	// mayLog: the read is one of a chunk that can still be proposed.
 	mayLog bool
 	// oom: the entry was proposed while memory was short.

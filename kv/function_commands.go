@@ -73,7 +73,7 @@ func (c *Ctx) callFunction(f *function, numKeys int, readOnly bool) {
 	vm, run := w.vm, &w.run
 	run.begin(c, f.name, readOnly, f.flags|scriptAllowOOM)
 	run.kill = kill
-	vm.begin(run, c.settings().ScriptMaxSteps, c.settings().ScriptMaxMemory)
+	vm.begin(run, c.scriptSteps(), c.settings().ScriptMaxMemory)
 	callbacks, failed := vm.register1(f.lib)
 	var result lua.LValue = lua.LNil
 	if callback := callbacks[f.name]; failed == nil && callback != nil {
@@ -84,7 +84,7 @@ func (c *Ctx) callFunction(f *function, numKeys int, readOnly bool) {
 	if c.needLog {
 		f.writes.Store(true)
 	}
-	c.work(int(vm.meter.steps / 8))
+	c.spent(vm.meter.steps)
 	e.give(w, kill)
 }
 

@@ -152,11 +152,11 @@ func (m *luaMeter) wide(L *lua.LState, n int) {
 // The instruction at hand is found through fields that gopher-lua does not export.
 // Their places are looked up by name when the program starts, so another version of
 // the library fails there and not in a script.
-var luaAt = struct{ frame, reg, fn, pc, base, nargs, regArray, regTop uintptr }{
+var luaAt = struct{ frame, reg, fn, pc, base, nargs, idx, regArray, regTop uintptr }{
 	frame: luaField(reflect.TypeFor[lua.LState](), "currentFrame"),
 	reg:   luaField(reflect.TypeFor[lua.LState](), "reg"),
 	fn:    luaField(luaFrameType, "Fn"), pc: luaField(luaFrameType, "Pc"),
-	base: luaField(luaFrameType, "LocalBase"), nargs: luaField(luaFrameType, "NArgs"),
+	base: luaField(luaFrameType, "LocalBase"), nargs: luaField(luaFrameType, "NArgs"), idx: luaField(luaFrameType, "Idx"),
 	regArray: luaField(luaRegistryType, "array"), regTop: luaField(luaRegistryType, "top"),
 }
 
@@ -227,10 +227,31 @@ func (m *luaMeter) operands() int64 {
 		}
 	case lua.OP_VARARG:
 		return int64(*(*int)(unsafe.Add(frame, luaAt.nargs))) / 4
+	case lua.OP_CLOSURE:
+		return luaDepthSteps(frame)
 	case lua.OP_CALL, lua.OP_TAILCALL, lua.OP_RETURN, lua.OP_SETLIST:
+		n := int64(0)
 		if b == 0 {
-			return int64(max(0, *(*int)(unsafe.Add(reg, luaAt.regTop))-base-a)) / 4
+			n = int64(max(0, *(*int)(unsafe.Add(reg, luaAt.regTop))-base-a)) / 4
 		}
+		if op := int(inst >> 26); op == lua.OP_RETURN || op == lua.OP_TAILCALL {
+			n += luaDepthSteps(frame)
+		}
+		return n
 	}
 	return 0
+}
+
+// luaDepthSteps is what the list of captured variables costs, which gopher-lua walks
+// with each closure and each return: at most one of each frame is charged for.
+func luaDepthSteps(frame unsafe.Pointer) int64 {
+	return int64(*(*int)(unsafe.Add(frame, luaAt.idx))) / 16
+}
+
+// deep turns on the charge by depth, in a program that captures variables.
+func (m *luaMeter) deep(L *lua.LState) {
+	frame := *(*unsafe.Pointer)(unsafe.Add(unsafe.Pointer(L), luaAt.frame))
+	if frame != nil && *(*int)(unsafe.Add(frame, luaAt.idx)) > 32 {
+		m.long = true
+	}
 }

@@ -26,6 +26,8 @@ type luaVM struct {
 	lib       *functionLibrary          // being loaded
 	callbacks map[string]*lua.LFunction // that it registered
 	ids       map[lua.LValue]int
+	handler   *lua.LFunction // notes in at where an error that nobody catches was raised
+	at        luaError
 	json      luaJSONConfig
 	panic     any // of a command: a bug, to be raised again outside the interpreter
 	dirty     bool
@@ -51,6 +53,10 @@ func newLuaVM() *luaVM {
 	L.G.MainThread, L.G.CurrentThread = L, L
 	vm.meter.begin(1<<40, 1<<40, nil)
 	vm.sandbox()
+	vm.handler = L.NewFunction(func(L *lua.LState) int {
+		vm.at.where, vm.at.line = vm.position(L)
+		return 1
+	})
 	return vm
 }
 
@@ -170,17 +176,14 @@ func (vm *luaVM) execute(p *luaProgram, fn *lua.LFunction, args ...lua.LValue) (
 	for _, a := range args {
 		L.Push(a)
 	}
-	var at luaError
-	handler := L.NewFunction(func(L *lua.LState) int {
-		at.where, at.line = vm.position(L)
-		return 1
-	})
-	err := L.PCall(len(args), 1, handler)
+	vm.at = luaError{}
+	err := L.PCall(len(args), 1, vm.handler)
 	if vm.panic != nil {
 		panic(vm.panic)
 	}
 	if err != nil {
 		vm.dirty = true
+		at := vm.at
 		at.value = vm.errorValue(err)
 		return nil, &at
 	}
@@ -233,6 +236,7 @@ func (vm *luaVM) helpAssign(L *lua.LState) int {
 
 func (vm *luaVM) helpCharge(L *lua.LState) int {
 	n, _ := L.Get(1).(lua.LNumber)
+	vm.meter.deep(L)
 	vm.meter.alloc(L, int(n))
 	return 0
 }

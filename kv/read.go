@@ -14,15 +14,45 @@ import (
 func (s *Store) Read(c *Chunk, now int64) (needTick bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.read(c, now, 0)
+}
+
+// ReadBriefly is Read for a goroutine that others wait for: scripts get a small
+// share of their budget. tooLong says that one of them needs more, or that it would
+// have to wait for one; nothing was done then, and ReadLong on a goroutine of its own
+// does it.
+func (s *Store) ReadBriefly(c *Chunk, now int64) (needTick, tooLong bool) {
+	if s.scripts.long.Load() == 0 {
+		s.mu.RLock()
+	} else if !s.mu.TryRLock() { // a writer waits for that script
+		return false, true
+	}
+	defer s.mu.RUnlock()
+	needTick = s.read(c, now, briefSteps)
+	return needTick, c.tooLong
+}
+
+// ReadLong is Read for a chunk that ReadBriefly gave up.
+func (s *Store) ReadLong(c *Chunk, now int64) (needTick bool) {
+	s.scripts.long.Add(1)
+	defer s.scripts.long.Add(-1)
+	return s.Read(c, now)
+}
+
+// briefSteps is what all scripts of a chunk may spend in ReadBriefly, a millisecond
+// or two.
+const briefSteps = 50_000
+
+func (s *Store) read(c *Chunk, now, brief int64) (needTick bool) {
 	r := &c.run
 	r.begin(s, &c.ctx, c)
 	c.ctx.now = max(now, s.st.Stamp)
 	r.entry.Seed = s.readSeed.Add(1)
-	r.readOnly, c.ctx.mayLog = true, true
+	r.readOnly, c.ctx.mayLog, c.ctx.brief = true, true, brief
 	if err := r.all(c.Ops, uint64(c.NumOps)); err != nil {
 		panic("kv: Read of a chunk that has to be logged: " + err.Error()) // the caller's bug
 	}
-	needTick = c.ctx.needTick
+	needTick, c.tooLong = c.ctx.needTick, c.ctx.tooLong
 	r.end()
 	return needTick
 }

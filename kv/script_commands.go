@@ -128,7 +128,7 @@ func (c *Ctx) runScript(s *script, numKeys int) {
 	}
 	run.begin(c, s.sha, readOnly || s.flags&scriptNoWrites != 0, flags)
 	run.kill = kill
-	vm.begin(run, c.settings().ScriptMaxSteps, c.settings().ScriptMaxMemory)
+	vm.begin(run, c.scriptSteps(), c.settings().ScriptMaxMemory)
 	vm.globals.RawSetString("KEYS", vm.stringTable(c.Args[3:3+numKeys]))
 	vm.globals.RawSetString("ARGV", vm.stringTable(c.Args[3+numKeys:]))
 	result, failed := vm.execute(s.program, vm.load(s.program))
@@ -136,8 +136,24 @@ func (c *Ctx) runScript(s *script, numKeys int) {
 	if c.needLog {
 		s.writes.Store(true)
 	}
-	c.work(int(vm.meter.steps / 8))
+	c.spent(vm.meter.steps)
 	e.give(w, kill)
+}
+
+// scriptSteps is the present script's budget.
+func (c *Ctx) scriptSteps() int64 {
+	if c.brief > 0 {
+		return min(c.brief, c.settings().ScriptMaxSteps)
+	}
+	return c.settings().ScriptMaxSteps
+}
+
+// spent notes what the script took: eight steps are about a unit of cost.
+func (c *Ctx) spent(steps int64) {
+	if c.brief > 0 {
+		c.brief = max(1, c.brief-steps)
+	}
+	c.work(int(steps / 8))
 }
 
 // stringTable is KEYS or ARGV.
@@ -233,7 +249,11 @@ func (s *Store) Logs(cmd *Command, args [][]byte) bool {
 	if !cmd.ArityOK(len(args)) {
 		return false
 	}
-	s.mu.RLock()
+	if s.scripts.long.Load() == 0 {
+		s.mu.RLock()
+	} else if !s.mu.TryRLock() {
+		return false // the read finds out
+	}
 	defer s.mu.RUnlock()
 	switch cmd.Op {
 	case 592, 593:

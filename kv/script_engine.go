@@ -15,6 +15,7 @@ type scriptEngine struct {
 	idle    []*scriptWorker
 	running map[*atomic.Bool]struct{} // the kill switches of scripts outside the log
 	logged  int                       // scripts of the log running now: 0 or 1
+	long    atomic.Int64              // chunks in ReadLong
 }
 
 // scriptWorker is an interpreter with the scratch of a run.

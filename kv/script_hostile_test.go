@@ -25,6 +25,7 @@ var hostileScripts = map[string]string{
 	"loop in error handler":     `xpcall(error, function() while true do end end)`,
 	"deep recursion":            `local function f(n) return 1 + f(n + 1) end return f(1)`,
 	"endless tail calls":        `local function f() return f() end return f()`,
+	"captured variables":        `local function f(n) if n == 0 then while true do local x = function() return n end x() end end local y = n local g = function() return y end f(n - 1) return g end f(900)`,
 	"mutual recursion":          `local a, b a = function() return 1 + b() end b = function() return 1 + a() end return a()`,
 	"recursion in pcall":        `local function f() pcall(f) end f()`,
 	"recursion by __index":      `local t = setmetatable({}, {}) getmetatable(t).__index = function(t, k) return t[k .. "x"] end return t.x`,

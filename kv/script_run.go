@@ -240,6 +240,9 @@ func (s *scriptRun) reply(vm *luaVM, result lua.LValue, failed *luaError) {
 		out.Error("ERR " + luaStopTexts[luaNeedTick])
 		return
 	case luaBudget, luaKilled:
+		if m := &vm.meter; s.c.brief > 0 && m.stop == luaBudget && m.bytes <= m.maxBytes && m.maxSteps < s.c.settings().ScriptMaxSteps {
+			s.c.tooLong = true
+		}
 		// Its effects stay, as those of any script that fails half way do.
 		out.Error("ERR " + luaStopTexts[vm.meter.stop] + " script: " + s.name)
 		return

@@ -12,8 +12,8 @@ func scriptHandlers() map[string]handler {
 	}
 }
 
-// cmdScriptKill ends the scripts that run on this node as reads. It finds those of
-// other event loops; a script of the client's own loop is over before this runs.
+// cmdScriptKill ends the scripts that run on this node as reads. Those that take
+// long run beside the event loop (conn.runLong), so this gets through to them.
 func cmdScriptKill(s *session, _ [][]byte, out *kv.Reply) {
 	if msg := s.srv.backend.Store().KillScripts(); msg != "" {
 		out.Error(msg)

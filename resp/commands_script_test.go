@@ -105,11 +105,14 @@ func (s *testServer) elsewhere(t *testing.T, args ...string) string {
 
 func TestScriptKill(t *testing.T) {
 	s := startServer(t, nil)
-	c := s.dial()
+	c, killer := s.dial(), s.dial()
 	require.Equal(t, "+OK", c.do("CONFIG", "SET", "script-max-instructions", "1000000000"))
 	require.Equal(t, "nil", c.do("EVAL", "if KEYS[1] then while true do end end", "0"))
 	c.send(command("EVAL", "if KEYS[1] then while true do end end", "1", "k"))
-	eventually(t, func() bool { return s.node.store.KillScripts() == "" }, "the script could not be killed")
+	writer := s.dial() // waits for the script, and keeps no reader from killing it
+	writer.send(command("SET", "a", "b"))
+	eventually(t, func() bool { return killer.do("SCRIPT", "KILL") == "+OK" }, "the script could not be killed")
 	require.Contains(t, c.reply(), "Script killed by user with SCRIPT KILL...")
+	require.Equal(t, "+OK", writer.reply())
 	require.Equal(t, "+PONG", c.do("PING"))
 }

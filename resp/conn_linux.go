@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -269,14 +270,41 @@ func (c *conn) barrierPassed(err error) {
 // runReads executes the chunk's reads. A key that is due but not yet expired for
 // everybody is expired first (docs/adr/0004).
 func (c *conn) runReads(now int64) {
+	needTick, tooLong := c.loop.srv.backend.Store().ReadBriefly(c.s.chunk, now)
+	if tooLong {
+		c.runLong(now)
+		return
+	}
+	c.readsDone(needTick, now)
+}
+
+// runLong runs reads beside the loop: a script among them takes its time, and
+// SCRIPT KILL has to get through. The chunk is the goroutine's until it posts back.
+func (c *conn) runLong(now int64) {
+	srv, chunk := c.loop.srv, c.s.chunk
+	srv.adminWG.Add(1)
+	go func() {
+		defer srv.adminWG.Done()
+		defer func() { // as in guarded: a bug costs the connection
+			if r := recover(); r != nil {
+				srv.log.Error("connection closed after a panic", "panic", r, "stack", string(debug.Stack()))
+				c.loop.post(c.close)
+			}
+		}()
+		needTick := srv.backend.Store().ReadLong(chunk, now)
+		c.loop.post(func() { c.guarded(func() { c.readsDone(needTick, now) }) })
+	}()
+}
+
+func (c *conn) readsDone(needTick bool, now int64) {
 	srv := c.loop.srv
-	needTick := srv.backend.Store().Read(c.s.chunk, now)
-	if !needTick && c.s.chunk.WantsLog() {
+	switch {
+	case needTick:
+	case c.s.chunk.WantsLog():
 		c.s.chunk.LogScripts()
 		c.perform(stepPropose)
 		return
-	}
-	if !needTick {
+	default:
 		c.s.finish()
 		c.answered()
 		return
