@@ -48,7 +48,52 @@ func (n *Node) setPeers(m raftcore.Membership, anyIncarnation bool) {
 			ps = append(ps, p)
 		}
 	}
+	for _, x := range n.learnedMembers() {
+		if x.ID != n.identity.Node && !seen[x.ID] {
+			seen[x.ID] = true
+			ps = append(ps, transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr})
+		}
+	}
 	n.peers.SetPeers(ps)
+}
+
+// learn keeps the addresses of members that another node told of. A configuration
+// may be too old to know today's leader, which then cannot be answered.
+func (n *Node) learn(r *callReply) {
+	if len(r.Members) == 0 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.learned = r.Members
+}
+
+func (n *Node) learnedMembers() []raftcore.Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.learned
+}
+
+// askPeers implements effects: asks the members this node knows for those it does
+// not.
+func (n *Node) askPeers(addrs []string) {
+	if n.asking.Swap(true) {
+		return
+	}
+	n.spawn(func() {
+		defer n.asking.Store(false)
+		for _, addr := range addrs {
+			if r, err := n.askSoon(n.ctx, addr, call{Kind: callProbe, From: n.self()}); err == nil {
+				n.heard(r)
+			}
+		}
+	})
+}
+
+// heard takes an answer to askPeers.
+func (n *Node) heard(r *callReply) {
+	n.learn(r)
+	n.call(func(l *loop) { l.fx.setPeers(l.core.Membership(), l.anyPeer) })
 }
 
 func (n *Node) syncAge(now time.Time) time.Duration { return n.syncer.age(now) }

@@ -100,6 +100,9 @@ func (f *formation) round() []string {
 // answer takes what the node at addr replied, or that it did not. An error ends the
 // attempt for good: the configuration is wrong.
 func (f *formation) answer(addr string, r *callReply, err error) error {
+	if r != nil {
+		f.n.learn(r)
+	}
 	switch {
 	case err != nil:
 		f.last = err

@@ -33,6 +33,8 @@ type callReply struct {
 	Done   bool // join: the member is in the configuration
 	Error  string
 	Entry  *entryReply
+	// Members is who takes part today, as far as the callee knows.
+	Members []raftcore.Member
 }
 
 const (
@@ -144,7 +146,7 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	n.mu.Lock()
 	identity := n.identity
 	n.mu.Unlock()
-	r := callReply{Self: n.self(), Genesis: identity.Genesis}
+	r := callReply{Self: n.self(), Genesis: identity.Genesis, Members: n.Status().Membership.Members}
 	switch c.Kind {
 	case callProbe:
 	case callJoin:

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/transport"
@@ -24,6 +25,8 @@ type effects interface {
 	sendRefused(to raftcore.NodeID, seqs []uint64)
 	sendSnapshot(to raftcore.NodeID)
 	setPeers(m raftcore.Membership, anyIncarnation bool)
+	// askPeers asks the nodes at addrs who takes part today.
+	askPeers(addrs []string)
 	// takeSnapshot starts one unless one is running.
 	takeSnapshot()
 }
@@ -75,6 +78,7 @@ type loop struct {
 	// talks to any incarnation of its peers.
 	lonelySince time.Time
 	anyPeer     bool
+	askedPeers  time.Time
 	draining    bool
 	proposals   uint64
 	batches     uint64
@@ -309,10 +313,19 @@ func (l *loop) patience() time.Duration {
 // ever) that it names the predecessor of today's leader, which would then be refused
 // for good. The core goes by incarnations on its own; the next configuration closes
 // the door.
+//
+// A leader that the configuration does not name at all has no address here and so
+// cannot be answered: others are asked for it.
 func (l *loop) watchPeers(now time.Time) {
+	leader := l.core.Leader()
+	stranger := leader != 0 && leader != l.id && !names(l.core.Membership(), leader)
+	if (stranger || l.anyPeer && leader == 0) && now.Sub(l.askedPeers) > 2*l.cfg.ElectionTimeout {
+		l.askedPeers = now
+		l.fx.askPeers(addresses(l.core.Membership(), l.id))
+	}
 	switch {
 	case l.anyPeer:
-	case l.core.Leader() != 0:
+	case leader != 0:
 		l.lonelySince = time.Time{}
 	case l.lonelySince.IsZero():
 		l.lonelySince = now
@@ -320,6 +333,24 @@ func (l *loop) watchPeers(now time.Time) {
 		l.anyPeer = true
 		l.fx.setPeers(l.core.Membership(), true)
 	}
+}
+
+func names(m raftcore.Membership, id raftcore.NodeID) bool {
+	_, ok := m.Find(id)
+	return ok
+}
+
+// addresses of everybody but self.
+func addresses(m raftcore.Membership, self raftcore.NodeID) []string {
+	var addrs []string
+	for _, list := range [][]raftcore.Member{m.Members, m.Outgoing} {
+		for _, x := range list {
+			if x.ID != self && !slices.Contains(addrs, x.PeerAddr) {
+				addrs = append(addrs, x.PeerAddr)
+			}
+		}
+	}
+	return addrs
 }
 
 // watchDisk steps out of the way when a sync hangs: others may lead (R37).

@@ -45,12 +45,14 @@ type Node struct {
 
 	mu       sync.Mutex
 	identity *Identity
+	learned  []raftcore.Member // beside the configuration's
 	failure  error
 
 	running   atomic.Bool
 	ready     atomic.Bool
 	full      atomic.Bool // the disk
 	snapping  atomic.Bool
+	asking    atomic.Bool
 	snapMu    sync.Mutex // one snapshot is written at a time
 	receiveMu sync.Mutex // and one is received
 	backupMu  sync.Mutex

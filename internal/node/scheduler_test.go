@@ -71,6 +71,7 @@ func (s *stepNode) restore(raftcore.SnapshotMeta)      {}
 func (s *stepNode) compact(uint64)                     {}
 func (s *stepNode) sendSnapshot(raftcore.NodeID)       {}
 func (s *stepNode) setPeers(raftcore.Membership, bool) {}
+func (s *stepNode) askPeers([]string)                  {}
 func (s *stepNode) takeSnapshot()                      {}
 func (s *stepNode) syncAge(time.Time) time.Duration    { return 0 }
 

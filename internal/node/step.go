@@ -34,6 +34,8 @@ type Host interface {
 	SendUnits(to raftcore.NodeID, us []transport.Unit) bool
 	SendRefused(to raftcore.NodeID, seqs []uint64)
 	SetPeers(ps []transport.Peer)
+	// AskPeers wants a Probe of each address, and Heard of its reply.
+	AskPeers(addrs []string)
 	// TakeSnapshot wants a NewSnapshot run to its end; until SnapshotEnded it is not
 	// asked again.
 	TakeSnapshot()
@@ -342,10 +344,18 @@ func (f *Formation) Done() (bool, error) {
 	return true, f.s.settle(f.f.genesis)
 }
 
+// Probe asks the node at addr who it is and who takes part.
+func (s *Steps) Probe(addr string) Question {
+	return Question{addr, call{Kind: callProbe, From: s.self()}}
+}
+
+// Heard takes the reply to a Probe.
+func (s *Steps) Heard(r *Reply) { s.heard(r.r) }
+
 // Answer answers a question of another node; a join that this node can decide is
 // answered after the poll.
 func (s *Steps) Answer(q Question) (*Reply, *Poll) {
-	r := &callReply{Self: s.self(), Genesis: s.identity.Genesis}
+	r := &callReply{Self: s.self(), Genesis: s.identity.Genesis, Members: s.Status().Membership.Members}
 	if q.c.Kind != callJoin {
 		return &Reply{r}, nil
 	}
@@ -410,6 +420,8 @@ func (e stepEffects) takeSnapshot() {
 		e.host.TakeSnapshot()
 	}
 }
+
+func (e stepEffects) askPeers(addrs []string) { e.host.AskPeers(addrs) }
 
 func (e stepEffects) sendSnapshot(to raftcore.NodeID) { e.host.SendSnapshot(to) }
 

@@ -233,6 +233,18 @@ func (p *proc) SetPeers(ps []transport.Peer) {
 	}
 }
 
+// AskPeers implements node.Host.
+func (p *proc) AskPeers(addrs []string) {
+	p.w.hit("a member asks who leads")
+	for _, addr := range addrs {
+		p.w.call(p, p.s.Probe(addr), func(r *node.Reply) {
+			if r != nil {
+				p.s.Heard(r)
+			}
+		})
+	}
+}
+
 // appeared and vanished tell the others that connections to p came up or broke.
 func (n *network) appeared(p *proc) { n.changed(p, true) }
 func (n *network) vanished(p *proc) { n.changed(p, false) }
