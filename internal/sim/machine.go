@@ -221,7 +221,7 @@ func (p *proc) tick() {
 
 // settle looks for work after anything happened to the process, and checks it.
 func (p *proc) settle() {
-	if !p.s.Running() {
+	if !p.s.Running() || p.pausedUntil > p.w.now {
 		return
 	}
 	w := p.w
