@@ -367,7 +367,13 @@ func (w *world) mayHarm(m *machine) bool {
 			return false
 		}
 	}
-	voters := l.s.Core().Membership().Voters()
+	// A learner may be a voter before its damage is noticed.
+	members := l.s.Core().Membership()
+	return w.bears(members.Voters(), m) && w.bears(members.Members, m)
+}
+
+// bears reports whether a majority of voters stays sound without m's disk.
+func (w *world) bears(voters []raftcore.Member, m *machine) bool {
 	bad := 0
 	for _, v := range voters {
 		if v.ID == m.id || !w.sound(v) {
