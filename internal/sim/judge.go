@@ -144,7 +144,7 @@ func (j *judge) step(p *proc) {
 // hanging: a leader whose disk does not answer lets others lead (I20, R37): it notices
 // after an election timeout, hands over for as long, and its clock may be slow.
 func (j *judge) hanging(p *proc, role raftcore.Role) {
-	since := max(p.syncSince, p.seen.since, p.pausedUntil)
+	since := max(p.syncSince, p.seen.since, p.frozenUntil)
 	if role == raftcore.Leader && p.syncBusy && j.w.now-since > 3*j.w.opt.election {
 		j.w.fail("I20", "node %d leads although its disk hangs since %v", p.m.id, p.syncSince)
 	}

@@ -187,6 +187,7 @@ func (w *world) pause() bool {
 	}
 	w.say("node %d pauses for %v", p.m.id, d)
 	p.pausedUntil = max(p.pausedUntil, w.now+d)
+	p.frozenUntil = p.pausedUntil
 	return true
 }
 
