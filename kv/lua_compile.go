@@ -90,6 +90,8 @@ func luaSyntaxError(err error, name string) error {
 		return errors.New(name + ":" + line + ": unfinished string near '<eof>'")
 	case strings.Contains(e.Message, "unterminated multiline"):
 		return errors.New(name + ":" + line + ": unfinished long string near '<eof>'")
+	case e.Message == "parse error": // an expression that is no call
+		return errors.New(name + ":" + line + ": '=' expected near '" + clip([]byte(e.Token), 80) + "'")
 	case strings.Contains(e.Message, "syntax error"):
 		return errors.New(name + ":" + line + ": syntax error near '" + clip([]byte(e.Token), 80) + "'")
 	}

@@ -32,8 +32,11 @@ func (s *Store) ReadBriefly(c *Chunk, now int64) (needTick, tooLong bool) {
 	return needTick, c.tooLong
 }
 
-// ReadLong is Read for a chunk that ReadBriefly gave up.
+// ReadLong is Read for a chunk that ReadBriefly gave up. A few run at a time, the
+// others wait here.
 func (s *Store) ReadLong(c *Chunk, now int64) (needTick bool) {
+	s.scripts.slots <- struct{}{}
+	defer func() { <-s.scripts.slots }()
 	s.scripts.long.Add(1)
 	defer s.scripts.long.Add(-1)
 	return s.Read(c, now)

@@ -16,6 +16,7 @@ type scriptEngine struct {
 	running map[*atomic.Bool]struct{} // the kill switches of scripts outside the log
 	logged  int                       // scripts of the log running now: 0 or 1
 	long    atomic.Int64              // chunks in ReadLong
+	slots   chan struct{}             // bounds them: each script may take its budget of memory
 }
 
 // scriptWorker is an interpreter with the scratch of a run.
@@ -40,6 +41,7 @@ const (
 	maxCompiledBytes = 32 << 20
 	maxCompiled      = 4096
 	maxIdleWorkers   = 8
+	maxLongReads     = 4
 )
 
 // script returns the compiled form of body.

@@ -168,6 +168,13 @@ var deterministicScripts = []string{
 	`redis.call("RPUSH", "float", 0.1 + 0.2, 1e308 * 10, -(0/0), 2^0.5, 10 % 3.3, 7.0, -0.0)`,
 	`redis.call("XADD", "stream", "*", "f", "v")`,
 	`table.sort({5, 3, 8, 1, 9, 2}, function(a, b) redis.call("RPUSH", "sort", a .. "<" .. b) return a < b end)`,
+	`for i = 1, 400 do redis.call("SADD", "bigset", "m" .. i * 7919 % 1009) redis.call("HSET", "bighash", "f" .. i * 31 % 401, i)
+	 redis.call("SADD", "ints", i * 7919 % 1009) redis.call("SET", "key" .. i * 31 % 401, i) end
+	 for i = 1, 400, 3 do redis.call("SREM", "bigset", "m" .. i * 7919 % 1009) redis.call("HDEL", "bighash", "f" .. i) redis.call("DEL", "key" .. i) end
+	 redis.call("RPUSH", "smembers", unpack(redis.call("SMEMBERS", "bigset"))) redis.call("RPUSH", "ints2", unpack(redis.call("SMEMBERS", "ints")))
+	 redis.call("RPUSH", "hkeys", unpack(redis.call("HKEYS", "bighash"))) redis.call("RPUSH", "keys", unpack(redis.call("KEYS", "*")))
+	 redis.call("RPUSH", "scan", unpack(redis.call("SCAN", 0, "COUNT", 50)[2])) redis.call("RPUSH", "sscan", unpack(redis.call("SSCAN", "bigset", 0, "COUNT", 50)[2]))
+	 redis.call("RPUSH", "randoms", redis.call("RANDOMKEY"), redis.call("SRANDMEMBER", "bigset"), unpack(redis.call("HRANDFIELD", "bighash", -5)))`,
 	`redis.call("SELECT", 3) redis.call("SET", "in3", redis.call("DBSIZE"))`,
 }
 
@@ -185,6 +192,7 @@ func TestScriptsAreDeterministic(t *testing.T) {
 		}
 		require.Equal(t, "(integer) 1", a.do("FCALL", "bump", "1", "bumps"), "a library's variables end with the call (round %d)", round)
 	}
+	require.Equal(t, "(integer) 21", a.do("LLEN", "randoms"), "the longest script came to its end")
 	require.Equal(t, `"2"`, a.do("GET", "before"), "what a script did before it ran out of budget stays")
 	require.Equal(t, `"1"`, a.do("GET", "half"))
 
@@ -268,6 +276,23 @@ func TestFunctionsAreReplicated(t *testing.T) {
 	restored := &testNode{t: t, s: copied(t, n.s), now: n.now, waiting: map[uint64]*Chunk{}}
 	require.Equal(t, list, restored.do("FUNCTION", "LIST", "WITHCODE"))
 	require.Equal(t, `1) "x"`, restored.do("FCALL_RO", "f", "0", "x"))
+}
+
+// Redis and rkv read each other's dumps.
+func TestFunctionDumpsOnRedis(t *testing.T) {
+	r := startRedis(t)
+	n := newTestNode(t)
+	lib := "#!lua name=lib\nredis.register_function('f', function(k, a) return a end)\n" + strings.Repeat("-- compressible\n", 50)
+	require.Equal(t, "lib", r.do(t, "FUNCTION", "LOAD", lib).text)
+	require.Equal(t, "OK", n.do("FUNCTION", "RESTORE", r.do(t, "FUNCTION", "DUMP").text))
+	require.Equal(t, `1) "x"`, n.do("FCALL", "f", "0", "x"))
+	var c Chunk
+	addCommand(&c, "FUNCTION", "DUMP")
+	n.run(&c)
+	v, _, err := parseValue(c.Reply.Bytes())
+	require.NoError(t, err)
+	require.Equal(t, "OK", r.do(t, "FUNCTION", "RESTORE", v.text, "FLUSH").text)
+	require.Equal(t, "x", r.do(t, "FCALL", "f", "0", "x").elems[0].text)
 }
 
 // A write in a script is dropped without effect when the script runs as a read.

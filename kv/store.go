@@ -57,6 +57,7 @@ func New(o Options) *Store {
 		o.Databases = 16
 	}
 	s := &Store{databases: o.Databases}
+	s.scripts.slots = make(chan struct{}, maxLongReads)
 	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
 	s.st = newState(o.HashSeed, o.Databases)
 	return s
