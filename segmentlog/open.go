@@ -106,6 +106,12 @@ func prepareDir(o Options) error {
 // crash and is then found and done again: the slot that asked for it is replaced
 // only at the end.
 func (l *Log) recover(s *scanned) error {
+	// The process before may have been refused a directory sync and ended. Names that
+	// are seen now, a prepared segment's above all, must not vanish once they are
+	// relied on.
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		return err
+	}
 	var err error
 	if l.metaFile, err = l.fs.Open(filepath.Join(l.dir, metaName)); err != nil {
 		return err

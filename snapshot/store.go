@@ -107,6 +107,11 @@ func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
+	// A name whose publication failed at its directory sync may be seen and yet be
+	// lost in a crash; what is adopted is relied on.
+	if err := fs.SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
 	names, err := fs.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)

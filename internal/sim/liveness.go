@@ -131,7 +131,7 @@ func (w *world) chooseCore() map[raftcore.NodeID]bool {
 	stands := func() bool {
 		for _, m := range configs {
 			// Learners may have been promoted a moment before they go.
-			if !w.quorate(m.Voters(), core) || !w.quorate(m.Members, core) || m.Joint() && !w.quorate(m.Outgoing, core) {
+			if !w.quorate(m.Voters(), core) || !w.quorate(w.soon(m, core), core) || m.Joint() && !w.quorate(m.Outgoing, core) {
 				return false
 			}
 		}
@@ -155,6 +155,18 @@ func (w *world) chooseCore() map[raftcore.NodeID]bool {
 		core[id] = !stands()
 	}
 	return core
+}
+
+// soon is the worst that promotions under way can make of the voters: those learners
+// more that are not in the core.
+func (w *world) soon(m raftcore.Membership, core map[raftcore.NodeID]bool) []raftcore.Member {
+	voters := m.Voters()
+	for _, x := range m.Members {
+		if x.Learner && !core[x.ID] {
+			voters = append(voters, x)
+		}
+	}
+	return voters
 }
 
 func (w *world) quorate(voters []raftcore.Member, core map[raftcore.NodeID]bool) bool {
