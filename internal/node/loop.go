@@ -287,6 +287,7 @@ func (l *loop) onTick(now time.Time) {
 		l.requestTick(func(error) {}) // an empty unit carries the new low, which seals
 	}
 	l.reads.renew(now, l.cfg.ElectionTimeout, l.cfg.ParkTimeout)
+	l.reads.expire(now, l.patience())
 	l.readAgain = true
 	l.watchDisk(now)
 	l.watchSpace()

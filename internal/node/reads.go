@@ -109,6 +109,27 @@ func (r *reads) renew(now time.Time, resend, patience time.Duration) {
 	r.waiting = left
 }
 
+// expire refuses barriers whose index is known but out of reach: the node was cut off,
+// or taken out, before it could apply so far.
+func (r *reads) expire(now time.Time, patience time.Duration) {
+	kept := r.ready[:0]
+	for _, c := range r.ready {
+		left := c.bs[:0]
+		for _, b := range c.bs {
+			if now.Sub(b.arrived) >= patience {
+				b.done(errNoLeader)
+				continue
+			}
+			left = append(left, b)
+		}
+		if c.bs = left; len(left) > 0 {
+			kept = append(kept, c)
+		}
+	}
+	clear(r.ready[len(kept):])
+	r.ready = kept
+}
+
 func (r *reads) abandon() {
 	for _, g := range r.asked {
 		r.waiting = append(r.waiting, g.bs...)
