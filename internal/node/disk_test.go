@@ -102,6 +102,8 @@ func TestHangingDiskHandsOver(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond, "leadership stayed on a disk that hangs")
 	_, err = do(t, other, "set", "a", "3")
 	require.NoError(t, err)
+	require.Eventually(t, func() bool { return old.Status().Role != raftcore.Leader }, 5*time.Second, 5*time.Millisecond,
+		"the old leader did not step down") // its status may be a tick old
 	for deadline := time.Now().Add(4 * old.cfg.ElectionTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		require.NotEqual(t, raftcore.Leader, old.Status().Role, "it campaigns while its disk hangs")
 	}
