@@ -370,7 +370,13 @@ func (w *world) mayHarm(m *machine) bool {
 	}
 	// A learner may be a voter before its damage is noticed.
 	members := l.s.Core().Membership()
-	return w.bears(members.Voters(), m) && w.bears(members.Members, m)
+	worst := members.Voters()
+	for _, x := range members.Members {
+		if x.Learner && (x.ID == m.id || !w.sound(x)) {
+			worst = append(worst, x)
+		}
+	}
+	return w.bears(members.Voters(), m) && w.bears(worst, m)
 }
 
 // bears reports whether a majority of voters stays sound without m's disk.
