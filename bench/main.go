@@ -5,10 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 )
 
 func main() {
+	runtime.LockOSThread() // servers are told when the thread that started them ends
 	var o options
 	flag.StringVar(&o.rkv, "rkv", "bin/rkv", "the rkv binary")
 	flag.StringVar(&o.dir, "dir", "", "where servers keep their data (default: a temporary directory beside the current one)")

@@ -125,6 +125,8 @@ func (r *running) spawn(logFile, name string, args ...string) error {
 	defer log.Close()
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	// No server outlives the bench, however it ends (main holds its thread).
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -71,12 +71,6 @@ func (x *collection) isTree() bool { return x.v.Enc == EncTree }
 // heap is where trees live.
 func (x *collection) heap() *heap { return x.c.ks.h }
 
-// edit replaces the packed bytes by what f appends to dst, which it makes from p.
-func (x *collection) edit(f func(dst, p []byte) []byte) {
-	dst := x.beginEdit()
-	x.endEdit(f(dst, x.v.Bytes))
-}
-
 // beginEdit returns an empty buffer that does not overlap the packed bytes.
 func (x *collection) beginEdit() []byte {
 	if x.s == nil {

@@ -161,15 +161,6 @@ func (c *Ctx) intArg(i int) (int64, bool) {
 	return n, ok
 }
 
-// floatArg is argument i as a double; else it replies an error and returns false.
-func (c *Ctx) floatArg(i int) (float64, bool) {
-	f, ok := parseFloat(c.Args[i])
-	if !ok {
-		c.Out.Error(errNotFloat)
-	}
-	return f, ok
-}
-
 // wrongArgs replies that the number of arguments is wrong.
 func (c *Ctx) wrongArgs() {
 	c.Out.Error(WrongArgs(c.cmd.Name))

@@ -11,17 +11,15 @@ import (
 // luaJSONConfig is lua-cjson's configuration. In Redis a script changes it for all
 // that come after; here each run begins with the defaults, for it is not replicated.
 type luaJSONConfig struct {
-	sparseConvert      bool
-	sparseRatio        int
-	sparseSafe         int
-	encodeDepth        int
-	decodeDepth        int
-	precision          int
-	encodeInvalid      int // 0: error, 1: as it is, 2: null
-	decodeInvalid      bool
-	keepBuffer         bool
-	decodeArrayWithMT  bool
-	encodeEmptyAsArray bool
+	sparseConvert bool
+	sparseRatio   int
+	sparseSafe    int
+	encodeDepth   int
+	decodeDepth   int
+	precision     int
+	encodeInvalid int // 0: error, 1: as it is, 2: null
+	decodeInvalid bool
+	keepBuffer    bool
 }
 
 var defaultJSONConfig = luaJSONConfig{

@@ -142,13 +142,6 @@ func (vm *luaVM) num(L *lua.LState, n int) float64 {
 	return f
 }
 
-func (vm *luaVM) optNum(L *lua.LState, n int, def float64) float64 {
-	if L.Get(n) == lua.LNil {
-		return def
-	}
-	return vm.num(L, n)
-}
-
 // integer truncates; what an int cannot hold is cut to its ends on every machine
 // alike (NaN is 0).
 func (vm *luaVM) integer(L *lua.LState, n int) int { return int(luaInt64(vm.num(L, n))) }

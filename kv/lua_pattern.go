@@ -373,7 +373,7 @@ func (vm *luaVM) search(L *lua.LState, find bool) int {
 		}
 	}
 	init--
-	if find && (lua.LVAsBool(L.Get(4)) || strings.IndexAny(pat, "^$*+?.([%-") < 0) {
+	if find && (lua.LVAsBool(L.Get(4)) || !strings.ContainsAny(pat, "^$*+?.([%-")) {
 		vm.meter.work(L, (len(s)-init)/16+len(pat)/16)
 		if at := strings.Index(s[init:], pat); at >= 0 {
 			L.Push(lua.LNumber(init + at + 1))

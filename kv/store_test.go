@@ -191,15 +191,15 @@ func TestReadOfDueKeyNeedsTick(t *testing.T) {
 
 func TestExpiryIsBoundedAndOrdered(t *testing.T) {
 	n := newTestNode(t)
-	at, ok := n.s.NextDue()
-	require.False(t, ok)
+	_, due := n.s.NextDue()
+	require.False(t, due)
 	for i := 0; i < 300; i++ {
 		var c Chunk
 		c.AppendSelect(i % 3)
 		addCommand(&c, "SET", fmt.Sprintf("k%03d", i), "v", "PX", strconv.Itoa(1000+i%5))
 		n.run(&c)
 	}
-	at, ok = n.s.NextDue()
+	at, ok := n.s.NextDue()
 	require.True(t, ok)
 	require.Equal(t, int64(testEpoch+1000), at)
 	require.False(t, n.s.DueNow())

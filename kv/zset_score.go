@@ -57,20 +57,6 @@ type scoreRange struct {
 	minEx, maxEx bool // the bound itself is outside
 }
 
-func (r *scoreRange) aboveMin(f float64) bool {
-	if r.minEx {
-		return f > r.min
-	}
-	return f >= r.min
-}
-
-func (r *scoreRange) belowMax(f float64) bool {
-	if r.maxEx {
-		return f < r.max
-	}
-	return f <= r.max
-}
-
 // parseScoreBound reads "1.5", "(1.5", "-inf", "+inf".
 func parseScoreBound(b []byte) (f float64, exclusive, ok bool) {
 	if len(b) > 0 && b[0] == '(' {

@@ -368,6 +368,8 @@ func (s *Server) raftFields(st *Status) (f infoFields) {
 	f.uint("raft_batches", st.Batches)
 	f.uint("raft_proposals", st.Proposals)
 	f.int("raft_log_bytes", st.LogBytes)
+	f.uint("raft_snapshots", st.Snapshots)
+	f.int("raft_goroutines", int64(runtime.NumGoroutine()))
 	n := 0
 	for _, m := range st.Members {
 		if m.Self {

@@ -43,7 +43,6 @@ type loop struct {
 
 	barrier  *barrierBatch // reads of this turn
 	draining bool
-	aborted  bool
 	// saturated: the node holds too many proposed bytes; connections that found it
 	// so are in retry.
 	saturated bool

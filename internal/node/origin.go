@@ -120,13 +120,6 @@ func (o *origin) answer(c *kv.Chunk, err error) {
 // and its connection.
 func chunkBytes(c *kv.Chunk) int { return c.Size() + 512 }
 
-// low is the oldest sequence number without an answer.
-func (o *origin) low() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.base
-}
-
 // due calls send for every waiting unit that term's leader was not given yet, in
 // order of sequence, and marks those for which send reports true. A unit older
 // than resend is given again to the same leader: its frame may be lost.

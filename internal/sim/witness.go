@@ -20,7 +20,6 @@ type replayer struct {
 	w     *world
 	ops   map[unitID]*op
 	index uint64
-	done  []*op
 	chunk map[*kv.Chunk]*op
 }
 
