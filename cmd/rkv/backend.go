@@ -39,7 +39,7 @@ func (b backend) Status() resp.Status {
 			}
 		}
 		for _, p := range s.Peers {
-			if p.ID == m.ID {
+			if p.ID == m.ID && !x.Self {
 				x.Match, x.Active, x.State = p.Match, p.Active, p.State
 			}
 		}

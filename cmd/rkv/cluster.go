@@ -88,6 +88,13 @@ func clusterStatus(c *cli.Context) error {
 	}
 	fmt.Fprintf(w, "leader %s (node %s), term %s, quorum %s\n", leader, info["raft_leader_id"], info["raft_term"],
 		map[string]string{"1": "ok", "0": "LOST"}[info["raft_quorum_ok"]])
+	// Only the leader knows how far everybody is.
+	if leader != "none" && leader != c.String("addr") {
+		if l, err := dial(leader, c.String("requirepass"), c.Duration("timeout")); err == nil {
+			defer l.close()
+			conn = l
+		}
+	}
 	reply, err := conn.do("RAFT", "MEMBERS")
 	if err != nil {
 		return adminError(err)

@@ -119,6 +119,9 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 	n.Secret, err = readSecret(c.String("cluster-secret-file"))
 	check(err)
 	check(checkModes(c, cfg))
+	if len(n.Secret) == 0 && n.PeerAddr != "" && !onLoopback(n.PeerAddr) {
+		check(fmt.Errorf("the peer address %s can be reached from other machines; give all nodes the same --cluster-secret-file", n.PeerAddr))
+	}
 	if len(bad) > 0 {
 		return nil, usageError{errors.Join(bad...)}
 	}
@@ -226,6 +229,13 @@ func peerAddr(addr, given string) (string, error) {
 		return "", fmt.Errorf("client port %d + 10000 is not a port; give --peer-addr", p)
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(p+10000, 10)), nil
+}
+
+// onLoopback reports whether only this machine can reach addr.
+func onLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func parseCluster(s string) (map[raftcore.NodeID]string, error) {

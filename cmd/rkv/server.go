@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -56,6 +57,12 @@ func runServer(cfg *serverConfig) error {
 		os.Exit(exitAgain)
 	}()
 
+	// A port that is taken is better known before a data directory is begun.
+	for _, addr := range []string{cfg.addr, cfg.node.PeerAddr} {
+		if err := portFree(addr); err != nil {
+			return err
+		}
+	}
 	cfg.node.Logger = log
 	n, err := node.Open(ctx, cfg.node)
 	if err != nil {
@@ -93,6 +100,15 @@ func serve(n *node.Node, front *resp.Server, asked <-chan struct{}, log *slog.Lo
 	defer cancel()
 	n.HandOver(ctx)
 	return front.Close(ctx)
+}
+
+// portFree binds addr for a moment.
+func portFree(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger) resp.Options {

@@ -30,6 +30,7 @@ func TestStartRefusals(t *testing.T) {
 	require.NoError(t, os.WriteFile(broken, []byte("addr = \n"), 0o644))
 	free := func() string { return freePort(t) }
 	own := filepath.Join(c.dir, "n1")
+	taken := dir()
 	cases := []struct {
 		name string
 		args []string
@@ -45,11 +46,11 @@ func TestStartRefusals(t *testing.T) {
 		{"unknown setting in the file", []string{"--config", bad}, exitUsage, "adress"},
 		{"broken file", []string{"--config", broken}, exitUsage, "broken.toml"},
 		{"lease is not there yet", []string{"--read-mode", "lease"}, exitUsage, "lease"},
-		{"no secret beyond loopback", []string{"--addr", "127.0.0.1:7000", "--peer-addr", "0.0.0.0:17000", "--data-dir", dir()}, exitError, "secret"},
+		{"no secret beyond loopback", []string{"--addr", "127.0.0.1:7000", "--peer-addr", "0.0.0.0:17000", "--data-dir", dir()}, exitUsage, "secret"},
 		{"foreign directory", []string{"--data-dir", foreign, "--addr", free(), "--peer-addr", free()}, exitDataDir, "precious.txt"},
 		{"a file as directory", []string{"--data-dir", file, "--addr", free(), "--peer-addr", free()}, exitDataDir, "file"},
 		{"second process", []string{"--data-dir", own, "--addr", free(), "--peer-addr", free()}, exitDataDir, "in use"},
-		{"client port taken", []string{"--data-dir", dir(), "--addr", c.nodes[0].addr, "--peer-addr", free()}, exitError, "address already in use"},
+		{"client port taken", []string{"--data-dir", taken, "--addr", c.nodes[0].addr, "--peer-addr", free()}, exitError, "address already in use"},
 		{"peer port taken", []string{"--data-dir", dir(), "--addr", free(), "--peer-addr", c.nodes[0].peer}, exitError, "address already in use"},
 	}
 	for _, tc := range cases {
@@ -60,10 +61,12 @@ func TestStartRefusals(t *testing.T) {
 			require.NotContains(t, out, "goroutine", "an error is a line, not a stack")
 		})
 	}
+	_, err := os.Stat(taken)
+	require.True(t, os.IsNotExist(err), "a node that cannot serve clients must not begin a data directory")
 	names, err := os.ReadDir(foreign)
 	require.NoError(t, err)
 	for _, n := range names {
-		require.Contains(t, []string{"precious.txt", "LOCK"}, n.Name(), "nothing else may appear in a foreign directory")
+		require.Equal(t, "precious.txt", n.Name(), "nothing may appear in a foreign directory")
 	}
 	// The node that was there serves on, and its directory is whole.
 	rdb := c.nodes[0].client(nil)

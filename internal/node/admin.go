@@ -105,13 +105,15 @@ func (n *Node) addLearner(ctx context.Context, c call) error {
 	}
 	m := r.Self
 	m.PeerAddr, m.Learner = peerAddr, true
-	return n.asLeader(ctx, c, func() error { return n.await(ctx, adding(m)) })
+	return n.asLeader(ctx, c, func(ctx context.Context) error { return n.await(ctx, adding(m)) })
 }
 
 // asLeader runs a change here if this node leads, and asks the leader to run it if
 // not: administration works on any node.
-func (n *Node) asLeader(ctx context.Context, c call, f func() error) error {
-	err := f()
+func (n *Node) asLeader(ctx context.Context, c call, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	err := f(ctx)
 	if errors.Is(err, raftcore.ErrNotLeader) {
 		leader := n.leaderPeerAddr()
 		if c.Forwarded || leader == "" || leader == n.cfg.PeerAddr {
@@ -191,7 +193,7 @@ func (n *Node) leaderPeerAddr() string {
 
 func (n *Node) remove(ctx context.Context, c call) error {
 	removal := removing(c.ID)
-	return n.asLeader(ctx, c, func() error { return n.await(ctx, removal) })
+	return n.asLeader(ctx, c, func(ctx context.Context) error { return n.await(ctx, removal) })
 }
 
 func removing(id raftcore.NodeID) condition {
@@ -217,7 +219,7 @@ func removing(id raftcore.NodeID) condition {
 
 func (n *Node) promote(ctx context.Context, c call) error {
 	promotion := promoting(c.ID)
-	return n.asLeader(ctx, c, func() error { return n.await(ctx, promotion) })
+	return n.asLeader(ctx, c, func(ctx context.Context) error { return n.await(ctx, promotion) })
 }
 
 func promoting(id raftcore.NodeID) condition {
@@ -241,7 +243,7 @@ func promoting(id raftcore.NodeID) condition {
 }
 
 func (n *Node) transfer(ctx context.Context, c call) error {
-	return n.asLeader(ctx, c, func() error { return n.await(ctx, n.transferring(c.ID)) })
+	return n.asLeader(ctx, c, func(ctx context.Context) error { return n.await(ctx, n.transferring(c.ID)) })
 }
 
 // transferring hands leadership over and is done when the target (0: anybody else)

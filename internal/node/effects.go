@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/transport"
@@ -32,7 +33,12 @@ func (n *Node) sendRefused(to raftcore.NodeID, seqs []uint64) { n.peers.SendRefu
 
 // setPeers connects to everybody of the configuration, old and new; if anyIncarnation,
 // also to those who took their places with emptied directories.
+//
+// Who leaves the configuration stays connected for a while: a leader that removes
+// itself needs the others' acknowledgements of the very entry by which it leaves, or
+// it could neither commit it nor hand leadership over (thesis 4.2.2).
 func (n *Node) setPeers(m raftcore.Membership, anyIncarnation bool) {
+	n.noteDepartures(m)
 	seen := make(map[raftcore.NodeID]bool)
 	var ps []transport.Peer
 	for _, list := range [][]raftcore.Member{m.Members, m.Outgoing} {
@@ -48,7 +54,11 @@ func (n *Node) setPeers(m raftcore.Membership, anyIncarnation bool) {
 			ps = append(ps, p)
 		}
 	}
-	for _, x := range n.learnedMembers() {
+	others := n.learnedMembers()
+	for _, d := range n.departed {
+		others = append(others, d.member)
+	}
+	for _, x := range others {
 		if x.ID != n.identity.Node && !seen[x.ID] {
 			seen[x.ID] = true
 			ps = append(ps, transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr})
@@ -72,6 +82,34 @@ func (n *Node) learnedMembers() []raftcore.Member {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.learned
+}
+
+// departure is a member that was removed a moment ago.
+type departure struct {
+	member raftcore.Member
+	until  time.Time
+}
+
+// noteDepartures remembers who is in the configuration before this one and not in m.
+func (n *Node) noteDepartures(m raftcore.Membership) {
+	until := n.cfg.Now().Add(10 * n.cfg.ElectionTimeout)
+	for _, x := range n.lastMembers {
+		if !names(m, x.ID) && x.ID != n.identity.Node {
+			n.departed = append(n.departed, departure{x, until})
+		}
+	}
+	n.lastMembers = append(append([]raftcore.Member(nil), m.Members...), m.Outgoing...)
+	n.departed = slices.DeleteFunc(n.departed, func(d departure) bool { return names(m, d.member.ID) })
+}
+
+// dropDeparted disconnects from members that have had their time.
+func (n *Node) dropDeparted(l *loop) {
+	now := n.cfg.Now()
+	before := len(n.departed)
+	n.departed = slices.DeleteFunc(n.departed, func(d departure) bool { return now.After(d.until) })
+	if len(n.departed) != before {
+		n.setPeers(l.core.Membership(), l.anyPeer)
+	}
 }
 
 // askPeers implements effects: asks the members this node knows for those it does

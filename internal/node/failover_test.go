@@ -283,3 +283,42 @@ func TestWaitCountsDurableReplicas(t *testing.T) {
 	n.WaitReplicas(ctx, chunk.Index, 2, func(k int) { got <- k })
 	require.Equal(t, 2, <-got)
 }
+
+// A leader that removes itself commits that, answers, and hands over at once: it still
+// needs the acknowledgements of nodes whose configuration no longer names it.
+func TestLeaderRemovesItself(t *testing.T) {
+	for range 3 {
+		c := newTestCluster(t, 3, nil)
+		lead := c.leader()
+		w := startCounters(t, c.others(lead))
+		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+		require.NoError(t, lead.Remove(ctx, uint64(lead.identity.Node)))
+		cancel()
+		require.Eventually(t, func() bool { return c.others(lead)[0].Status().Leader != lead.identity.Node }, 5*time.Second, time.Millisecond)
+		w.end()
+		require.Zero(t, w.errs.Load())
+		require.Eventually(t, func() bool { return lead.Status().Role != raftcore.Leader }, 5*time.Second, time.Millisecond)
+		c.kill(lead)
+		c.sameDigests()
+		for _, n := range c.nodes {
+			require.NoError(t, n.abort())
+		}
+	}
+}
+
+func TestRemovedNodeSaysSo(t *testing.T) {
+	c := newTestCluster(t, 3, func(cfg *Config) { cfg.ParkTimeout = 300 * time.Millisecond })
+	gone := c.others(c.leader())[0]
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	defer cancel()
+	require.NoError(t, c.leader().Remove(ctx, uint64(gone.identity.Node)))
+	require.Eventually(t, func() bool {
+		return findMember(gone.Status().Membership, gone.identity.Node) == nil && gone.Status().Leader == 0
+	},
+		8*time.Second, 5*time.Millisecond)
+	_, err := do(t, gone, "set", "a", "1")
+	require.ErrorIs(t, err, errRemoved)
+	delete(c.nodes, gone.identity.Node)
+	require.NoError(t, gone.abort())
+	c.sameDigests()
+}

@@ -132,6 +132,18 @@ func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID, random func() uin
 	return id, writeIdentity(fs, dir, id)
 }
 
+// checkContent refuses a directory that is not ours before anything is put into it.
+func checkContent(fs vfs.FS, dir string) error {
+	ours, err := fs.Exists(filepath.Join(dir, identityName))
+	if err != nil {
+		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
+	}
+	if ours {
+		return nil
+	}
+	return refuseUnknownContent(fs, dir)
+}
+
 // refuseUnknownContent keeps rkv from settling in a directory that holds somebody
 // else's files, or a log that lost its identity file.
 func refuseUnknownContent(fs vfs.FS, dir string) error {

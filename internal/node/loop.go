@@ -74,6 +74,7 @@ type loop struct {
 	readAgain bool      // a read round may be asked (new leader, or a clock tick)
 	waits     []*replicaWait
 	campaign  bool // as last told to the core
+	wasMember bool // this node was in a configuration in force
 	// lonelySince is when this node last ceased to know a leader; anyPeer: it now
 	// talks to any incarnation of its peers.
 	lonelySince time.Time
@@ -137,7 +138,7 @@ func (l *loop) turn(in *input, now time.Time) {
 	for _, f := range in.calls {
 		f(l)
 	}
-	l.onPeers(in.peers)
+	l.onPeers(in.peers, now)
 	l.origin.unsend(in.refused)
 	for i := 0; i < min(in.elapsed, maxCatchUpTicks); i++ {
 		l.core.Tick()
@@ -206,6 +207,7 @@ func (l *loop) drain() {
 			l.anyPeer, l.lonelySince = false, time.Time{}
 			l.fx.setPeers(*rd.MembershipChanged, false)
 			l.log.Info("membership changed", "members", describeMembers(*rd.MembershipChanged))
+			l.noteMembership(*rd.MembershipChanged)
 		}
 		if rd.Save != nil {
 			l.lastSave = rd.Save.ID
@@ -272,11 +274,18 @@ func (l *loop) onApplied() {
 	}
 }
 
-func (l *loop) onPeers(changes []peerChange) {
+func (l *loop) onPeers(changes []peerChange, now time.Time) {
 	for _, c := range changes {
-		// A reset may have eaten units on their way to the leader.
-		if c.id == l.core.Leader() && c.id != l.id {
-			l.origin.unsendAll()
+		if c.id != l.core.Leader() || c.id == l.id {
+			continue
+		}
+		// A reset may have eaten units and reads on their way to the leader, and
+		// what was sent before the way was open did not leave at all.
+		l.origin.unsendAll()
+		l.openSent = time.Time{}
+		if c.up {
+			l.reads.renew(now, 0, l.cfg.ParkTimeout)
+			l.readAgain = true
 		}
 	}
 }
@@ -307,6 +316,19 @@ func (l *loop) patience() time.Duration {
 		return l.cfg.RequestTimeout
 	}
 	return l.cfg.ParkTimeout
+}
+
+// noteMembership makes a node that is removed say so, in its log and to its clients.
+// The joint configuration is the last a removed follower hears of.
+func (l *loop) noteMembership(m raftcore.Membership) {
+	refusal := errNoLeader
+	member := findMember(m, l.id) != nil
+	if !member && len(m.Members) > 0 && l.wasMember {
+		refusal = errRemoved
+		l.log.Warn("this node is removed from its cluster; stop it, or empty its data directory and start it with --join")
+	}
+	l.wasMember = l.wasMember || member
+	l.origin.refusal, l.reads.refusal = refusal, refusal
 }
 
 // watchPeers opens the door to members with emptied directories when nobody known
@@ -371,7 +393,7 @@ func (l *loop) watchDisk(now time.Time) {
 		cause = "shutting down"
 	case !allowed:
 		cause = "disk stall"
-		l.log.Warn("disk does not answer; handing leadership over", "pending", age.Round(time.Millisecond))
+		l.log.Warn("disk does not answer; handing leadership over", "pending", age.Round(time.Millisecond).String())
 	}
 	l.core.SetCampaignAllowed(allowed, cause)
 }

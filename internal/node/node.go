@@ -58,15 +58,18 @@ type Node struct {
 	backupMu  sync.Mutex
 	backups   map[uint64]*backup // being read, by index
 	snapshots atomic.Uint64
-	refusals  atomic.Int32 // by peers that know a twin
-	logBase   atomic.Int64 // the log's size after the last compaction
-	status    atomic.Pointer[Status]
-	entries   atomic.Pointer[entrySource] // for peers that repair their logs
-	stopped   chan struct{}               // closed when the loop has ended
-	failed    chan struct{}               // closed at the first failure
-	failOnce  sync.Once
-	stopOnce  sync.Once
-	workers   sync.WaitGroup // short-lived goroutines: snapshots, streams
+	// Members of the configuration before, and those that left it; of the loop.
+	lastMembers []raftcore.Member
+	departed    []departure
+	refusals    atomic.Int32 // by peers that know a twin
+	logBase     atomic.Int64 // the log's size after the last compaction
+	status      atomic.Pointer[Status]
+	entries     atomic.Pointer[entrySource] // for peers that repair their logs
+	stopped     chan struct{}               // closed when the loop has ended
+	failed      chan struct{}               // closed at the first failure
+	failOnce    sync.Once
+	stopOnce    sync.Once
+	workers     sync.WaitGroup // short-lived goroutines: snapshots, streams
 }
 
 const lockName = "LOCK"
@@ -127,6 +130,9 @@ func (n *Node) own() error {
 	fs, dir := n.cfg.FS, n.cfg.DataDir
 	if err := fs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("%w %s: %w", ErrDataDir, dir, err)
+	}
+	if err := checkContent(fs, dir); err != nil {
+		return err
 	}
 	var err error
 	if n.lock, err = fs.Lock(filepath.Join(dir, lockName)); err != nil {
@@ -234,7 +240,7 @@ func (n *Node) announceReady() {
 			if err == nil {
 				n.ready.Store(true)
 				n.log.Info("ready", "clients", n.cfg.ClientAddr, "peers", n.cfg.PeerAddr,
-					"after", n.cfg.Now().Sub(started).Round(time.Millisecond))
+					"after", n.cfg.Now().Sub(started).Round(time.Millisecond).String())
 				return
 			}
 			n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)

@@ -136,6 +136,7 @@ func (l *loop) forward(leader raftcore.NodeID, now time.Time) {
 			seqs[i] = u.Seq
 		}
 		l.origin.unsend(seqs)
+		l.openSent = time.Time{}
 	}
 	clear(l.outgoing)
 }

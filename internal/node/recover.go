@@ -78,7 +78,7 @@ func (n *Node) loadNewest(genesis *Genesis) (raftcore.SnapshotMeta, error) {
 		err := n.load(info.Meta.Index)
 		if err == nil {
 			n.log.Info("snapshot loaded", "index", info.Meta.Index, "keys", info.Keys,
-				"took", n.cfg.Now().Sub(started).Round(time.Millisecond))
+				"took", n.cfg.Now().Sub(started).Round(time.Millisecond).String())
 			return info.Meta, nil
 		}
 		n.log.Error("snapshot is damaged; trying the one before", "index", info.Meta.Index, "error", err)
@@ -169,7 +169,8 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.fetcher.fail = n.fail
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, incarnation: n.identity.Incarnation, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
-		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
+		reads: reads{refusal: errNoLeader, boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
 		dice: dice(n.cfg.Random()),
 	}
+	n.first.noteMembership(core.Membership())
 }

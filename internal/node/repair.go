@@ -135,7 +135,7 @@ func (n *Node) repairLog(ctx context.Context, o segmentlog.Options, meta raftcor
 		}
 	}
 	if len(r.Holes()) > 0 {
-		n.log.Info("the log is repaired", "holes", len(r.Holes()), "took", n.cfg.Now().Sub(started).Round(time.Millisecond))
+		n.log.Info("the log is repaired", "holes", len(r.Holes()), "took", n.cfg.Now().Sub(started).Round(time.Millisecond).String())
 	}
 	return nil
 }

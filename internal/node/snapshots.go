@@ -121,7 +121,7 @@ func (j *snapshotJob) write() (taken bool, err error) {
 	}
 	n.snapshots.Add(1)
 	n.log.Info("snapshot taken", "index", j.meta.Index, "keys", info.Keys, "bytes", info.Size,
-		"took", n.cfg.Now().Sub(j.started).Round(time.Millisecond))
+		"took", n.cfg.Now().Sub(j.started).Round(time.Millisecond).String())
 	if err := n.snaps.Retire(keptSnapshots); err != nil {
 		n.log.Warn("old snapshots not removed", "error", err)
 	}

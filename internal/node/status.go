@@ -33,6 +33,7 @@ func (n *Node) Status() Status {
 
 // publish refreshes what Status answers. It runs on the loop.
 func (n *Node) publish(l *loop) {
+	n.dropDeparted(l)
 	s := &Status{
 		Status: l.core.Status(), ClusterID: n.clusterID, RunID: n.runID,
 		Log: n.wal.Stats(), LogBytes: n.wal.Bytes(),
