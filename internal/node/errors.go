@@ -24,3 +24,12 @@ const (
 		"Nothing was written. Reads and commands that free memory, such as DEL, go on")
 	errTooBig = replyError("ERR command exceeds the maximum size of a log entry")
 )
+
+// noLeader is what a request hears that found no leader in time; removed: this node
+// left its cluster, so waiting longer would not help.
+func noLeader(removed bool) error {
+	if removed {
+		return errRemoved
+	}
+	return errNoLeader
+}

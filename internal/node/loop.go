@@ -321,14 +321,13 @@ func (l *loop) patience() time.Duration {
 // noteMembership makes a node that is removed say so, in its log and to its clients.
 // The joint configuration is the last a removed follower hears of.
 func (l *loop) noteMembership(m raftcore.Membership) {
-	refusal := errNoLeader
 	member := findMember(m, l.id) != nil
-	if !member && len(m.Members) > 0 && l.wasMember {
-		refusal = errRemoved
+	removed := !member && len(m.Members) > 0 && l.wasMember
+	if removed {
 		l.log.Warn("this node is removed from its cluster; stop it, or empty its data directory and start it with --join")
 	}
 	l.wasMember = l.wasMember || member
-	l.origin.refusal, l.reads.refusal = refusal, refusal
+	l.origin.removed, l.reads.removed = removed, removed
 }
 
 // watchPeers opens the door to members with emptied directories when nobody known

@@ -14,7 +14,7 @@ import (
 // The loop adds, sends and times out; the applier takes units out when it meets
 // them in the log. Both hold mu, shortly.
 type origin struct {
-	refusal error // what a chunk hears that found no leader in time; of the loop
+	removed bool // this node left its cluster: what a refusal says; of the loop
 	mu      sync.Mutex
 	// session is 0 until this boot's OPEN was applied; units wait until then.
 	session uint64
@@ -43,7 +43,7 @@ type unit struct {
 	taken bool
 }
 
-func newOrigin() *origin { return &origin{refusal: errNoLeader, next: 1, base: 1} }
+func newOrigin() *origin { return &origin{next: 1, base: 1} }
 
 // add gives the chunk its sequence number.
 func (o *origin) add(c *kv.Chunk, now time.Time) {
@@ -184,7 +184,7 @@ func (o *origin) expire(now time.Time, patience time.Duration) (sealNeeded bool)
 	}
 	o.mu.Unlock()
 	for _, u := range gone {
-		err := o.refusal
+		err := noLeader(o.removed)
 		if u.exposed {
 			err, sealNeeded = errUnknownOutcome, true
 		}

@@ -7,7 +7,7 @@ import (
 // reads turns barriers (a client's linearizable read wants to know when this node
 // is fresh enough) into batched ReadIndex rounds. It belongs to the loop.
 type reads struct {
-	refusal error // what a barrier hears that found no leader in time
+	removed bool // this node left its cluster: what a refusal says
 	boot    uint64
 	counter uint64
 	waiting []barrier // not asked yet
@@ -102,7 +102,7 @@ func (r *reads) renew(now time.Time, resend, patience time.Duration) {
 	left := r.waiting[:0]
 	for _, b := range r.waiting {
 		if now.Sub(b.arrived) >= patience {
-			b.done(r.refusal)
+			b.done(noLeader(r.removed))
 			continue
 		}
 		left = append(left, b)
@@ -118,7 +118,7 @@ func (r *reads) expire(now time.Time, patience time.Duration) {
 		left := c.bs[:0]
 		for _, b := range c.bs {
 			if now.Sub(b.arrived) >= patience {
-				b.done(r.refusal)
+				b.done(noLeader(r.removed))
 				continue
 			}
 			left = append(left, b)
@@ -141,5 +141,5 @@ func (r *reads) abandon() {
 	for _, b := range r.waiting {
 		b.done(errStopped)
 	}
-	*r = reads{refusal: r.refusal, boot: r.boot, counter: r.counter}
+	*r = reads{removed: r.removed, boot: r.boot, counter: r.counter}
 }

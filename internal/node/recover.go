@@ -169,7 +169,7 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.fetcher.fail = n.fail
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, incarnation: n.identity.Incarnation, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
-		reads: reads{refusal: errNoLeader, boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
+		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
 		dice: dice(n.cfg.Random()),
 	}
 	n.first.noteMembership(core.Membership())
