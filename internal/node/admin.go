@@ -212,8 +212,12 @@ func removing(id raftcore.NodeID) condition {
 		if started {
 			return false, nil
 		}
+		err := l.core.Remove(id)
+		if errors.Is(err, raftcore.ErrNotReady) {
+			return false, nil // a new leader, in a moment
+		}
 		started = true
-		return false, l.core.Remove(id)
+		return false, err
 	}
 }
 
@@ -237,8 +241,12 @@ func promoting(id raftcore.NodeID) condition {
 		case started:
 			return false, nil
 		}
+		err := l.core.Promote(id)
+		if errors.Is(err, raftcore.ErrNotReady) {
+			return false, nil // a new leader, in a moment
+		}
 		started = true
-		return false, l.core.Promote(id)
+		return false, err
 	}
 }
 

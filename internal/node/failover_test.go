@@ -202,7 +202,8 @@ func TestMembersComeAndGo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	require.NoError(t, fourth.Remove(ctx, uint64(gone.identity.Node)), "administration works on any node")
-	require.Nil(t, findMember(c.leader().Status().Membership, gone.identity.Node))
+	require.Eventually(t, func() bool { return findMember(c.leader().Status().Membership, gone.identity.Node) == nil },
+		time.Second, time.Millisecond)
 	c.kill(gone)
 	require.NoError(t, fourth.Transfer(ctx, 4))
 	require.Eventually(t, func() bool { return c.leader().identity.Node == 4 }, time.Second, time.Millisecond)

@@ -74,6 +74,7 @@ type loop struct {
 	readAgain bool      // a read round may be asked (new leader, or a clock tick)
 	waits     []*replicaWait
 	campaign  bool // as last told to the core
+	news      bool // role, leader or membership changed since Status was published
 	wasMember bool // this node was in a configuration in force
 	// lonelySince is when this node last ceased to know a leader; anyPeer: it now
 	// talks to any incarnation of its peers.
@@ -200,6 +201,7 @@ func (l *loop) noticeLeader() bool {
 func (l *loop) drain() {
 	for l.core.HasReady() {
 		rd := l.core.Ready()
+		l.news = l.news || rd.Change != nil || rd.MembershipChanged != nil
 		if rd.Change != nil {
 			l.logChange(rd.Change)
 		}

@@ -215,6 +215,9 @@ func (n *Node) turn(l *loop, ticked bool, last time.Time) time.Time {
 	in, now := n.inbox.take(), n.cfg.Now()
 	if !ticked {
 		l.turn(in, now)
+		if l.news {
+			n.publish(l)
+		}
 		return last
 	}
 	in.elapsed = max(1, int(now.Sub(last)/n.cfg.tick()))

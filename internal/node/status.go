@@ -7,7 +7,8 @@ import (
 	"github.com/rkvdb/rkv/segmentlog"
 )
 
-// Status is what a node knows of itself and its cluster, at most one clock tick old.
+// Status is what a node knows of itself and its cluster. Role, leader and membership
+// are those of the loop's last turn, indexes at most one clock tick old.
 type Status struct {
 	raftcore.Status
 	ClusterID string
@@ -34,6 +35,7 @@ func (n *Node) Status() Status {
 // publish refreshes what Status answers. It runs on the loop.
 func (n *Node) publish(l *loop) {
 	n.dropDeparted(l)
+	l.news = false
 	s := &Status{
 		Status: l.core.Status(), ClusterID: n.clusterID, RunID: n.runID,
 		Log: n.wal.Stats(), LogBytes: n.wal.Bytes(),
