@@ -307,19 +307,22 @@ func TestLeaderRemovesItself(t *testing.T) {
 	}
 }
 
+// A node that learns of its removal says so instead of asking clients to try again.
 func TestRemovedNodeSaysSo(t *testing.T) {
-	c := newTestCluster(t, 3, func(cfg *Config) { cfg.ParkTimeout = 300 * time.Millisecond })
-	gone := c.others(c.leader())[0]
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
-	defer cancel()
-	require.NoError(t, c.leader().Remove(ctx, uint64(gone.identity.Node)))
-	require.Eventually(t, func() bool {
-		return findMember(gone.Status().Membership, gone.identity.Node) == nil && gone.Status().Leader == 0
-	},
-		8*time.Second, 5*time.Millisecond)
-	_, err := do(t, gone, "set", "a", "1")
-	require.ErrorIs(t, err, errRemoved)
-	delete(c.nodes, gone.identity.Node)
-	require.NoError(t, gone.abort())
-	c.sameDigests()
+	c := newTestCluster(t, 1, nil)
+	n := c.leader()
+	for _, step := range []struct {
+		members []raftcore.Member
+		says    error
+	}{
+		{[]raftcore.Member{{ID: 1}, {ID: 2}}, errNoLeader},
+		{[]raftcore.Member{{ID: 2}}, errRemoved},
+		{[]raftcore.Member{{ID: 1}, {ID: 2}}, errNoLeader},
+	} {
+		require.NoError(t, n.onLoop(context.Background(), func(l *loop) {
+			l.noteMembership(raftcore.Membership{Members: step.members})
+			require.Equal(t, step.says, noLeader(l.origin.removed))
+			require.Equal(t, step.says, noLeader(l.reads.removed))
+		}))
+	}
 }
