@@ -14,7 +14,7 @@ LDFLAGS := -X main.release=$(VERSION)
 export PATH := $(PATH):$(CURDIR)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint mutants crash compat diff clients chaos fuzz bench bench-quick cover soak tools
+.PHONY: help build run test race lint sim mutants crash compat diff clients chaos fuzz bench bench-quick cover soak tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
