@@ -94,7 +94,9 @@ func TestLeaderDiesUnderLoad(t *testing.T) {
 	lead := c.leader()
 	w := startCounters(t, c.others(lead))
 	for range 3 {
-		time.Sleep(300 * time.Millisecond) // load between the blows, not a wait for luck
+		from := c.leader().Status().Commit
+		require.Eventually(t, func() bool { return c.leader().Status().Commit > from+100 }, 10*time.Second, 5*time.Millisecond,
+			"no progress between the blows")
 		lead = c.leader()
 		id := c.kill(lead)
 		require.Eventually(t, func() bool {
