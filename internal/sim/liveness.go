@@ -113,6 +113,7 @@ func (w *world) heal() {
 		m.disk.SetFault(nil)
 		if p := m.proc; p != nil {
 			p.pausedUntil = 0
+			p.resume()
 		} else {
 			m.start()
 		}

@@ -55,7 +55,8 @@ type proc struct {
 	cluster     [16]byte // zero until known
 	dead        bool
 	pausedUntil time.Duration
-	frozenUntil time.Duration // what was put off by a pause stays put off, also when healed
+	postponed   []func()      // what happened to it while it was paused
+	frozenUntil time.Duration // when its last pause ended
 
 	peers map[raftcore.NodeID]transport.Peer
 	known map[tenantID]tenant // who spoke for an identity (transport's holders)

@@ -4,54 +4,6 @@ import (
 	"time"
 )
 
-// fault is a class of what goes wrong.
-type fault int
-
-const (
-	faultLoss fault = iota
-	faultDup
-	faultReorder
-	faultDelay
-	faultOneWay
-	faultCut
-	faultRing
-	faultSwizzle
-	faultReset
-	faultPause
-	faultKill
-	faultPower
-	faultPowerAll
-	faultStop
-	faultSlowDisk
-	faultStall
-	faultSyncError
-	faultTorn
-	faultBitFlip
-	faultZeroSector
-	faultNoSpace
-	faultWipe
-	faultClockStep
-	faultDrift
-	faultMadClock
-	faultAdd
-	faultRemove
-	faultReplace
-	faultTransfer
-	faultTwin
-	faultTinySegments
-	faultTinySnapshots
-	faults
-)
-
-var faultNames = [faults]string{
-	"loss", "duplicate", "reorder", "long delay", "one-way cut", "symmetric cut", "ring cut", "swizzle-clog", "reset",
-	"pause", "kill -9", "power loss", "power loss of all", "orderly stop", "slow disk", "disk stall", "fsync error", "torn write", "bit flip",
-	"zeroed sector", "ENOSPC", "disk wiped", "clock step", "clock drift", "mad leader clock", "member added", "member removed",
-	"member replaced", "leader transfer", "two processes", "tiny segments", "tiny snapshots",
-}
-
-func (f fault) String() string { return faultNames[f] }
-
 // options are drawn anew for each seed (swarm testing): a fault that is always on
 // hides what the others would find.
 type options struct {

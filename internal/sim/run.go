@@ -32,7 +32,10 @@ type Result struct {
 }
 
 // Run runs one seed. history, if not nil, gets a line for all that matters.
-func Run(seed uint64, history io.Writer) (res Result) {
+func Run(seed uint64, history io.Writer) Result { return RunScenario(seed, "", history) }
+
+// RunScenario is Run with the opening of that name; "" is the seed's own.
+func RunScenario(seed uint64, name string, history io.Writer) (res Result) {
 	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x726b76)), out: history, stats: newStats()}
 	w.logger = slog.New(slog.DiscardHandler)
 	if history != nil {
@@ -52,6 +55,7 @@ func Run(seed uint64, history io.Writer) (res Result) {
 		w.end(&res)
 	}()
 	w.drawOptions()
+	w.drawScenario(name)
 	w.say("options: %+v", w.opt)
 	w.run()
 	return res
@@ -93,6 +97,7 @@ func (w *world) run() {
 		w.addClient()
 	}
 	w.net.loss, w.net.dup, w.net.spike = w.opt.loss, w.opt.dup, w.opt.spike
+	w.open()
 	w.unleash()
 	w.runUntil(w.now+w.opt.duration, nil)
 	w.liveness()

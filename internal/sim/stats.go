@@ -18,6 +18,8 @@ type Stats struct {
 	Events  uint64
 	Fired   [faults]int
 	Hits    map[string]int
+	// Openings counts the scenarios played.
+	Openings map[string]int
 	// Cells counts the seeds in which a fault class fired and an invariant was
 	// evaluated; columns are I1 to I20.
 	Cells [faults][invariants]int
@@ -27,7 +29,7 @@ type Stats struct {
 
 const invariants = 20
 
-func newStats() *Stats { return &Stats{Hits: map[string]int{}} }
+func newStats() *Stats { return &Stats{Hits: map[string]int{}, Openings: map[string]int{}} }
 
 // fired counts a fault that really happened.
 func (w *world) fired(f fault) { w.stats.Fired[f]++ }
@@ -58,6 +60,9 @@ func (s *Stats) Add(o *Stats) {
 	}
 	for name, n := range o.Hits {
 		s.Hits[name] += n
+	}
+	for name, n := range o.Openings {
+		s.Openings[name] += n
 	}
 }
 
@@ -125,6 +130,9 @@ func (s *Stats) Print(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "sometimes: %d of %d reached; not reached: %q\n", len(sometimes)-len(missed), len(sometimes), missed)
+	for _, name := range slices.Sorted(maps.Keys(s.Openings)) {
+		fmt.Fprintf(w, "%9d  opening: %s\n", s.Openings[name], name)
+	}
 	fmt.Fprintf(w, "%-22s %9s", "seeds by fault", "fired")
 	for i := range invariants {
 		fmt.Fprintf(w, " %5s", fmt.Sprintf("I%d", i+1))

@@ -28,10 +28,11 @@ type world struct {
 	stats    *Stats
 	holders  int // processes started
 
-	healing   bool     // the second phase: no more faults
-	operating bool     // the operator is at work
-	spoiling  *machine // whose disk is being damaged
-	changing  bool     // a change of the membership is under way
+	healing   bool      // the second phase: no more faults
+	operating bool      // the operator is at work
+	spoiling  *machine  // whose disk is being damaged
+	changing  bool      // a change of the membership is under way
+	opening   *scenario // nil for most seeds
 	trace     uint64
 	events    uint64
 	out       io.Writer // history, nil for none
@@ -39,7 +40,7 @@ type world struct {
 }
 
 // event is something that happens at a time; p, if not nil, is the process it
-// happens to: it is void when that died, and waits while it is paused.
+// happens to: it is void when that died, and waits for its end while it is paused.
 type event struct {
 	at  time.Duration
 	seq uint64
@@ -73,29 +74,36 @@ func (w *world) after(d time.Duration, p *proc, f func()) {
 // runUntil lets events happen until the given time, or until stop says so (asked
 // now and then).
 func (w *world) runUntil(end time.Duration, stop func() bool) {
-	for n := 0; len(w.q) > 0 && w.q[0].at <= end; n++ {
-		e := heap.Pop(&w.q).(event)
-		w.now = e.at
-		if e.p != nil {
-			if e.p.dead {
-				continue
-			}
-			if e.p.pausedUntil > w.now {
-				e.at = e.p.pausedUntil
-				heap.Push(&w.q, e)
-				continue
-			}
-		}
-		w.events++
-		e.f()
-		if e.p != nil && !e.p.dead {
-			e.p.settle()
-		}
+	for n := 0; w.step(end); n++ {
 		if stop != nil && n%64 == 0 && stop() {
 			return
 		}
 	}
 	w.now = max(w.now, end)
+}
+
+// step lets the next event happen unless there is none before end.
+func (w *world) step(end time.Duration) bool {
+	if len(w.q) == 0 || w.q[0].at > end {
+		return false
+	}
+	e := heap.Pop(&w.q).(event)
+	w.now = e.at
+	switch p := e.p; {
+	case p == nil:
+		w.events++
+		e.f()
+	case p.dead:
+	case p.pausedUntil > w.now:
+		p.postponed = append(p.postponed, e.f)
+	default:
+		w.events++
+		e.f()
+		if !p.dead {
+			p.settle()
+		}
+	}
+	return true
 }
 
 // note mixes numbers into the trace.

@@ -17,6 +17,7 @@ import (
 func main() {
 	seeds := flag.Int("seeds", 300, "number of seeds")
 	first := flag.Uint64("first", 1, "the first seed")
+	scenario := flag.String("scenario", "", "open every seed with this scenario")
 	one := flag.Uint64("seed", 0, "run this seed alone")
 	verbose := flag.Bool("v", false, "with -seed: print the history")
 	table := flag.Bool("table", false, "print the events reached and the table of faults by invariants")
@@ -51,7 +52,7 @@ func main() {
 	for range *workers {
 		wg.Go(func() {
 			for seed, ok := take(); ok; seed, ok = take() {
-				r := sim.Run(seed, history)
+				r := sim.RunScenario(seed, *scenario, history)
 				mu.Lock()
 				total.Add(r.Stats)
 				if *traces {
