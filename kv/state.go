@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
@@ -121,12 +122,8 @@ func decodeState(b []byte) (s state, err error) {
 
 // freeze shares the pages: the next change of each copies it.
 func (t *watchTable) freeze() watchTable {
-	for i := range t.shared {
-		t.shared[i] = true
-	}
-	c := *t
-	c.flush, c.swap = slices.Clone(t.flush), slices.Clone(t.swap)
-	return c
+	t.epoch++
+	return watchTable{pages: slices.Clone(t.pages), epoch: t.epoch, flush: slices.Clone(t.flush), swap: slices.Clone(t.swap)}
 }
 
 func (t *watchTable) encode() []byte {
@@ -136,14 +133,14 @@ func (t *watchTable) encode() []byte {
 		if page == nil {
 			continue
 		}
-		for i, version := range page {
-			if version == 0 {
-				continue
+		for word, used := range page.used {
+			for ; used != 0; used &= used - 1 {
+				i := word*64 + bits.TrailingZeros64(used)
+				at := uint64(p*watchPageSlots + i)
+				out = binary.AppendUvarint(out, at-next)
+				out = binary.AppendUvarint(out, page.slots[i])
+				next = at + 1
 			}
-			at := uint64(p*watchPageSlots + i)
-			out = binary.AppendUvarint(out, at-next)
-			out = binary.AppendUvarint(out, version)
-			next = at + 1
 		}
 	}
 	return out

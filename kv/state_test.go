@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"maps"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 
@@ -25,7 +27,7 @@ var wiredState = map[string][]string{
 // Every field of the system state is in the snapshot or declared derived: one that
 // is forgotten here would differ between nodes after the next snapshot.
 func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
-	derived := map[string]string{"watch.shared": "whether a cut shares the page",
+	derived := map[string]string{"watch.epoch": "which pages a cut shares",
 		"scripts.bySHA": "rows", "scripts.bytes": "rows", "scripts.evals": "rows",
 		"functions.libs": "rows", "functions.byName": "rows"}
 	for name, why := range derivedState {
@@ -99,6 +101,34 @@ func TestStateRoundTrip(t *testing.T) {
 	for i := uint64(0); i < watchSlots; i += 7 {
 		require.Equal(t, n.s.st.watch.get(i), st.watch.get(i))
 	}
+}
+
+// What is written is every slot that is set, in order; a frozen copy keeps what it had.
+func TestWatchTableIsWrittenWhole(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	table, model := newWatchTable(1), map[uint64]uint64{}
+	check := func(table *watchTable, model map[uint64]uint64) {
+		back := newWatchTable(1)
+		require.True(t, back.decode(table.encode()))
+		for slot := range uint64(watchSlots) {
+			require.Equal(t, model[slot], back.get(slot))
+		}
+	}
+	var frozen watchTable
+	var then map[uint64]uint64
+	for version := uint64(1); version <= 3000; version++ {
+		slot := rng.Uint64N(watchSlots)
+		if version%3 == 0 {
+			slot %= 100
+		}
+		table.set(slot, version)
+		model[slot] = version
+		if version == 1500 {
+			frozen, then = table.freeze(), maps.Clone(model)
+		}
+	}
+	check(&table, model)
+	check(&frozen, then)
 }
 
 func FuzzDecodeState(f *testing.F) {

@@ -47,23 +47,31 @@ func parseWatch(b []byte) (w Watch, ok bool) {
 }
 
 // watchPageSlots is the size of the piece that is copied on the first change after
-// a cut: 32 KiB.
-const watchPageSlots = 1 << 12
+// a cut: 4 KiB. Larger pages make a small store pay for slots it never uses, smaller
+// ones a freeze for its list of pages.
+const watchPageSlots = 1 << 9
 
-type watchPage [watchPageSlots]uint64
+// watchPage is a run of slots. used has a bit for each slot that is not 0, so that
+// writing the table out does not look at every slot there is.
+type watchPage struct {
+	slots [watchPageSlots]uint64
+	used  [watchPageSlots / 64]uint64
+	// epoch is the table's when the page was made: an older page may also be a frozen
+	// copy's, and is immutable.
+	epoch uint64
+}
 
 // watchTable is the replicated memory of modifications: for each slot the version
 // at which a key of it was last modified. Pages exist from their first use.
 type watchTable struct {
-	pages [watchSlots / watchPageSlots]*watchPage
-	// shared marks pages that a frozen copy of the table also holds: immutable.
-	shared [watchSlots / watchPageSlots]bool
-	flush  []uint64 // per database: the version of its last flush
-	swap   []uint64 // per database: the version of its last SWAPDB
+	pages []*watchPage // watchSlots / watchPageSlots of them
+	epoch uint64       // counts the freezes
+	flush []uint64     // per database: the version of its last flush
+	swap  []uint64     // per database: the version of its last SWAPDB
 }
 
 func newWatchTable(databases int) watchTable {
-	return watchTable{flush: make([]uint64, databases), swap: make([]uint64, databases)}
+	return watchTable{pages: make([]*watchPage, watchSlots/watchPageSlots), flush: make([]uint64, databases), swap: make([]uint64, databases)}
 }
 
 func watchSlot(db int, hash uint64) uint64 {
@@ -74,22 +82,22 @@ func watchSlot(db int, hash uint64) uint64 {
 func (t *watchTable) touch(db int, hash, version uint64) { t.set(watchSlot(db, hash), version) }
 
 func (t *watchTable) set(slot, version uint64) {
-	p := slot / watchPageSlots
-	switch {
-	case t.pages[p] == nil:
-		t.pages[p] = new(watchPage)
-		t.shared[p] = false
-	case t.shared[p]:
-		page := *t.pages[p]
-		t.pages[p] = &page
-		t.shared[p] = false
+	page := t.pages[slot/watchPageSlots]
+	if page == nil || page.epoch != t.epoch {
+		mine := &watchPage{epoch: t.epoch}
+		if page != nil {
+			mine.slots, mine.used = page.slots, page.used
+		}
+		t.pages[slot/watchPageSlots], page = mine, mine
 	}
-	t.pages[p][slot%watchPageSlots] = version
+	at := slot % watchPageSlots
+	page.slots[at] = version
+	page.used[at/64] |= 1 << (at % 64)
 }
 
 func (t *watchTable) get(slot uint64) uint64 {
 	if page := t.pages[slot/watchPageSlots]; page != nil {
-		return page[slot%watchPageSlots]
+		return page.slots[slot%watchPageSlots]
 	}
 	return 0
 }
