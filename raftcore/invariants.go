@@ -41,8 +41,12 @@ func (l *raftLog) check() error {
 	for i := range l.window {
 		e := &l.window[i]
 		bytes += e.Size()
-		errs = append(errs, violated(e.Index == l.winFirst()+uint64(i) && e.Verify(), "window entry %d damaged", e.Index),
-			violated(e.Index < l.first || l.matches(e.Index, e.Term), "entry %d of term %d is not in runs %v", e.Index, e.Term, l.runs))
+		if e.Index != l.winFirst()+uint64(i) || !e.Verify() {
+			errs = append(errs, fmt.Errorf("window entry %d damaged", e.Index))
+		}
+		if e.Index >= l.first && !l.matches(e.Index, e.Term) {
+			errs = append(errs, fmt.Errorf("entry %d of term %d is not in runs %v", e.Index, e.Term, l.runs))
+		}
 	}
 	for _, save := range l.saves {
 		errs = append(errs, violated(save.last <= l.handed, "save %d promises %d, handed out %d", save.id, save.last, l.handed))

@@ -415,7 +415,7 @@ func (c *client) hostile() {
 	case 4:
 		line, vals = "incrby big 9223372036854775807", nil
 	}
-	if strings.HasPrefix(line, "setrange big 3355") && !w.chance(0.003) {
+	if strings.HasPrefix(line, "setrange big 3355") && !w.chance(0.001) {
 		line, vals = "del big big2", nil
 	}
 	c.do(&op{build: func(ch *kv.Chunk) { add(ch, dbMess, line, vals...) }})

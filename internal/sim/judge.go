@@ -122,7 +122,7 @@ func (j *judge) step(p *proc) {
 		w.say("node %d: %v of term %d, leader %d, last %d commit %d", p.m.id, role, term, c.Leader(), c.LastIndex(), commit)
 		j.turned(p, role, term)
 	}
-	if s.steps++; changed || s.steps%24 == 0 {
+	if s.steps++; changed || s.steps%64 == 0 {
 		w.checked(18)
 		if err := c.CheckInvariants(); err != nil {
 			w.fail("I18", "node %d: %v", p.m.id, err)

@@ -56,7 +56,7 @@ func (w *world) drawOptions() {
 	o.downTime = w.between(10*time.Millisecond, 4*time.Second)
 	o.cutTime = w.between(100*time.Millisecond, 4*time.Second)
 	o.think = w.between(2*time.Millisecond, 100*time.Millisecond)
-	o.segment = 1 << 20
+	o.segment = 256 << 10
 	if o.faults[faultTinySegments] {
 		o.segment = int64(8<<10 + rng.IntN(4)*4096)
 		w.fired(faultTinySegments)

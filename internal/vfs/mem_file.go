@@ -157,9 +157,19 @@ func (n *inode) touch(off, end int64) {
 		if _, ok := n.dirty[s]; !ok {
 			lo := min(s*sectorSize, int64(len(n.data)))
 			hi := min(lo+sectorSize, int64(len(n.data)))
-			n.dirty[s] = slices.Clone(n.data[lo:hi])
+			n.dirty[s] = before(n.data[lo:hi])
 		}
 	}
+}
+
+// before copies a sector; one of zeros needs no copy: what is missing is zero.
+func before(sector []byte) []byte {
+	for _, b := range sector {
+		if b != 0 {
+			return slices.Clone(sector)
+		}
+	}
+	return nil
 }
 
 // resize changes the size; what is cut or added counts as written.

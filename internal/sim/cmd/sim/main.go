@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -25,8 +26,20 @@ func main() {
 	limit := flag.Duration("time", 0, "stop beginning seeds after so long; 0: no limit")
 	maxFailures := flag.Int("failures", 0, "stop after so many failures; 0: go on")
 	traces := flag.Bool("traces", false, "print each seed's trace hash")
+	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	flag.Parse()
-	debug.SetGCPercent(400)
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	debug.SetGCPercent(800)
 	if *one != 0 {
 		*first, *seeds, *workers = *one, 1, 1
 	}
@@ -76,6 +89,7 @@ func main() {
 	fmt.Printf("sim: %d seeds, %.1f cluster-hours, %d ops, %d faults fired, %d failures\n",
 		total.Seeds, total.Virtual.Hours(), total.Ops, total.Faults(), failures)
 	if failures > 0 {
+		pprof.StopCPUProfile()
 		os.Exit(1)
 	}
 }
