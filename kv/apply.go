@@ -112,13 +112,15 @@ func (a *applier) unlock() {
 	a.s.mu.Unlock()
 }
 
-// handBack returns the chunks answered in the slice that just ended.
+// handBack returns the chunks answered in the slice that just ended, then tells of
+// its effects.
 func (a *applier) handBack() {
 	for i, c := range a.s.done {
 		a.owner.Done(c)
 		a.s.done[i] = nil
 	}
 	a.s.done = a.s.done[:0]
+	a.s.emit()
 }
 
 func (a *applier) entry(e *LogEntry) (err error) {
@@ -171,6 +173,7 @@ func (a *applier) expire() {
 	s.st.Version++
 	c := &s.ctx
 	*c = Ctx{store: s, logged: true, now: s.st.Stamp}
+	s.fx.begin(s, nil)
 	s.expireDue(c)
 	a.cost += c.cost
 }
@@ -191,6 +194,7 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	s.st.Version++
 	r := &s.run
 	r.begin(s, &s.ctx, chunk)
+	s.fx.begin(s, chunk)
 	r.entry, r.index, r.unit, r.open = it.Header, index, number, u.Session == 0
 	s.ctx.now, s.ctx.logged = s.st.Stamp, true
 	if chunk == nil {

@@ -26,6 +26,9 @@ type Chunk struct {
 	Ends  []uint32
 	// Index is the log index at which the chunk was applied; 0 for reads.
 	Index uint64
+	// Misses are the keys that reads of the chunk did not find, if
+	// notify-keyspace-events asks for them, up to maxMisses.
+	Misses []Miss
 
 	// Seq, Err and Waiter belong to the node that proposes the chunk and to the
 	// front end that waits for it; this package never looks at them. Seq is the
@@ -102,7 +105,7 @@ func (c *Chunk) Reset() {
 	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
-	c.grows = false
+	c.grows, c.Misses = false, nil
 	c.Reply.Reset()
 }
 
@@ -231,5 +234,5 @@ func (c *Chunk) mark() { c.Ends = append(c.Ends, uint32(c.Reply.Len())) }
 func (c *Chunk) restart() {
 	c.Reply.Reset()
 	c.Ends = c.Ends[:0]
-	c.wantsLog, c.tooLong = false, false
+	c.wantsLog, c.tooLong, c.Misses = false, false, nil
 }

@@ -152,6 +152,8 @@ func cmdSwapDB(c *Ctx) {
 		s.dbs[a], s.dbs[b] = s.dbs[b], s.dbs[a]
 		s.st.watch.swap[a], s.st.watch.swap[b] = s.st.Version, s.st.Version
 		c.selectDB(c.db)
+		c.flushed(int(a))
+		c.flushed(int(b))
 	}
 	s.dirty++
 	c.Out.OK()

@@ -47,4 +47,5 @@ func (c *Ctx) flush(db int) {
 	c.store.dirty += uint64(ks.len())
 	ks.clear()
 	c.store.st.watch.flush[db] = c.store.st.Version
+	c.flushed(db)
 }

@@ -30,8 +30,10 @@ type Ctx struct {
 	oom bool
 	// script: the command is called by a script, so it must not block.
 	script bool
-	rng    rng
-	cmd    *Command
+	// missesTo takes the key misses of reads, if they are notified of.
+	missesTo *Chunk
+	rng      rng
+	cmd      *Command
 	// cost is what the command spent beyond its base price (apply slices).
 	cost int
 	// marked is the key last noted as modified by this unit: put and touched both
@@ -57,6 +59,9 @@ const (
 // valid until the next change to the keyspace.
 func (c *Ctx) lookup(key []byte) (Value, bool) {
 	v, ok := c.ks.get(key)
+	if !ok && c.missesTo != nil {
+		c.missed(key)
+	}
 	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
 		if ok && v.hasFieldTTL() && c.fieldsGone(&v) {
 			return c.loseFields(key)
@@ -68,6 +73,9 @@ func (c *Ctx) lookup(key []byte) (Value, bool) {
 		c.touched("expired", key)
 	} else if v.ExpireAt > c.store.st.Stamp {
 		c.needTick = true
+	}
+	if c.missesTo != nil {
+		c.missed(key)
 	}
 	return Value{}, false
 }
@@ -89,8 +97,11 @@ func (c *Ctx) typed(key []byte, t Type) (v Value, found, ok bool) {
 // put stores the value, its expiry included, and marks the key as modified. The
 // bytes are copied; they may alias the arena.
 func (c *Ctx) put(key []byte, v Value) {
-	c.ks.set(key, v)
+	created := c.ks.set(key, v)
 	c.modified(key)
+	if created && c.store.fx.notify != 0 {
+		c.event("new", key)
+	}
 }
 
 // remove deletes the key and reports whether it was there. The caller looked it up
@@ -114,11 +125,14 @@ func (c *Ctx) setExpire(key []byte, at int64) bool {
 }
 
 // touched records one effect: event (Redis's keyspace event) happened to the key.
-// Each change of a key calls it once; it feeds WATCH and the change counter.
+// Each change of a key calls it once; it feeds WATCH, the change counter and the
+// listeners.
 func (c *Ctx) touched(event string, key []byte) {
-	_ = event // notifications: the effects list is where they will be taken from
 	c.store.dirty++
 	c.modified(key)
+	if c.store.fx.notify != 0 {
+		c.event(event, key)
+	}
 }
 
 // modified notes the key for WATCH.
@@ -128,6 +142,9 @@ func (c *Ctx) modified(key []byte) {
 	}
 	c.marked, c.markedDB = key, c.db
 	c.store.st.watch.touch(c.db, c.store.hash(key), c.store.st.Version)
+	if fx := &c.store.fx; fx.want&EffectKey != 0 {
+		fx.add(Effect{Kind: EffectKey, DB: c.db, Key: key})
+	}
 }
 
 // settings are the replicated settings; read only.

@@ -58,8 +58,9 @@ func (h *heap) value(rec *record) Value {
 // given. key and v.Bytes are copied and may alias the old value. A string too long
 // for a record becomes an object; v.Obj, if not nil, becomes the key's own, and
 // v.Bytes does not count. To move an object to another key, set it there and delete the first key before
-// anything changes it; to change it, see heap.mutable.
-func (ks *keyspace) set(key []byte, v Value) {
+// anything changes it; to change it, see heap.mutable. It reports whether the key was
+// not there before.
+func (ks *keyspace) set(key []byte, v Value) (created bool) {
 	h := ks.h
 	if v.Obj == nil && v.Type == TypeString && len(v.Bytes) > maxRecordString {
 		v.Obj = h.newObject()
@@ -81,7 +82,7 @@ func (ks *keyspace) set(key []byte, v Value) {
 		ks.t.insert(hash, ks.write(&rec))
 		ks.reindex(key, 0, v.ExpireAt)
 		ks.indexFields(key, v.Obj)
-		return
+		return true
 	}
 	old := readRecord(h.arena.at(r))
 	ks.reindex(old.key, old.expireAt, v.ExpireAt)
@@ -92,11 +93,12 @@ func (ks *keyspace) set(key []byte, v Value) {
 	}
 	ks.indexFields(key, v.Obj)
 	if ks.overwrite(r, &old, &rec) {
-		return
+		return false
 	}
 	fresh := ks.write(&rec)
 	ks.t.replace(hash, key, fresh)
 	h.release(r)
+	return false
 }
 
 // write puts a record in a new block.

@@ -63,6 +63,12 @@ func (l *Loader) Commit(index uint64) error {
 	if index != l.st.Index {
 		return fmt.Errorf("snapshot of index %d holds the state of %d", index, l.st.Index)
 	}
+	l.swap()
+	l.s.listeners.tell(&Effects{List: []Effect{{Kind: EffectFlush, DB: AllDatabases}}, Kinds: EffectFlush})
+	return nil
+}
+
+func (l *Loader) swap() {
 	s := l.s
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -75,7 +81,6 @@ func (l *Loader) Commit(index uint64) error {
 	if len(old.cuts) == 0 { // else the last Cut.Close does it
 		old.unmap()
 	}
-	return nil
 }
 
 // unmap gives all memory of a heap back to the kernel. Nobody may look at its

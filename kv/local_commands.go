@@ -8,6 +8,8 @@ var localCommands = []Command{
 		Summary: "Authenticates the connection."},
 	{Name: "client", Group: "connection", Since: "2.4.0", Arity: -2, Flags: FlagLocal,
 		Summary: "A container for commands about connections.", Sub: []*Command{
+			{Name: "client|caching", Group: "connection", Since: "6.0.0", Arity: 3, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,
+				Summary: "Says whether the keys of the next command are tracked."},
 			{Name: "client|getname", Group: "connection", Since: "2.6.9", Arity: 2, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,
 				Summary: "Returns the name of the connection."},
 			{Name: "client|getredir", Group: "connection", Since: "6.0.0", Arity: 2, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,

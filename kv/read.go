@@ -90,6 +90,9 @@ func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 	if chunk != nil {
 		chunk.restart()
 		r.out, r.reads = &chunk.Reply, chunk.Reads
+		if f := s.st.Settings.notify(); f&NotifyKeyMiss != 0 && f.enabled() {
+			c.missesTo = chunk
+		}
 	}
 }
 

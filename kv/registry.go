@@ -18,7 +18,7 @@ var commands registry
 
 func init() {
 	commands = newRegistry(
-		stringCommands, genericCommands, serverCommands, localCommands,
+		stringCommands, genericCommands, serverCommands, localCommands, pubsubCommands,
 		scriptCommands, functionCommands,
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
 		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,

@@ -36,6 +36,9 @@ type Settings struct {
 	// instructions holds all nodes up for seconds.
 	ScriptMaxSteps  int64
 	ScriptMaxMemory int64
+	// NotifyKeyspaceEvents are NotifyFlags. Every selected event costs every node that
+	// has a subscriber for it.
+	NotifyKeyspaceEvents int64
 }
 
 // defaultSettings are those of a cluster at genesis.
@@ -71,6 +74,7 @@ var settingRows = []setting{
 	{"hll-sparse-max-bytes", func(s *Settings) *int64 { return &s.HLLSparseMaxBytes }, 0, 1 << 20, true},
 	{"list-max-listpack-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"list-max-ziplist-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
+	{"notify-keyspace-events", func(s *Settings) *int64 { return &s.NotifyKeyspaceEvents }, 0, math.MaxUint32, false},
 	{"proto-max-bulk-len", func(s *Settings) *int64 { return &s.ProtoMaxBulkLen }, 1 << 20, 32 << 20, true},
 	{"script-max-instructions", func(s *Settings) *int64 { return &s.ScriptMaxSteps }, 10_000, 1_000_000_000, false},
 	{"script-max-memory", func(s *Settings) *int64 { return &s.ScriptMaxMemory }, 1 << 20, 256 << 20, true},
@@ -102,7 +106,7 @@ func IsSetting(name []byte) bool { return findSetting(name) != nil }
 // GET shows it.
 func (s *Settings) Each(fn func(name, value string)) {
 	for i := range settingRows {
-		fn(settingRows[i].name, strconv.FormatInt(*settingRows[i].field(s), 10))
+		fn(settingRows[i].name, settingRows[i].format(*settingRows[i].field(s)))
 	}
 }
 
@@ -134,6 +138,8 @@ func (s *Settings) set(pairs [][]byte) string {
 		seen = append(seen, row)
 		v, ok := row.parse(pairs[1])
 		switch {
+		case !ok && row.isNotify():
+			return configFailed(row.name, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
 		case !ok && row.memory:
 			return configFailed(row.name, "argument must be a memory value")
 		case !ok:
@@ -152,7 +158,21 @@ func configFailed(name, why string) string {
 	return "ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + why
 }
 
+// isNotify: the value is not a number but letters.
+func (r *setting) isNotify() bool { return r.name == "notify-keyspace-events" }
+
+func (r *setting) format(v int64) string {
+	if r.isNotify() {
+		return NotifyFlags(v).String()
+	}
+	return strconv.FormatInt(v, 10)
+}
+
 func (r *setting) parse(b []byte) (int64, bool) {
+	if r.isNotify() {
+		f, ok := parseNotify(b)
+		return int64(f), ok
+	}
 	if r.memory {
 		return ParseMemory(b)
 	}

@@ -43,12 +43,17 @@ type Store struct {
 	// scripts runs scripts; it has a lock of its own.
 	scripts scriptEngine
 
+	// listeners are told the effects of apply. receivers counts who hears a message.
+	listeners listeners
+	receivers atomic.Pointer[func(shard bool, channel []byte) int]
+
 	// Scratch of Apply, guarded by applying.
 	ctx     Ctx
 	run     runner
 	discard Reply
 	done    []*Chunk
 	buf     []byte
+	fx      effectLog
 }
 
 // New returns an empty store.

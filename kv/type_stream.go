@@ -334,6 +334,12 @@ func (s *streamView) setIDFails(last streamID, added int64) string {
 // groupTouched records an effect that changes a stream's groups but not its entries.
 // As in Redis it is a change and an event, but nothing that WATCH would notice.
 func (c *Ctx) groupTouched(event string, key []byte) {
-	_, _ = event, key // see touched
 	c.store.dirty++
+	fx := &c.store.fx
+	if fx.want&EffectKey != 0 { // XPENDING and XINFO may be cached, too
+		fx.add(Effect{Kind: EffectKey, DB: c.db, Key: key})
+	}
+	if fx.notify != 0 {
+		c.event(event, key)
+	}
 }

@@ -97,7 +97,6 @@ var params = []param{
 	},
 	{name: "maxmemory", get: fixed("0")},
 	{name: "maxmemory-policy", get: fixed("noeviction")},
-	{name: "notify-keyspace-events", get: fixed("")},
 	{name: "port", get: func(s *Server) string { _, port := splitAddr(s.addr); return port }},
 	{
 		name:  "protected-mode",
