@@ -33,7 +33,7 @@ func init() {
 	handlers = make(map[*kv.Command]*handler)
 	for _, group := range []map[string]handler{
 		connectionHandlers(), clientHandlers(), transactionHandlers(), serverHandlers(),
-		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(),
+		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(), pubsubHandlers(),
 	} {
 		for name, h := range group {
 			if cmd := findRow(name); cmd != nil {
