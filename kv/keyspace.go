@@ -62,20 +62,8 @@ func (h *heap) value(rec *record) Value {
 // not there before.
 func (ks *keyspace) set(key []byte, v Value) (created bool) {
 	h := ks.h
-	if v.Obj == nil && v.Type == TypeString && len(v.Bytes) > maxRecordString {
-		v.Obj = h.newObject()
-		v.Obj.str = append([]byte(nil), v.Bytes...)
-		v.Enc = EncBigString
-	} else if v.Obj == nil && hasObject(v.Enc) {
-		v.Enc = EncRaw // a big string that was cut short
-	}
-	rec := record{typ: v.Type, enc: v.Enc, expireAt: v.ExpireAt, key: key, val: v.Bytes}
 	var id [objectIDBytes]byte
-	if v.Obj != nil {
-		h.holdObject(v.Obj)
-		binary.LittleEndian.PutUint32(id[:], v.Obj.id)
-		rec.val = id[:]
-	}
+	rec := h.compose(key, &v, &id)
 	hash := hash64(h, key)
 	r, found := ks.t.find(h.arena, hash, key)
 	if !found {
@@ -99,6 +87,25 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 	ks.t.replace(hash, key, fresh)
 	h.release(r)
 	return false
+}
+
+// compose is the record of a value, whose object, if it has one, gets one more key
+// that holds it. id is room for the object's.
+func (h *heap) compose(key []byte, v *Value, id *[objectIDBytes]byte) record {
+	if v.Obj == nil && v.Type == TypeString && len(v.Bytes) > maxRecordString {
+		v.Obj = h.newObject()
+		v.Obj.str = append([]byte(nil), v.Bytes...)
+		v.Enc = EncBigString
+	} else if v.Obj == nil && hasObject(v.Enc) {
+		v.Enc = EncRaw // a big string that was cut short
+	}
+	rec := record{typ: v.Type, enc: v.Enc, expireAt: v.ExpireAt, key: key, val: v.Bytes}
+	if v.Obj != nil {
+		h.holdObject(v.Obj)
+		binary.LittleEndian.PutUint32(id[:], v.Obj.id)
+		rec.val = id[:]
+	}
+	return rec
 }
 
 // write puts a record in a new block.

@@ -13,6 +13,7 @@ type Loader struct {
 	s       *Store
 	heap    *heap
 	dbs     []*keyspace
+	due     [][]dueKey // by database
 	st      state
 	abandon runtime.Cleanup
 }
@@ -37,24 +38,47 @@ func (l *Loader) SetState(b []byte) error {
 	}
 	l.st = st
 	l.heap, l.dbs = newKeyspaces(st.HashSeed, l.s.databases)
+	l.due = make([][]dueKey, len(l.dbs))
 	l.abandon = runtime.AddCleanup(l, (*heap).unmap, l.heap)
 	return nil
 }
 
-// Add adds one key. The bytes are copied; an object becomes the store's.
+// Reserve says how many keys of a database are about to be added: it makes adding
+// them fast. It need not be true. It comes before the database's first key.
+func (l *Loader) Reserve(db int, keys uint64) error {
+	if err := l.check(db); err != nil {
+		return err
+	}
+	l.dbs[db].t.reserve(keys)
+	return nil
+}
+
+// Add adds one key, which must be new. The bytes are copied; an object becomes the
+// store's.
 func (l *Loader) Add(db int, key []byte, v Value) error {
+	if err := l.check(db); err != nil {
+		return err
+	}
+	due, ok := l.dbs[db].addNew(key, v, l.due[db])
+	if !ok {
+		return fmt.Errorf("%w: repeated key %.64q in database %d", ErrRDB, key, db)
+	}
+	l.due[db] = due
+	return nil
+}
+
+func (l *Loader) check(db int) error {
 	if l.heap == nil {
 		return errLoadOrder
 	}
 	if db < 0 || db >= len(l.dbs) {
 		return fmt.Errorf("snapshot has a key in database %d, the store has %d", db, len(l.dbs))
 	}
-	l.dbs[db].set(key, v)
 	return nil
 }
 
-// Commit makes the loaded data the store's, between two entries, in one step that
-// does not depend on its size. index is the snapshot's; it must be the one in the
+// Commit makes the loaded data the store's, between two entries, in one step whose
+// time under the lock does not depend on its size. index is the snapshot's; it must be the one in the
 // state. The loader is used up.
 func (l *Loader) Commit(index uint64) error {
 	if l.heap == nil {
@@ -62,6 +86,11 @@ func (l *Loader) Commit(index uint64) error {
 	}
 	if index != l.st.Index {
 		return fmt.Errorf("snapshot of index %d holds the state of %d", index, l.st.Index)
+	}
+	for db, ks := range l.dbs {
+		ks.t.seal()
+		ks.indexDue(l.due[db])
+		l.due[db] = nil
 	}
 	l.swap()
 	l.s.listeners.tell(&Effects{List: []Effect{{Kind: EffectFlush, DB: AllDatabases}}, Kinds: EffectFlush})

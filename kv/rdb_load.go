@@ -90,11 +90,26 @@ func (d *RDBLoader) field(op byte) error {
 		d.db = db
 		return nil
 	case rdbOpResizeDB:
-		return d.skipLengths(2)
+		return d.resize()
 	case rdbOpSlotInfo:
 		return d.skipLengths(3)
 	}
 	return unsupportedRDB(op, nil)
+}
+
+// resize takes the counts of the database that follows. Only our own files are in
+// hash order, and only they are believed.
+func (d *RDBLoader) resize() error {
+	keys, err := d.in.count()
+	if err != nil {
+		return err
+	}
+	if !d.foreign {
+		if err := d.l.Reserve(d.db, uint64(keys)); err != nil {
+			return err
+		}
+	}
+	return d.skipLengths(1)
 }
 
 func (d *RDBLoader) skipLengths(n int) error {

@@ -15,6 +15,8 @@ type table struct {
 	// depths counts segments by depth, to know when the directory may halve.
 	depths   [maxDepth + 1]int
 	segments int
+	// reserved is the number of segments a table is about to get (see reserve).
+	reserved int
 }
 
 // tableView is what lookups need. A cut keeps one with a directory of its own.
@@ -105,14 +107,21 @@ func (t *table) own(hash uint64) *segment {
 	s := t.dir[t.index(hash)]
 	switch {
 	case s == nil:
-		s = t.h.newSegment(0, 0)
-		t.dir[0] = s
-		t.depths[0], t.segments = 1, 1
+		s = t.first(hash)
 	case s.epoch < t.h.shared:
 		s = t.h.copySegment(s)
 		t.point(s)
 	}
 	return s
+}
+
+// first makes the segment of a hash in a table that is empty, or reserved.
+func (t *table) first(hash uint64) *segment {
+	i := t.index(hash)
+	t.dir[i] = t.h.newSegment(uint64(i)<<(64-t.bits), t.bits)
+	t.depths[t.bits]++
+	t.segments++
+	return t.dir[i]
 }
 
 // point makes the directory entries of a segment's prefix refer to it.
@@ -129,7 +138,7 @@ func (t *table) canSplit(s *segment) bool {
 	if s.next != nil || s.depth == maxDepth {
 		return false
 	}
-	return s.depth < t.bits || int(t.bits) < log2ceil(t.segments)+slackBits
+	return s.depth < t.bits || int(t.bits) < log2ceil(max(t.segments, t.reserved))+slackBits
 }
 
 // split moves the keys with a 1 in the bit after the prefix to a new segment.
