@@ -29,12 +29,21 @@ func (r *Reader) Meta() raftcore.SnapshotMeta { return r.file.foot.meta }
 func (r *Reader) Info() Info { return r.entry.info }
 
 // Verify reads the whole file and checks everything that can be checked: frame
-// CRCs, that each frame decodes to its declared size, the whole-file hash. Call it
-// before anything is replaced by the snapshot. If it finds a *CorruptionError the
-// store forgets the snapshot, so that Newest falls back to the one before; the
-// file is kept, with the suffix ".damaged", until the next Retire.
-func (r *Reader) Verify() error {
-	err := r.file.verify(r.codec, r.codec.workers, nil)
+// CRCs, that each frame decodes to its declared size, the whole-file hash. If it
+// finds a *CorruptionError the store forgets the snapshot, so that Newest falls back
+// to the one before; the file is kept, with the suffix ".damaged", until the next
+// Retire.
+func (r *Reader) Verify() error { return r.Restore(nil) }
+
+// Restore delivers the RDB in order, in pieces of at most 2 MiB, and verifies the
+// file as Verify does. Frames are checked and decompressed ahead of sink in parallel.
+// raw is valid until sink returns. It stops at the first error, sink's among them.
+//
+// A frame is found damaged before it is delivered, but not before the frames in
+// front of it, and the whole-file hash is known last: build what was delivered beside
+// what is there, and replace nothing before Restore has returned nil.
+func (r *Reader) Restore(sink func(raw []byte) error) error {
+	err := r.file.verify(r.codec, r.codec.workers, nil, sink)
 	var damage *CorruptionError
 	switch {
 	case r.store == nil:
@@ -44,15 +53,6 @@ func (r *Reader) Verify() error {
 		r.store.quarantine(r.entry, err)
 	}
 	return err
-}
-
-// Restore delivers the RDB in order, in pieces of at most 2 MiB. Frames are
-// checked and decompressed ahead of sink in parallel. raw is valid until sink
-// returns. It stops at the first error, sink's among them. Damage is found before
-// the damaged frame is delivered, but not before the frames in front of it: a
-// caller that replaces something calls Verify first.
-func (r *Reader) Restore(sink func(raw []byte) error) error {
-	return r.file.decode(r.codec, r.codec.workers, func([]byte) error { return nil }, sink)
 }
 
 // Close lets the file go. It is safe to call more than once.
@@ -114,8 +114,8 @@ func (s *snapshotFile) readAt(b []byte, off int64) error {
 	return fmt.Errorf("snapshot: %s: reading at %d: %w", s.name, off, err)
 }
 
-// verify checks the file in full; pace may be nil.
-func (s *snapshotFile) verify(c *codec, workers int, pace *pacer) error {
+// verify checks the file in full; pace and sink may be nil.
+func (s *snapshotFile) verify(c *codec, workers int, pace *pacer, sink func([]byte) error) error {
 	h := sha256.New()
 	read := func(encoded []byte) error {
 		h.Write(encoded)
@@ -124,7 +124,7 @@ func (s *snapshotFile) verify(c *codec, workers int, pace *pacer) error {
 		}
 		return pace.pass(len(encoded))
 	}
-	if err := s.decode(c, workers, read, nil); err != nil {
+	if err := s.decode(c, workers, read, sink); err != nil {
 		return err
 	}
 	h.Write(s.tail[:len(s.tail)-footerTailSize])

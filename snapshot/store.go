@@ -265,7 +265,7 @@ func (s *Store) complete(ctx context.Context, f vfs.File, name string, meta raft
 		return Info{}, fmt.Errorf("%w: announced index %d term %d, got index %d term %d (or another membership)",
 			ErrMismatch, meta.Index, meta.Term, got.Index, got.Term)
 	}
-	if err := sf.verify(&s.codec, s.writeWorkers, s.newPacer(ctx)); err != nil {
+	if err := sf.verify(&s.codec, s.writeWorkers, s.newPacer(ctx), nil); err != nil {
 		return Info{}, err
 	}
 	return sf.foot.info(name), nil

@@ -220,7 +220,8 @@ func (r *Remains) Load(store *kv.Store, skip uint64) (raftcore.Position, error) 
 	return raftcore.Position{Term: max(r.LastTerm, 1), Index: r.Last}, nil
 }
 
-// LoadSnapshot reads a verified snapshot into a store. progress, if not nil, is told
+// LoadSnapshot reads a snapshot into a store, which does not change unless all of
+// the file proves sound. progress, if not nil, is told
 // the raw bytes read so far.
 func LoadSnapshot(store *kv.Store, r *snapshot.Reader, progress func(done int64)) error {
 	loader := store.NewLoader()
