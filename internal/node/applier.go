@@ -25,19 +25,22 @@ type applier struct {
 	index   atomic.Uint64
 	stamp   atomic.Int64
 	nextDue atomic.Int64
-	mu      sync.Mutex
-	jobs    []applyJob
-	spare   []applyJob // the memory of the batch before
-	closed  bool
-	wake    chan struct{}
-	exit    chan struct{}
-	batch   []kv.LogEntry
-	untidy  atomic.Bool // memory may be given back
+	// mailBytes are those of deliver jobs that wait.
+	mailBytes atomic.Int64
+	mu        sync.Mutex
+	jobs      []applyJob
+	spare     []applyJob // the memory of the batch before
+	closed    bool
+	wake      chan struct{}
+	exit      chan struct{}
+	batch     []kv.LogEntry
+	untidy    atomic.Bool // memory may be given back
 }
 
 type applyJob struct {
 	entries []raftcore.Entry
 	restore *raftcore.SnapshotMeta
+	deliver []kv.Publication
 }
 
 func newApplier(store *kv.Store, owner kv.Owner) *applier {
@@ -143,6 +146,11 @@ func (a *applier) do(jobs []applyJob) error {
 			if err := a.restore(*j.restore); err != nil {
 				return err
 			}
+			continue
+		}
+		if j.deliver != nil {
+			a.mailBytes.Add(-int64(publicationBytes(j.deliver)))
+			a.store.Deliver(j.deliver)
 			continue
 		}
 		if err := a.apply(j.entries); err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -27,6 +28,18 @@ func (n *Node) send(ms []raftcore.Message) { n.peers.Send(ms) }
 
 func (n *Node) sendUnits(to raftcore.NodeID, us []transport.Unit) bool {
 	return n.peers.SendUnits(to, us)
+}
+
+func (n *Node) sendNote(to raftcore.NodeID, note []byte) bool { return n.peers.SendNote(to, note) }
+
+// deliver implements effects. What the applier cannot keep up with is dropped.
+func (n *Node) deliver(ps []kv.Publication) {
+	size := int64(publicationBytes(ps))
+	if n.applier.mailBytes.Add(size) > maxMailBytes && size < maxMailBytes {
+		n.applier.mailBytes.Add(-size)
+		return
+	}
+	n.applier.put(applyJob{deliver: ps})
 }
 
 func (n *Node) sendRefused(to raftcore.NodeID, seqs []uint64) { n.peers.SendRefused(to, seqs) }

@@ -24,6 +24,10 @@ type effects interface {
 	sendUnits(to raftcore.NodeID, us []transport.Unit) bool
 	sendRefused(to raftcore.NodeID, seqs []uint64)
 	sendSnapshot(to raftcore.NodeID)
+	// deliver hands messages to this node's subscribers, behind the entries applied
+	// so far; sendNote is transport.SendNote.
+	deliver(ps []kv.Publication)
+	sendNote(to raftcore.NodeID, note []byte) bool
 	setPeers(m raftcore.Membership, anyIncarnation bool)
 	// askPeers asks the nodes at addrs who takes part today.
 	askPeers(addrs []string)
@@ -84,6 +88,7 @@ type loop struct {
 	draining    bool
 	proposals   uint64
 	batches     uint64
+	pubsub      pubsub
 }
 
 // gauges are numbers other goroutines own.
@@ -171,6 +176,7 @@ func (l *loop) work(now time.Time) {
 	for {
 		l.proposeTicks(now)
 		l.route(now)
+		l.pumpPublications()
 		if l.readAgain && l.core.Leader() != 0 {
 			l.readAgain = false
 			l.reads.ask(now, l.core.ReadIndex)
@@ -194,6 +200,7 @@ func (l *loop) noticeLeader() bool {
 	l.term, l.leader = term, leader
 	l.readAgain = true
 	l.openSent = time.Time{}
+	l.pubsub.answerAll()
 	return leader != 0
 }
 
@@ -224,7 +231,7 @@ func (l *loop) drain() {
 			l.sendAfterSave(rd.SendAfterSave)
 		}
 		if len(rd.Apply) > 0 {
-			l.fx.apply(rd.Apply)
+			l.applyEntries(rd.Apply)
 		}
 		for _, r := range rd.Reads {
 			l.reads.answer(r.ID, r.Index, r.Failed)
@@ -267,6 +274,7 @@ func (l *loop) onSaved(id uint64) {
 // once this boot's OPEN came by.
 func (l *loop) onApplied() {
 	l.core.Applied(l.gauges.applied())
+	l.deliverMail()
 	if l.origin.opened() {
 		return
 	}
@@ -278,12 +286,14 @@ func (l *loop) onApplied() {
 
 func (l *loop) onPeers(changes []peerChange, now time.Time) {
 	for _, c := range changes {
+		l.peerOfListeners(c.id, c.up)
 		if c.id != l.core.Leader() || c.id == l.id {
 			continue
 		}
 		// A reset may have eaten units and reads on their way to the leader, and
 		// what was sent before the way was open did not leave at all.
 		l.origin.unsendAll()
+		l.resetPublications()
 		l.openSent = time.Time{}
 		if c.up {
 			l.reads.renew(now, 0, l.cfg.ParkTimeout)
@@ -305,6 +315,9 @@ func (l *loop) onTick(now time.Time) {
 	l.watchClock(now)
 	l.watchPeers(now)
 	l.proposeDueTick(now)
+	l.expirePublications(now)
+	l.pubsub.expire(now)
+	l.sendListening()
 	if l.gauges.logBytes() >= l.cfg.SnapshotLogBytes {
 		l.fx.takeSnapshot()
 	}

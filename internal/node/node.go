@@ -35,6 +35,7 @@ type Node struct {
 	wal     *segmentlog.Log
 	snaps   *snapshot.Store
 	peers   peerNet
+	subs    *subscriptions
 	origin  *origin
 	inbox   *inbox
 	syncer  *syncer
@@ -100,6 +101,7 @@ type peerNet interface {
 	Send(ms []raftcore.Message)
 	SendUnits(to raftcore.NodeID, us []transport.Unit) bool
 	SendRefused(to raftcore.NodeID, seqs []uint64)
+	SendNote(to raftcore.NodeID, note []byte) bool
 	SendSnapshot(ctx context.Context, to raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error
 	Call(ctx context.Context, addr string, req []byte) ([]byte, error)
 	SetPeers(ps []transport.Peer)
@@ -205,6 +207,7 @@ func (l *loop) stop(in *input, now time.Time) {
 	for _, done := range l.tickWait {
 		done(errStopped)
 	}
+	l.pubsub.stop()
 	l.reads.abandon()
 	l.origin.abandon()
 }

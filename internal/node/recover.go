@@ -172,5 +172,8 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
 		dice: dice(n.cfg.Random()),
 	}
+	n.subs = newSubscriptions()
+	n.first.pubsub.subs = n.subs
+	n.store.CountReceivers(n.subs.receivers)
 	n.first.noteMembership(core.Membership())
 }

@@ -67,6 +67,15 @@ func (s *stepNode) sendUnits(to raftcore.NodeID, us []transport.Unit) bool {
 func (s *stepNode) sendRefused(to raftcore.NodeID, seqs []uint64) {
 	s.w.net = append(s.w.net, func() { s.w.node(to).HandleRefused(s.loop.id, seqs) })
 }
+func (s *stepNode) sendNote(to raftcore.NodeID, note []byte) bool {
+	s.w.net = append(s.w.net, func() { s.w.node(to).HandleNotes(s.loop.id, [][]byte{note}) })
+	return true
+}
+
+func (s *stepNode) deliver(ps []kv.Publication) {
+	s.later(func() { must(s.applier.do([]applyJob{{deliver: ps}})) })
+}
+
 func (s *stepNode) restore(raftcore.SnapshotMeta)      {}
 func (s *stepNode) compact(uint64)                     {}
 func (s *stepNode) sendSnapshot(raftcore.NodeID)       {}

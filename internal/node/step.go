@@ -451,4 +451,7 @@ func (stepNet) SendSnapshot(context.Context, raftcore.NodeID, raftcore.SnapshotM
 
 func (stepNet) Call(context.Context, string, []byte) ([]byte, error) { return nil, errStepNet }
 
+// SendNote sends nothing: notes may be lost, and the simulator loses them all.
+func (stepNet) SendNote(raftcore.NodeID, []byte) bool { return false }
+
 func (stepNet) Close() error { return nil }

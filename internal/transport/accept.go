@@ -306,12 +306,15 @@ func (in *incoming) accumulate(b *burst, f frame) error {
 		}
 		b.addRefused(seqs)
 		return nil
+	case f.kind == kindNote && in.key.lane == laneBulk && len(f.envelope) == 0:
+		b.addNote(f.body)
+		return nil
 	}
 	return fmt.Errorf("%w: kind %d does not belong on the %s lane", errFrame, f.kind, in.key.lane)
 }
 
 // burst collects what one read brought, so that the node is called once for it.
-// Only one of the three is non-empty at a time: a change of kind delivers, which
+// Only one of the four is non-empty at a time: a change of kind delivers, which
 // keeps the order of the lane.
 type burst struct {
 	to    Handler
@@ -319,6 +322,7 @@ type burst struct {
 	ms    []raftcore.Message
 	units []Unit
 	seqs  []uint64
+	notes [][]byte
 	bytes int
 }
 
@@ -372,6 +376,9 @@ func (b *burst) deliver() {
 	}
 	if len(b.seqs) > 0 {
 		b.to.HandleRefused(b.from, b.seqs)
+	}
+	if len(b.notes) > 0 {
+		b.to.HandleNotes(b.from, b.notes)
 	}
 	*b = burst{to: b.to, from: b.from}
 }

@@ -7,7 +7,7 @@
 //
 // To every peer a node dials two one-way connections. The control lane carries
 // votes, heartbeats, read indexes and acknowledgements; the bulk lane carries
-// every MsgAppend, units and refusals. A heartbeat is thus never behind entries
+// every MsgAppend, units, refusals and notes. A heartbeat is thus never behind entries
 // (RELIABILITY R36). All MsgAppend share one lane, also those without entries:
 // an empty one that overtook the entries before it would be rejected and throw
 // the pipeline back to probing. A snapshot has its own connection for as long as

@@ -47,6 +47,7 @@ const (
 	kindSnapDone                   // [ok, text]: the receiver's verdict
 	kindCall                       // call lane, body: request
 	kindCallReply                  // [ok, text], body: answer
+	kindNote                       // bulk lane, body: the note
 	kindEnd
 )
 

@@ -328,6 +328,7 @@ type discard struct{}
 func (discard) HandleMessages(raftcore.NodeID, []raftcore.Message) {}
 func (discard) HandleUnits(raftcore.NodeID, []Unit)                {}
 func (discard) HandleRefused(raftcore.NodeID, []uint64)            {}
+func (discard) HandleNotes(raftcore.NodeID, [][]byte)              {}
 func (discard) HandleSnapshot(raftcore.NodeID, raftcore.SnapshotMeta, int64, io.Reader) error {
 	return nil
 }

@@ -30,6 +30,7 @@ type testNode struct {
 	calls    int // of HandleMessages
 	units    []Unit
 	refused  []uint64
+	notes    [][]byte
 	ups      map[raftcore.NodeID]bool
 	upEvents []bool
 	refusals []Reason
@@ -95,6 +96,13 @@ func (n *testNode) HandleRefused(from raftcore.NodeID, seqs []uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refused = append(n.refused, seqs...)
+}
+
+func (n *testNode) HandleNotes(from raftcore.NodeID, notes [][]byte) {
+	n.wait()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notes = append(n.notes, notes...)
 }
 
 func (n *testNode) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {

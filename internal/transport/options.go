@@ -50,6 +50,8 @@ type Handler interface {
 	// the peer's word, or because they were still unsent when the connection
 	// to it broke (then called by the writer's goroutine).
 	HandleRefused(from raftcore.NodeID, seqs []uint64)
+	// HandleNotes brings notes (SendNote). Their bytes belong to the callee.
+	HandleNotes(from raftcore.NodeID, notes [][]byte)
 	// HandleSnapshot receives a stream on its own goroutine and may block. r
 	// ends with io.EOF only after exactly what the sender meant to send (size
 	// bytes); any loss is another error. The error returned is told to the

@@ -22,6 +22,8 @@ type batch struct {
 	bytes  int // on the wire
 	frames int
 	seqs   []uint64 // of the units in it
+	// noteBytes are those of bytes that notes take.
+	noteBytes int
 }
 
 // sharedBody is on the wire between buf[:at] and buf[at:].

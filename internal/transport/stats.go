@@ -13,6 +13,7 @@ type Stats struct {
 	Flushes                   uint64 // batches handed to the kernel
 	DroppedControl            uint64 // messages not queued: lane down or full
 	DroppedBulk               uint64
+	DroppedNotes              uint64 // SendNote said false
 	RefusedUnits              uint64 // units SendUnits did not take, or that were unsent when the lane broke
 	Accepted, Dialed          uint64 // handshakes completed
 	DialFailures              uint64
@@ -39,6 +40,7 @@ type counters struct {
 	flushes                     atomic.Uint64
 	droppedControl, droppedBulk atomic.Uint64
 	refusedUnits                atomic.Uint64
+	droppedNotes                atomic.Uint64
 	accepted, dialed            atomic.Uint64
 	dialFailures                atomic.Uint64
 	rejected                    [reasonCount]atomic.Uint64
@@ -52,8 +54,8 @@ func (c *counters) copy() Stats {
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		Flushes:        c.flushes.Load(),
 		DroppedControl: c.droppedControl.Load(), DroppedBulk: c.droppedBulk.Load(),
-		RefusedUnits: c.refusedUnits.Load(),
-		Accepted:     c.accepted.Load(), Dialed: c.dialed.Load(),
+		RefusedUnits: c.refusedUnits.Load(), DroppedNotes: c.droppedNotes.Load(),
+		Accepted: c.accepted.Load(), Dialed: c.dialed.Load(),
 		DialFailures: c.dialFailures.Load(),
 		Rejected:     make(map[Reason]uint64),
 		Garbage:      c.garbage.Load(), BadFrames: c.badFrames.Load(),
