@@ -17,6 +17,7 @@ import (
 //	'_' null    'N' null array         ',' double  '#' boolean (t/f)
 //	'(' big number  '=' verbatim text  '%' map (pairs)  '~' set
 //	'!' a value that package resp puts in while rendering, by its number
+//	'>' push, out of band in RESP3, an array in RESP2
 //	'P' pairs: n pairs follow as 2n values; nested arrays of two in RESP3,
 //	    one flat array in RESP2 (ZRANGE WITHSCORES and its kin)
 //	'K' keyed arrays: n pairs follow as 2n values; a map in RESP3, an array of
@@ -134,6 +135,9 @@ func (r *Reply) Map(n int) { r.complex = true; r.head('%', int64(n)) }
 
 // Set announces n values.
 func (r *Reply) Set(n int) { r.complex = true; r.head('~', int64(n)) }
+
+// Push announces a push of n values: an array to a RESP2 client ('>' in the tape).
+func (r *Reply) Push(n int) { r.complex = true; r.head('>', int64(n)) }
 
 // Pairs announces n pairs as 2n values (see Reply).
 func (r *Reply) Pairs(n int) { r.complex = true; r.head('P', int64(n)) }

@@ -31,6 +31,20 @@ type Backend interface {
 	// stops reading from sockets. It asks again with each answer and every tick, so
 	// the call must be cheap.
 	Saturated() bool
+	// Publish brings messages to the subscribers of all nodes, in one order for all of
+	// them. done is called once, with the number of clients of the cluster that listen,
+	// for each message, or with an error in Redis's words. It never blocks; ps becomes
+	// the node's.
+	Publish(ps []kv.Publication, done func(receivers []int, err error))
+	// Announce tells the cluster how many of this node's clients listen to the names
+	// from now on; done, if not nil, is called once, when a PUBLISH anywhere counts
+	// them, or after a short while. It never blocks. Calls keep their order.
+	Announce(list []kv.Subscription, done func())
+	// Subscribers is how many clients of the cluster listen to a name, Subscriptions
+	// which names are listened to, SubscriptionCount how many.
+	Subscribers(kind kv.SubscriptionKind, name string) int
+	Subscriptions(kind kv.SubscriptionKind) []string
+	SubscriptionCount(kind kv.SubscriptionKind) int
 	// WaitReplicas answers, through done, how many nodes other than the leader
 	// hold index durably, once that number is at least n or ctx ends.
 	WaitReplicas(ctx context.Context, index uint64, n int, done func(count int))

@@ -23,6 +23,8 @@ type clientTable struct {
 type client struct {
 	s    *session
 	kill func(after bool)
+	// onLoop runs fn on the loop the session belongs to, if the client is still there.
+	onLoop func(fn func())
 }
 
 // init makes ids unique in the cluster: the node's id, then a counter. They stay
@@ -46,6 +48,13 @@ func (t *clientTable) remove(id uint64) {
 	defer t.mu.Unlock()
 	delete(t.byID, id)
 	t.n.Store(int64(len(t.byID)))
+}
+
+// get finds a client; nil if it is not there.
+func (t *clientTable) get(id uint64) *client {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id]
 }
 
 func (t *clientTable) count() int { return int(t.n.Load()) }

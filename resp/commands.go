@@ -24,6 +24,11 @@ type handler struct {
 	// inExec puts it into an EXEC's group when it changes how the rest of the group
 	// is taken (SELECT). nil: it runs while the replies are rendered.
 	inExec func(s *session, c *kv.Chunk, args [][]byte, out *kv.Reply)
+	// subscriber: a RESP2 client that listens to channels may execute it.
+	subscriber bool
+	// batched: its reply comes with a batch (session.publishing); in a transaction it
+	// is an operation of the log.
+	batched bool
 }
 
 // handlers is the table of node-local commands by their rows.
@@ -33,7 +38,8 @@ func init() {
 	handlers = make(map[*kv.Command]*handler)
 	for _, group := range []map[string]handler{
 		connectionHandlers(), clientHandlers(), transactionHandlers(), serverHandlers(),
-		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(), pubsubHandlers(),
+		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(),
+		pubsubHandlers(), trackingHandlers(),
 	} {
 		for name, h := range group {
 			if cmd := findRow(name); cmd != nil {

@@ -22,15 +22,11 @@ func clientHandlers() map[string]handler {
 		"client|no-touch": {run: func(s *session, args [][]byte, out *kv.Reply) {
 			onOff(args[2], &s.noTouch, out)
 		}},
-		"client|reply":        {run: clientReply, alone: true},
-		"client|pause":        {run: clientPause},
-		"client|unpause":      {run: clientUnpause},
-		"client|getredir":     {run: func(_ *session, _ [][]byte, out *kv.Reply) { out.Int(-1) }},
-		"client|trackinginfo": {run: clientTrackingInfo},
-		// An OK without invalidations would mean stale reads in the client's cache.
-		"client|tracking": refused("ERR client-side caching (CLIENT TRACKING) is not supported yet"),
-		"client|unblock":  {run: clientUnblock},
-		"client|help":     help("client"),
+		"client|reply":   {run: clientReply, alone: true},
+		"client|pause":   {run: clientPause},
+		"client|unpause": {run: clientUnpause},
+		"client|unblock": {run: clientUnblock},
+		"client|help":    help("client"),
 	}
 }
 
@@ -180,9 +176,9 @@ func (s *session) describe(b *strings.Builder) {
 	num("idle", max(0, now-v.active)/1000)
 	field("flags", v.flagLetters())
 	num("db", int64(v.db))
-	num("sub", 0)
-	num("psub", 0)
-	num("ssub", 0)
+	num("sub", int64(v.subs[kv.SubscribeChannel]))
+	num("psub", int64(v.subs[kv.SubscribePattern]))
+	num("ssub", int64(v.subs[kv.SubscribeShard]))
 	num("multi", int64(v.multi))
 	num("qbuf", int64(v.qbuf))
 	num("qbuf-free", 0)
@@ -197,7 +193,7 @@ func (s *session) describe(b *strings.Builder) {
 	field("events", "r")
 	field("cmd", v.cmd)
 	field("user", "default")
-	num("redir", -1)
+	num("redir", v.redir)
 	num("resp", int64(v.proto))
 	field("lib-name", v.libName)
 	b.WriteString("lib-ver=" + v.libVer + "\n")
@@ -205,9 +201,13 @@ func (s *session) describe(b *strings.Builder) {
 
 func (v *visible) flagLetters() string {
 	f := ""
+	if v.subs != [kv.SubscriptionKinds]int{} {
+		f += "P"
+	}
 	if v.multi >= 0 {
 		f += "x"
 	}
+	f += v.tracking
 	if v.noEvict {
 		f += "e"
 	}
@@ -356,15 +356,4 @@ func clientUnblock(_ *session, args [][]byte, out *kv.Reply) {
 		return
 	}
 	out.Int(0)
-}
-
-func clientTrackingInfo(_ *session, _ [][]byte, out *kv.Reply) {
-	out.Map(3)
-	out.BulkString("flags")
-	out.Set(1)
-	out.BulkString("off")
-	out.BulkString("redirect")
-	out.Int(-1)
-	out.BulkString("prefixes")
-	out.Array(0)
 }

@@ -8,20 +8,26 @@ import (
 
 func connectionHandlers() map[string]handler {
 	return map[string]handler{
-		"ping":      {run: cmdPing, anywhere: true},
+		"ping":      {run: cmdPing, anywhere: true, subscriber: true},
 		"echo":      {run: cmdEcho, anywhere: true},
 		"auth":      {run: cmdAuth, alone: true},
 		"hello":     {run: cmdHello, alone: true},
 		"select":    {run: cmdSelect, inExec: selectInExec},
-		"quit":      {run: cmdQuit, transaction: true},
-		"reset":     {run: cmdReset, transaction: true},
+		"quit":      {run: cmdQuit, transaction: true, subscriber: true},
+		"reset":     {run: cmdReset, transaction: true, subscriber: true},
 		"readonly":  {run: func(s *session, _ [][]byte, out *kv.Reply) { s.stale = true; out.OK() }},
 		"readwrite": {run: func(s *session, _ [][]byte, out *kv.Reply) { s.stale = false; out.OK() }},
 		"asking":    refused("ERR This instance has cluster support disabled"),
 	}
 }
 
-func cmdPing(_ *session, args [][]byte, out *kv.Reply) {
+func cmdPing(s *session, args [][]byte, out *kv.Reply) {
+	if s.proto == resp2 && s.subscribed() && len(args) <= 2 {
+		out.Array(2) // a message like all others
+		out.BulkString("pong")
+		out.Bulk(append(args, nil)[1])
+		return
+	}
 	switch len(args) {
 	case 1:
 		out.Status("PONG")
@@ -72,6 +78,7 @@ func cmdQuit(s *session, _ [][]byte, out *kv.Reply) {
 // cmdReset makes the connection as it was when it was opened, HELLO, AUTH and CLIENT
 // REPLY included.
 func cmdReset(s *session, _ [][]byte, out *kv.Reply) {
+	s.leaveAll()
 	s.proto, s.db, s.stale, s.name = resp2, 0, false, ""
 	s.multi, s.watches, s.reply = nil, nil, replyOn
 	s.noEvict, s.noTouch = false, false

@@ -79,7 +79,7 @@ func TestReplies(t *testing.T) {
 			CLIENT KILL 1.1.1.1:1 -> -ERR No such client
 			CLIENT KILL ID a -> -ERR client-id should be greater than 0
 			CLIENT KILL ID 999 -> :0
-			CLIENT TRACKING ON -> -ERR client-side caching (CLIENT TRACKING) is not supported yet
+			CLIENT TRACKING ON PREFIX a -> -ERR PREFIX option requires BCAST mode to be enabled
 			CLIENT UNBLOCK 4 -> :0
 			CLIENT LIST TYPE pubsub -> ""
 			CLIENT LIST TYPE foo -> -ERR Unknown client type 'foo'

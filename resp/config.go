@@ -20,6 +20,9 @@ type liveConfig struct {
 	clients atomic.Int64
 	idle    atomic.Int64 // ms, 0: never
 
+	output       liveOutputLimits
+	trackingKeys atomic.Int64 // 0: no limit
+
 	protected atomic.Bool
 	changed   map[string]string // by CONFIG SET, for CONFIG REWRITE
 	peak      int64             // of used_memory
@@ -30,6 +33,8 @@ func (l *liveConfig) init(opt *Options) {
 	l.clients.Store(int64(opt.MaxClients))
 	l.idle.Store(opt.IdleTimeout.Milliseconds())
 	l.protected.Store(!opt.UnprotectedMode)
+	l.trackingKeys.Store(1_000_000)
+	l.output.p.Store(defaultOutputLimits())
 	l.changed = make(map[string]string)
 }
 
@@ -77,9 +82,12 @@ var params = []param{
 	{name: "appendfsync", get: fixed("always")},
 	{name: "appendonly", get: fixed("yes")},
 	{name: "bind", get: func(s *Server) string { host, _ := splitAddr(s.addr); return host }},
-	{name: "client-output-buffer-limit", get: func(s *Server) string {
-		return fmt.Sprintf("normal %d 0 0 slave 0 0 0 pubsub %[1]d 0 0", s.opt.OutputHardLimit)
-	}},
+	{
+		name:  "client-output-buffer-limit",
+		get:   func(s *Server) string { return s.live.output.get().String() },
+		check: checkOutputLimits,
+		set:   func(s *Server, v string) { s.live.output.set(v) },
+	},
 	{name: "client-query-buffer-limit", get: func(s *Server) string { return strconv.Itoa(s.opt.QueryBufferLimit) }},
 	{name: "cluster-enabled", get: fixed("no")},
 	{name: "daemonize", get: fixed("no")},
@@ -124,6 +132,12 @@ var params = []param{
 		set:   func(s *Server, v string) { s.live.idle.Store(mustInt(v) * 1000) },
 	},
 	{name: "tls-port", get: fixed("0")},
+	{
+		name:  "tracking-table-max-keys",
+		get:   func(s *Server) string { return strconv.FormatInt(s.live.trackingKeys.Load(), 10) },
+		check: intBetween(0, 1<<53),
+		set:   func(s *Server, v string) { s.live.trackingKeys.Store(mustInt(v)) },
+	},
 	{name: "unixsocket", get: fixed("")},
 }
 

@@ -45,11 +45,13 @@ type conn struct {
 	opened     int64 // these on the loop's monotonic clock, ms
 	lastActive int64
 	stalled    int64 // since when the client takes no bytes; 0: it does
+	softSince  int64 // since when more waits than its class's soft limit; 0: it does not
 }
 
 func newConn(l *loop, fd int, s *session) *conn {
 	c := &conn{loop: l, fd: fd, s: s, interest: wantRead, opened: l.mono, lastActive: l.mono}
-	c.client = client{s: s, kill: c.kill}
+	c.client = client{s: s, kill: c.kill, onLoop: func(fn func()) { l.post(func() { c.guarded(fn) }) }}
+	s.listensAt, s.pushed, s.waiter = l.hub, c.markDirty, c
 	return c
 }
 
@@ -335,6 +337,7 @@ func (c *conn) startAsync() {
 				c.s.now = c.loop.now
 				c.s.asyncDone(fill)
 				c.answered()
+				c.s.publish(c.buffered()) // it may listen now
 			})
 		})
 	})
@@ -369,11 +372,8 @@ func (c *conn) write() {
 			c.close()
 			return
 		}
-	case s.unsent() > c.outputLimit():
-		s.srv.stats.outputLimit.Add(1)
-		c.loop.srv.log.Warn("closing a client that does not read its replies",
-			"client", s.addr.remote, "unsent_bytes", s.unsent())
-		c.close()
+	case s.unsent() > c.hardLimit():
+		c.overLimit()
 		return
 	}
 	if c.outputFull && s.unsent() <= s.srv.opt.OutputSoftLimit {
@@ -396,11 +396,11 @@ func (c *conn) wrote(n int) {
 	}
 }
 
-func (c *conn) outputLimit() int {
-	if !c.s.authed {
-		return unauthOutput
-	}
-	return c.s.srv.opt.OutputHardLimit
+func (c *conn) overLimit() {
+	c.s.srv.stats.outputLimit.Add(1)
+	c.loop.srv.log.Warn("closing a client that does not read its replies",
+		"client", c.s.addr.remote, "unsent_bytes", c.s.unsent())
+	c.close()
 }
 
 // updateInterest asks epoll for what the connection can use.
@@ -456,7 +456,9 @@ func (c *conn) checkTimeouts() {
 	case c.stalled != 0 && c.loop.mono-c.stalled > millis(opt.WriteTimeout):
 		c.s.srv.stats.slow.Add(1)
 		c.close()
-	case timeout > 0 && idle > timeout && !c.inFlight:
+	case c.overSoftLimit():
+		c.overLimit()
+	case timeout > 0 && idle > timeout && !c.inFlight && !c.s.subscribed():
 		c.s.srv.stats.idleClosed.Add(1)
 		c.close()
 	case idle > idleTrimMillis:
@@ -505,6 +507,7 @@ func (c *conn) close() {
 	}
 	c.loop.poll.remove(c.fd)
 	c.loop.dead = append(c.loop.dead, c)
+	c.s.leaveAll()
 	c.s.srv.clients.remove(c.s.id)
 	c.loop.putBuf(c.buf)
 	c.buf, c.start = nil, 0

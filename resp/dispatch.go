@@ -31,6 +31,9 @@ func (s *session) muted() bool { return s.reply != replyOn }
 // end and is presented again if it needs what came before to be answered.
 func (s *session) command(args [][]byte) verdict {
 	cmd, h, msg := resolve(args)
+	if len(s.publishing) > 0 && (h == nil || !h.batched) {
+		return verdictBoundary
+	}
 	if msg != "" {
 		if isHTTP(args[0]) {
 			return s.refuseHTTP()
@@ -55,16 +58,21 @@ func (s *session) command(args [][]byte) verdict {
 	switch {
 	case !s.authed && cmd.Flags&kv.FlagNoAuth == 0:
 		s.replyError("NOAUTH Authentication required.")
+	case !s.mayWhileSubscribed(h):
+		s.refuseWhileSubscribed(cmd)
 	case s.multi != nil && (h == nil || !h.transaction):
 		s.enqueue(cmd, h, args)
 	case h != nil:
 		s.local.Reset()
 		h.run(s, args, &s.local)
-		if s.async == nil && s.afterBarrier == nil && !s.chunkOpened(h) {
+		if s.async == nil && s.afterBarrier == nil && !s.chunkOpened(h) && !h.batched {
 			s.emitLocal()
 		}
 	default:
 		s.collect(cmd, args)
+	}
+	if s.track != nil && s.track.caching {
+		s.cachingUsed(cmd)
 	}
 	return verdictDone
 }
@@ -78,6 +86,9 @@ func (s *session) collect(cmd *kv.Command, args [][]byte) {
 	if msg := tooBig(args); msg != "" && (cmd.Logged() || cmd.Script) {
 		s.replyError(msg)
 		return
+	}
+	if s.track != nil {
+		s.trackRead(cmd, args)
 	}
 	if s.logs(cmd, args) {
 		s.openChunk().AppendOp(cmd, args)
@@ -118,7 +129,7 @@ func resolve(args [][]byte) (cmd *kv.Command, h *handler, msg string) {
 	if !cmd.ArityOK(len(args)) {
 		return nil, nil, kv.WrongArgs(cmd.Name)
 	}
-	if cmd.IsLocal() || cmd.Run == nil {
+	if cmd.IsLocal() || cmd.Run == nil || cmd.Flags&kv.FlagPubsub != 0 {
 		h = handlers[cmd]
 		if h == nil {
 			return nil, nil, "ERR command '" + cmd.Name + "' is not supported"

@@ -21,6 +21,9 @@ type fakeNode struct {
 	mu      sync.Mutex
 	inbox   []*kv.Chunk
 	ticks   []fakeTick
+	calls   []func()
+	subsMu  sync.Mutex
+	subs    map[kv.Subscription]int // Count is 0 in the key
 	wake    chan struct{}
 	done    chan struct{}
 	waiting map[uint64]*kv.Chunk
@@ -48,10 +51,11 @@ type fakeTick struct {
 func newFakeNode() *fakeNode {
 	n := &fakeNode{
 		store: kv.New(kv.Options{HashSeed: 7}), wake: make(chan struct{}, 1), done: make(chan struct{}),
-		waiting: make(map[uint64]*kv.Chunk),
+		waiting: make(map[uint64]*kv.Chunk), subs: make(map[kv.Subscription]int),
 	}
 	n.role.Store("leader")
 	n.refuse.Store("")
+	n.store.CountReceivers(n.receivers)
 	var c kv.Chunk
 	c.AppendOpen(1, 1)
 	n.apply(kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops))
@@ -74,10 +78,13 @@ func (n *fakeNode) run() {
 			continue
 		}
 		n.mu.Lock()
-		chunks, ticks := n.inbox, n.ticks
-		n.inbox, n.ticks = nil, nil
+		chunks, ticks, calls := n.inbox, n.ticks, n.calls
+		n.inbox, n.ticks, n.calls = nil, nil, nil
 		n.mu.Unlock()
 		n.turn(chunks, ticks)
+		for _, f := range calls {
+			f()
+		}
 	}
 }
 
@@ -199,3 +206,67 @@ func (n *fakeNode) Promote(context.Context, uint64) error          { return nil 
 func (n *fakeNode) Transfer(context.Context, uint64) error         { return nil }
 func (n *fakeNode) Snapshot(context.Context) (uint64, error)       { return 9, nil }
 func (n *fakeNode) Digest(context.Context) (uint64, string, error) { return 9, "abcd", nil }
+
+// Publish delivers to this node's listeners, on the goroutine that applies.
+func (n *fakeNode) Publish(ps []kv.Publication, done func([]int, error)) {
+	n.mu.Lock()
+	n.calls = append(n.calls, func() {
+		var counts []int
+		for _, p := range ps {
+			counts = append(counts, n.receivers(p.Shard, p.Channel))
+		}
+		n.store.Deliver(ps)
+		done(counts, nil)
+	})
+	n.mu.Unlock()
+	n.kick()
+}
+
+func (n *fakeNode) receivers(shard bool, channel []byte) (count int) {
+	n.subsMu.Lock()
+	defer n.subsMu.Unlock()
+	for x, c := range n.subs {
+		switch {
+		case x.Kind == kv.SubscribeChannel && !shard, x.Kind == kv.SubscribeShard && shard:
+			if x.Name == string(channel) {
+				count += c
+			}
+		case x.Kind == kv.SubscribePattern && !shard && kv.MatchGlob([]byte(x.Name), channel, false):
+			count += c
+		}
+	}
+	return count
+}
+
+func (n *fakeNode) Announce(list []kv.Subscription, done func()) {
+	n.subsMu.Lock()
+	for _, x := range list {
+		key := kv.Subscription{Kind: x.Kind, Name: x.Name}
+		if n.subs[key] = x.Count; x.Count == 0 {
+			delete(n.subs, key)
+		}
+	}
+	n.subsMu.Unlock()
+	if done != nil {
+		go done()
+	}
+}
+
+func (n *fakeNode) Subscribers(kind kv.SubscriptionKind, name string) int {
+	n.subsMu.Lock()
+	defer n.subsMu.Unlock()
+	return n.subs[kv.Subscription{Kind: kind, Name: name}]
+}
+
+func (n *fakeNode) Subscriptions(kind kv.SubscriptionKind) (names []string) {
+	n.subsMu.Lock()
+	defer n.subsMu.Unlock()
+	for x := range n.subs {
+		if x.Kind == kind {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}
+
+func (n *fakeNode) SubscriptionCount(kind kv.SubscriptionKind) int { return len(n.Subscriptions(kind)) }

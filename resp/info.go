@@ -138,7 +138,10 @@ func (s *Server) infoClients(_ *Status, _ *kv.Stats) (f infoFields) {
 	f.int("maxclients", int64(s.live.maxClients()))
 	f.int("client_recent_max_input_buffer", int64(maxIn))
 	f.int("client_recent_max_output_buffer", int64(maxOut))
-	f.zero("blocked_clients", "tracking_clients", "pubsub_clients")
+	trackers, listening := s.subs.numbers()
+	f.zero("blocked_clients")
+	f.int("tracking_clients", int64(trackers))
+	f.int("pubsub_clients", int64(listening))
 	f.int("watching_clients", watching)
 	f.zero("clients_in_timeout_table", "total_watched_keys", "total_blocking_keys", "total_blocking_keys_on_nokey")
 	return f
@@ -223,12 +226,18 @@ func (s *Server) infoStats(_ *Status, data *kv.Stats) (f infoFields) {
 	f.uint("expired_keys", data.Expired)
 	f.str("expired_stale_perc", "0.00")
 	f.zero("expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys", "evicted_clients",
-		"total_eviction_exceeded_time", "current_eviction_exceeded_time", "keyspace_hits", "keyspace_misses",
-		"pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks",
+		"total_eviction_exceeded_time", "current_eviction_exceeded_time", "keyspace_hits", "keyspace_misses")
+	f.int("pubsub_channels", int64(s.backend.SubscriptionCount(kv.SubscribeChannel)))
+	f.int("pubsub_patterns", int64(s.backend.SubscriptionCount(kv.SubscribePattern)))
+	f.int("pubsubshard_channels", int64(s.backend.SubscriptionCount(kv.SubscribeShard)))
+	f.zero("latest_fork_usec", "total_forks",
 		"migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
 		"active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-		"current_active_defrag_time", "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes",
-		"unexpected_error_replies")
+		"current_active_defrag_time")
+	f.int("tracking_total_keys", s.tracked.keys.Load())
+	f.int("tracking_total_items", s.tracked.items.Load())
+	f.int("tracking_total_prefixes", s.tracked.prefixes.Load())
+	f.zero("unexpected_error_replies")
 	f.uint("total_error_replies", c.errorReplies.Load())
 	f.zero("dump_payload_sanitizations")
 	f.uint("total_reads_processed", c.reads.Load())

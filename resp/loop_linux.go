@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,11 @@ type loop struct {
 	now       int64 // Unix ms, the node's clock
 	mono      int64 // ms since the server began: timeouts must not follow clock steps
 
+	hub *hub // what its clients listen to
+	// late are the bytes of effects on their way to it; lost: some were dropped.
+	late atomic.Int64
+	lost atomic.Bool
+
 	bufs     [][]byte // idle read buffers
 	bufBytes int
 }
@@ -60,6 +66,7 @@ type event struct {
 	chunk *kv.Chunk     // of conn: answered
 	batch *barrierBatch // its barrier was passed, or err
 	err   error
+	fx    *kv.Effects
 	fn    func()
 }
 
@@ -71,7 +78,7 @@ func newLoop(s *Server, _ int) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{srv: s, poll: p, listener: -1, conns: make(map[int32]*conn)}, nil
+	return &loop{srv: s, poll: p, listener: -1, conns: make(map[int32]*conn), hub: newHub(s)}, nil
 }
 
 // push hands an event to the loop. Any goroutine may call it; after the loop ended
@@ -172,6 +179,8 @@ func (l *loop) drainQueue() {
 			e.conn.guarded(e.conn.chunkDone)
 		case e.batch != nil:
 			l.barrierDone(e.batch, e.err)
+		case e.fx != nil:
+			l.effects(e.fx)
 		default:
 			e.fn()
 		}

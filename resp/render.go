@@ -93,6 +93,9 @@ func (r renderer) appendAggregate(dst *[]byte, tag byte, text []byte) (frame, bo
 			*dst = redcon.AppendArray(*dst, n)
 		}
 		return frame{left: n}, true
+	case '>':
+		*dst = appendPush(*dst, r.proto, n)
+		return frame{left: n}, true
 	case '%':
 		if r.proto == resp3 {
 			*dst = appendHead(*dst, '%', n)

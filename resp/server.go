@@ -111,6 +111,9 @@ type Server struct {
 	authLog authThrottle
 	http    rateLimited
 
+	subs    subscriptions
+	tracked trackingTotals
+
 	// clients is every connection by id, for CLIENT LIST and KILL.
 	clients clientTable
 	admin   chan struct{} // counts running admin commands
@@ -143,6 +146,7 @@ func newServer(opt Options) (*Server, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.clients.init(s.nodeID)
 	s.live.init(&opt)
+	s.subs.init(s)
 	s.refresh()
 	return s, nil
 }
@@ -181,6 +185,7 @@ func (s *Server) Start() {
 // goroutine of the server is left.
 func (s *Server) Close(ctx context.Context) error {
 	defer s.cancel()
+	defer s.subs.to.Close()
 	s.start.Do(func() { // never started: there is nothing but descriptors to give back
 		for _, l := range s.loops {
 			l.shutdown()

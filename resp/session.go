@@ -104,7 +104,21 @@ type session struct {
 	afterBarrier func(out *kv.Reply)
 	async        asyncFunc
 	closing      bool
-	pausedUntil  int64
+
+	// Subscriptions and tracking. subs holds the session's places in listensAt, its
+	// loop's hub. pushed tells the connection that out grew; waiter is the connection
+	// as effects name their origin.
+	subs      [kv.SubscriptionKinds]map[string]int
+	joining   *joining
+	track     *tracker
+	listensAt *hub
+	pushed    func()
+	waiter    kv.Waiter
+	// publishing are the PUBLISH commands since the last answer.
+	publishing   []kv.Publication
+	publishBytes int
+
+	pausedUntil int64
 
 	commands uint64 // executed since the last publish
 	lastCmd  *kv.Command
@@ -136,6 +150,10 @@ type visible struct {
 	omem    int
 	noEvict bool
 	noTouch bool
+	subs    [kv.SubscriptionKinds]int
+	redir   int64
+	// tracking are the letters of CLIENT LIST.
+	tracking string
 }
 
 func newSession(srv *Server, id uint64, addr clientAddr, now int64) *session {
@@ -197,7 +215,7 @@ func (s *session) mustStop(count int) (step, bool) {
 	switch {
 	case s.closing:
 		return stepClose, true
-	case s.chunkFull():
+	case s.chunkFull(), s.publishFull():
 		return s.flushChunk(), true
 	case count >= maxChunkCommands:
 		return s.flushOr(stepYield), true
@@ -230,7 +248,7 @@ func (s *session) request(req []byte, kind frameKind) (verdict, error) {
 
 // refuse answers a protocol error, after the chunk's replies if there are any.
 func (s *session) refuse(err error) step {
-	if s.chunkPending() {
+	if s.workPending() {
 		return s.flushChunk()
 	}
 	s.protocolError(err)
@@ -286,6 +304,9 @@ const keepArgs = 1024
 
 func (s *session) chunkPending() bool { return s.values > 0 }
 
+// workPending: there is something to answer, a chunk or a batch of publications.
+func (s *session) workPending() bool { return s.chunkPending() || len(s.publishing) > 0 }
+
 func (s *session) chunkFull() bool {
 	if s.values == 0 {
 		return false
@@ -296,13 +317,16 @@ func (s *session) chunkFull() bool {
 
 // flushOr hands over the chunk if there is one; otherwise the caller's step stands.
 func (s *session) flushOr(st step) step {
-	if s.chunkPending() {
+	if s.workPending() {
 		return s.flushChunk()
 	}
 	return st
 }
 
 func (s *session) flushChunk() step {
+	if len(s.publishing) > 0 {
+		return s.flushPublishing()
+	}
 	if s.chunk.Logged() {
 		s.chunk.LogScripts() // as reads they would run on this node only
 		return stepPropose
@@ -398,8 +422,14 @@ func (s *session) finish() {
 			}
 		}
 		s.leaveExec(c)
+		if len(c.Misses) > 0 {
+			s.srv.publishMisses(c.Misses)
+		}
 	}
 	s.releaseChunk()
+	if s.track != nil {
+		s.hub().tracking.tellHeld(s)
+	}
 }
 
 // adaptWindow learns from the size of a chunk's replies.
@@ -498,6 +528,7 @@ func (s *session) publish(qbuf int) {
 	}
 	v.qbuf, v.omem = qbuf, s.unsent()
 	v.noEvict, v.noTouch = s.noEvict, s.noTouch
+	s.publishListening(v)
 	v.mu.Unlock()
 	s.srv.stats.commands.Add(s.commands)
 	s.commands = 0

@@ -18,6 +18,7 @@ type stats struct {
 	authDenied             atomic.Uint64
 	outputLimit, slow      atomic.Uint64
 	queryLimit, idleClosed atomic.Uint64
+	effectsLost            atomic.Uint64 // times a loop lagged so far that messages were dropped
 
 	mu    sync.Mutex
 	codes map[string]uint64 // error replies by their first word

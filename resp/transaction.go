@@ -43,6 +43,9 @@ func (s *session) enqueue(cmd *kv.Command, h *handler, args [][]byte) {
 			strconv.Itoa(s.srv.opt.MaxMultiBytes) + " queued bytes")
 		return
 	}
+	if h != nil && h.batched {
+		h = nil
+	}
 	m.size += size
 	m.cmds = append(m.cmds, queuedCmd{cmd, h, copyArgs(args)})
 	s.local.Reset()
@@ -113,6 +116,9 @@ func cmdExec(s *session, _ [][]byte, out *kv.Reply) {
 }
 
 func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
+	if s.track != nil && q.h == nil {
+		s.trackRead(q.cmd, q.args)
+	}
 	switch {
 	case q.h != nil && q.h.inExec != nil:
 		s.local.Reset()

@@ -1,0 +1,364 @@
+package resp
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tidwall/redcon"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// tracker is a session's CLIENT TRACKING.
+type tracker struct {
+	bcast, optIn, optOut, noLoop bool
+	// redirect is the client that gets the invalidations; 0: this one. broken: it is gone.
+	redirect uint64
+	broken   bool
+	prefixes []string // with bcast; "" alone means all keys
+	// caching: CLIENT CACHING was called for the next command.
+	caching bool
+
+	// reading: keys were entered for a chunk that is not answered yet.
+	reading bool
+	// held are invalidations that must stand behind the reply under way; heldAll
+	// replaces them by one that means everything.
+	held    [][]byte
+	heldAll bool
+}
+
+// tracking is which clients of one event loop have to hear of which keys. A client
+// enters a key before it reads it; an invalidation removes it. Like Redis it knows
+// names of keys and no databases.
+type tracking struct {
+	srv      *Server
+	trackers map[uint64]*session // by client id
+	keys     map[string]*idSet
+	prefixes map[string]*prefix
+	flush    bool // everything changed; told with broadcast
+}
+
+// prefix is one prefix of BCAST clients.
+type prefix struct {
+	clients map[uint64]*session
+	// changed are the keys modified since the last broadcast, with who did: nil if not
+	// one connection of this node alone.
+	changed map[string]kv.Waiter
+}
+
+// trackingTotals are INFO's numbers, of all loops.
+type trackingTotals struct{ keys, items, prefixes atomic.Int64 }
+
+func (t *tracking) init(s *Server) {
+	t.srv = s
+	t.trackers = make(map[uint64]*session)
+	t.keys = make(map[string]*idSet)
+	t.prefixes = make(map[string]*prefix)
+}
+
+// remember enters a key for a session that is about to read it.
+func (t *tracking) remember(s *session, key []byte) {
+	set := t.keys[string(key)]
+	if set == nil {
+		set = &idSet{}
+		t.keys[string(key)] = set
+		t.srv.tracked.keys.Add(1)
+		t.limit(string(key))
+	}
+	if set.add(s.id) {
+		t.srv.tracked.items.Add(1)
+	}
+}
+
+// limit makes room for a new key by telling the clients of another one that it
+// changed.
+func (t *tracking) limit(fresh string) {
+	most := t.srv.live.trackingKeys.Load()
+	for key := range t.keys {
+		if most == 0 || t.srv.tracked.keys.Load() <= most {
+			return
+		}
+		if key != fresh {
+			t.invalidate([]byte(key), nil)
+		}
+	}
+}
+
+// modified takes a change of a key.
+func (t *tracking) modified(e *kv.Effect) {
+	if t.keys[string(e.Key)] != nil {
+		t.invalidate(e.Key, e.Origin)
+	}
+	for p, x := range t.prefixes {
+		if !strings.HasPrefix(string(e.Key), p) {
+			continue
+		}
+		if before, ok := x.changed[string(e.Key)]; ok && before != e.Origin {
+			x.changed[string(e.Key)] = nil
+		} else {
+			x.changed[string(e.Key)] = e.Origin
+		}
+	}
+}
+
+// invalidate tells who read the key. A client that does not want to hear of its own
+// changes stays entered: it may go on caching what it wrote, so the next change by
+// somebody else concerns it.
+func (t *tracking) invalidate(key []byte, origin kv.Waiter) {
+	set := t.keys[string(key)]
+	var kept []uint64
+	set.each(func(id uint64) {
+		s := t.trackers[id]
+		switch {
+		case s == nil || s.track.bcast:
+		case s.track.noLoop && origin != nil && origin == s.waiter:
+			kept = append(kept, id)
+		default:
+			t.tell(s, key)
+		}
+	})
+	t.srv.tracked.items.Add(int64(len(kept) - set.len()))
+	if len(kept) == 0 {
+		delete(t.keys, string(key))
+		t.srv.tracked.keys.Add(-1)
+		return
+	}
+	*set = idSet{list: kept}
+}
+
+// flushed: any key may have changed.
+func (t *tracking) flushed() {
+	for _, set := range t.keys {
+		t.srv.tracked.items.Add(-int64(set.len()))
+	}
+	t.srv.tracked.keys.Add(-int64(len(t.keys)))
+	clear(t.keys)
+	t.flush = len(t.trackers) > 0
+}
+
+// broadcast ends a run of effects: BCAST clients get one message per prefix.
+func (t *tracking) broadcast() {
+	if t.flush {
+		t.flush = false
+		for _, s := range t.trackers {
+			t.tell(s)
+		}
+	}
+	for _, p := range t.prefixes {
+		if len(p.changed) == 0 {
+			continue
+		}
+		all := make([]string, 0, len(p.changed))
+		for key := range p.changed {
+			all = append(all, key)
+		}
+		slices.Sort(all)
+		for _, s := range p.clients {
+			keys := make([][]byte, 0, len(all))
+			for _, key := range all {
+				if by := p.changed[key]; !s.track.noLoop || by == nil || by != s.waiter {
+					keys = append(keys, []byte(key))
+				}
+			}
+			if len(keys) > 0 {
+				t.tell(s, keys...)
+			}
+		}
+		clear(p.changed)
+	}
+}
+
+// maxHeldKeys bounds what waits behind one reply; beyond it everything is invalid.
+const maxHeldKeys = 10_000
+
+// tell sends the session an invalidation of keys, or of everything if there are none,
+// now or behind the reply that is under way: that one may hold the value from before.
+func (t *tracking) tell(s *session, keys ...[]byte) {
+	tr := s.track
+	switch {
+	case !tr.reading && !s.chunkPending():
+		t.send(s, keys)
+	case len(keys) == 0 || len(tr.held)+len(keys) > maxHeldKeys:
+		tr.held, tr.heldAll = nil, true
+	case !tr.heldAll:
+		tr.held = append(tr.held, keys...)
+	}
+}
+
+// tellHeld sends what waited for a reply. Keys of BCAST clients go together, others
+// one by one, as Redis does.
+func (t *tracking) tellHeld(s *session) {
+	tr := s.track
+	held, all := tr.held, tr.heldAll
+	tr.reading, tr.held, tr.heldAll = false, nil, false
+	switch {
+	case all:
+		t.send(s, nil)
+	case tr.bcast && len(held) > 0:
+		t.send(s, held)
+	default:
+		for _, key := range held {
+			t.send(s, [][]byte{key})
+		}
+	}
+}
+
+func (t *tracking) send(s *session, keys [][]byte) {
+	tr := s.track
+	if tr.redirect == 0 {
+		s.invalidate(keys, false)
+		return
+	}
+	to := t.srv.clients.get(tr.redirect)
+	switch {
+	case to == nil:
+		tr.broken = true
+		s.vis.mu.Lock()
+		s.publishListening(&s.vis)
+		s.vis.mu.Unlock()
+		if s.proto == resp3 {
+			b := redcon.AppendBulkString(appendPush(nil, resp3, 2), "tracking-redir-broken")
+			s.push(redcon.AppendInt(b, int64(tr.redirect)))
+		}
+	case to.s.listensAt == s.listensAt:
+		to.s.invalidate(keys, true)
+	default:
+		to.onLoop(func() { to.s.invalidate(keys, true) })
+	}
+}
+
+// invalidate pushes the message: in RESP3 as a push, in RESP2 as a message of the
+// channel __redis__:invalidate to a client that another one redirects to.
+func (s *session) invalidate(keys [][]byte, redirected bool) {
+	var b []byte
+	switch {
+	case s.proto == resp3:
+		b = redcon.AppendBulkString(appendPush(nil, resp3, 2), "invalidate")
+	case redirected && s.subscribed():
+		b = redcon.AppendBulkString(redcon.AppendArray(nil, 3), "message")
+		b = redcon.AppendBulkString(b, "__redis__:invalidate")
+	default:
+		return
+	}
+	if keys == nil {
+		b = renderer{proto: s.proto}.appendNull(b, "$-1\r\n")
+	} else {
+		b = redcon.AppendArray(b, len(keys))
+		for _, key := range keys {
+			b = redcon.AppendBulk(b, key)
+		}
+	}
+	s.push(b)
+}
+
+// trackRead enters the keys of a command that is going to be read for this session.
+func (s *session) trackRead(cmd *kv.Command, args [][]byte) {
+	tr := s.track
+	if tr.bcast || tr.optIn && !tr.caching || tr.optOut && tr.caching || cmd.Flags&kv.FlagReadonly == 0 && !cmd.Script {
+		return
+	}
+	positions, ok := cmd.KeyPositions(args)
+	if !ok {
+		return
+	}
+	tr.reading = true // also what the table's limit pushes out now waits for the reply
+	for _, i := range positions {
+		if i < len(args) {
+			s.hub().tracking.remember(s, args[i])
+		}
+	}
+}
+
+// startTracking sets or changes how the session tracks.
+func (s *session) startTracking(next tracker) {
+	h := s.hub()
+	if s.track == nil {
+		h.tracking.trackers[s.id] = s
+		s.track = &tracker{}
+		s.srv.subs.track(1)
+	}
+	next.prefixes = append(slices.Clone(s.track.prefixes), next.prefixes...)
+	next.held, next.heldAll, next.reading = s.track.held, s.track.heldAll, s.track.reading
+	if next.bcast && len(next.prefixes) == 0 {
+		next.prefixes = []string{""}
+	}
+	*s.track = next
+	for _, name := range next.prefixes {
+		p := h.tracking.prefixes[name]
+		if p == nil {
+			p = &prefix{clients: make(map[uint64]*session), changed: make(map[string]kv.Waiter)}
+			h.tracking.prefixes[name] = p
+			s.srv.tracked.prefixes.Add(1)
+		}
+		p.clients[s.id] = s
+	}
+}
+
+// stopTracking ends it. What the table of keys holds for the session is found to be
+// nobody's with the key's next change.
+func (s *session) stopTracking() {
+	if s.track == nil {
+		return
+	}
+	t := &s.hub().tracking
+	for _, name := range s.track.prefixes {
+		if p := t.prefixes[name]; p != nil {
+			delete(p.clients, s.id)
+			if len(p.clients) == 0 {
+				delete(t.prefixes, name)
+				s.srv.tracked.prefixes.Add(-1)
+			}
+		}
+	}
+	delete(t.trackers, s.id)
+	s.track = nil
+	s.srv.subs.track(-1)
+	if len(t.trackers) == 0 {
+		t.flushed()
+	}
+}
+
+// idSet is a set of client ids, small as a rule.
+type idSet struct {
+	list []uint64
+	more map[uint64]struct{} // all of them, once there are many
+}
+
+const idSetMany = 16
+
+func (s *idSet) len() int {
+	if s.more != nil {
+		return len(s.more)
+	}
+	return len(s.list)
+}
+
+func (s *idSet) add(id uint64) bool {
+	if s.more != nil {
+		before := len(s.more)
+		s.more[id] = struct{}{}
+		return len(s.more) > before
+	}
+	if slices.Contains(s.list, id) {
+		return false
+	}
+	s.list = append(s.list, id)
+	if len(s.list) > idSetMany {
+		s.more = make(map[uint64]struct{}, 2*len(s.list))
+		for _, id := range s.list {
+			s.more[id] = struct{}{}
+		}
+		s.list = nil
+	}
+	return true
+}
+
+func (s *idSet) each(f func(id uint64)) {
+	for _, id := range s.list {
+		f(id)
+	}
+	for id := range s.more {
+		f(id)
+	}
+}
