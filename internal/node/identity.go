@@ -28,6 +28,9 @@ type Identity struct {
 	Boot uint64
 	// Genesis is nil until the cluster was formed or joined.
 	Genesis *Genesis
+	// Lives are random numbers, one a boot, that of this one last: by them peers tell
+	// this directory from an older copy of it (docs/adr/0015). The last maxLives only.
+	Lives []uint64
 }
 
 // Genesis is the cluster's first moment: equal on every member for ever. The
@@ -40,6 +43,9 @@ type Genesis struct {
 var (
 	// ErrForeign: it belongs to another node or cluster, or is not rkv's at all.
 	ErrForeign = errors.New("foreign data directory")
+	// ErrSuperseded: peers know a later life of it than it does itself: it is an older
+	// copy, or has been copied. It may have forgotten votes and entries.
+	ErrSuperseded = errors.New("superseded data directory")
 	// ErrDataDir: it cannot be created, read or locked.
 	ErrDataDir = errors.New("unusable data directory")
 	// ErrDamaged: part of it is lost or damaged beyond what peers can repair.
@@ -129,6 +135,8 @@ func loadIdentity(fs vfs.FS, dir string, want raftcore.NodeID, random func() uin
 		id.Node = 1
 	}
 	id.Boot++
+	id.Lives = append(id.Lives, random())
+	id.Lives = id.Lives[max(0, len(id.Lives)-maxLives):]
 	return id, writeIdentity(fs, dir, id)
 }
 

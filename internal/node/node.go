@@ -46,6 +46,7 @@ type Node struct {
 
 	mu       sync.Mutex
 	identity *Identity
+	known    *acquaintances
 	learned  []raftcore.Member // beside the configuration's
 	failure  error
 
@@ -115,6 +116,7 @@ func (n *Node) open(ctx context.Context) error {
 	peers, err := transport.New(transport.Options{
 		Listen: n.cfg.ListenPeer, Secret: n.cfg.Secret, Identity: n.transportIdentity, Handler: n,
 		Logger: n.log, Clock: n.Now, OnRefused: n.onRefused,
+		Life: n.identity.life(n.identity.Boot), LifeAt: n.identity.life, Acquaintances: n.known,
 	})
 	if err != nil {
 		return fmt.Errorf("peer port: %w", err)
@@ -147,6 +149,9 @@ func (n *Node) own() error {
 		return err
 	}
 	n.log = n.log.With("node", uint64(n.identity.Node))
+	if n.known, err = openAcquaintances(fs, dir, n.log); err != nil {
+		return fmt.Errorf("%w %s: the memory of peers: %w", ErrDataDir, dir, err)
+	}
 	return nil
 }
 

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"fmt"
-
 	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/raftcore"
 )
@@ -45,13 +43,15 @@ func (n *Node) PeerChanged(id raftcore.NodeID, up bool) {
 // identity before it is believed: once can be a connection that is just dying.
 const twinRefusals = 20
 
-// onRefused stops a node that has a twin: a copy of its directory runs elsewhere,
-// and only one of them may speak for it.
+// onRefused stops a node that has a twin, or is one: a copy of its directory runs or
+// ran elsewhere, and only one of them may speak for it.
 func (n *Node) onRefused(peer raftcore.NodeID, reason transport.Reason) {
-	if reason != transport.ReasonOldBoot && reason != transport.ReasonSecondHolder {
-		return
-	}
-	if n.refusals.Add(1) >= twinRefusals || reason == transport.ReasonOldBoot {
-		n.fail(fmt.Errorf("peer %d refuses this node: %v; another process runs with a copy of its data directory", peer, reason))
+	switch reason {
+	case transport.ReasonOldBoot, transport.ReasonOldCopy:
+		n.fail(describeRefusal(peer, reason))
+	case transport.ReasonSecondHolder:
+		if n.refusals.Add(1) >= twinRefusals {
+			n.fail(describeRefusal(peer, reason))
+		}
 	}
 }

@@ -375,6 +375,31 @@ func (s *Steps) Joined(r *Reply, err error, late bool) {
 	s.joined(r.r, err)
 }
 
+// Meet is the handshake's judgement about the node of a peer: what the transport asks
+// both sides before anything passes between them.
+func (s *Steps) Meet(peer *Steps) transport.Reason {
+	id := peer.identity
+	_, asked := s.known.Newest(id.Node, id.Incarnation)
+	return s.known.Meet(transport.Acquaintance{
+		Node: id.Node, Incarnation: id.Incarnation, Boot: id.Boot, Life: id.life(id.Boot),
+		AskedBoot: asked, LifeThen: id.life(asked),
+	})
+}
+
+// Met reports whether this node would still know the present life of the peer after a
+// power cut.
+func (s *Steps) Met(peer *Steps) bool {
+	id := peer.identity
+	_, boot := s.known.Newest(id.Node, id.Incarnation)
+	return boot == id.Boot && !s.known.unsaved
+}
+
+// NewestBoot is the newest boot met of a raft identity.
+func (s *Steps) NewestBoot(id Identity) uint64 {
+	_, boot := s.known.Newest(id.Node, id.Incarnation)
+	return boot
+}
+
 // Refused is what the transport reports when a peer refuses this node.
 func (s *Steps) Refused(peer raftcore.NodeID, reason transport.Reason) { s.onRefused(peer, reason) }
 

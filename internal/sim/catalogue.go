@@ -35,6 +35,8 @@ const (
 	faultReplace
 	faultTransfer
 	faultTwin
+	faultRollback
+	faultClone
 	faultTinySegments
 	faultTinySnapshots
 	faults
@@ -83,6 +85,8 @@ func init() {
 		faultReplace:       {"member replaced", (*world).replaceMember},
 		faultTransfer:      {"leader transfer", (*world).transfer},
 		faultTwin:          {"two processes", (*world).twin},
+		faultRollback:      {"directory rolled back", (*world).rollBack},
+		faultClone:         {"older copy started", (*world).clone},
 		faultTinySegments:  {"tiny segments", nil},
 		faultTinySnapshots: {"tiny snapshots", nil},
 	}

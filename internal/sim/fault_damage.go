@@ -119,6 +119,7 @@ func (m *machine) wipe() {
 	m.held, m.ambiguous = durable{}, nil
 	m.incarnation, m.join, m.wiped = 0, true, true
 	m.harmed, m.spoilt, m.refused, m.full, m.dying, m.second = false, false, nil, false, false, false
+	m.rolledBack, m.copy = false, nil
 }
 
 func (m *machine) harm() {
@@ -128,7 +129,7 @@ func (m *machine) harm() {
 // healed forgets a harm once the disk holds what it may have lost.
 func (w *world) healed() {
 	for _, m := range w.machines {
-		if !m.harmed || m.proc == nil || !m.proc.s.Running() || m.proc.s.Core().Status().Suspect != (raftcore.Position{}) {
+		if !m.harmed || m.rolledBack || m.proc == nil || !m.proc.s.Running() || m.proc.s.Core().Status().Suspect != (raftcore.Position{}) {
 			continue
 		}
 		if m.held.last() >= m.harmIndex {
@@ -149,7 +150,7 @@ func (w *world) sound(v raftcore.Member) bool {
 // mayHarm reports whether one more disk may be harmed.
 func (w *world) mayHarm(m *machine) bool {
 	l := w.leader()
-	if l == nil || l.s.Core().ChangeInProgress() {
+	if l == nil || w.copies() || l.s.Core().ChangeInProgress() {
 		return false
 	}
 	for _, x := range w.machines {

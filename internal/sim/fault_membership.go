@@ -8,7 +8,7 @@ import (
 )
 
 func (w *world) addMember() bool {
-	if len(w.machines) >= w.opt.nodes+w.opt.joiners {
+	if len(w.machines) >= w.opt.nodes+w.opt.joiners || w.copies() {
 		return false
 	}
 	m := w.addMachine(true)
@@ -43,7 +43,7 @@ func (w *world) transfer() bool {
 // comes back with an empty directory.
 func (w *world) remove(atOnce bool) bool {
 	l := w.leader()
-	if l == nil || w.changing {
+	if l == nil || w.changing || w.copies() {
 		return false
 	}
 	members := l.s.Core().Membership().Members

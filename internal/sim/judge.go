@@ -593,7 +593,9 @@ func (j *judge) recovered(p *proc) {
 	for i := st.FirstIndex; i <= st.LastIndex; i++ {
 		t, _ := c.TermAt(i)
 		d.terms = append(d.terms, t)
-		j.everHeld(p.tenantID(), i, t)
+		if !m.rolledBack {
+			j.everHeld(p.tenantID(), i, t)
+		}
 	}
 	m.ambiguous = nil
 	m.wiped = false

@@ -104,6 +104,12 @@ func (w *world) heal() {
 			l.cut, l.clog = false, 0
 		}
 	}
+	if g := w.ghost; g != nil {
+		g.gone = true
+		if g.proc != nil {
+			g.proc.kill()
+		}
+	}
 	for _, m := range w.machines {
 		if m.dying {
 			m.powerOff()
@@ -126,6 +132,9 @@ func (w *world) chooseCore() map[raftcore.NodeID]bool {
 	core := map[raftcore.NodeID]bool{}
 	var configs []raftcore.Membership
 	for _, p := range w.running() {
+		if p.m.rolledBack {
+			continue // its peers will see to it
+		}
 		core[p.m.id] = true
 		configs = append(configs, p.s.Core().Membership())
 	}

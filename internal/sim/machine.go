@@ -43,6 +43,10 @@ type machine struct {
 	second      bool            // its snapshots descend from a snapshot
 	dying       bool            // its power fails at a coming write
 	full        bool
+
+	copy            *vfs.Mem // of the disk, taken while nobody ran on it
+	copyIncarnation uint64
+	rolledBack      bool // its disk is such a copy
 }
 
 // proc is one process: a node's steps and what the system around it remembers.
@@ -50,7 +54,6 @@ type proc struct {
 	w           *world
 	m           *machine
 	s           *node.Steps
-	number      int
 	id          node.Identity
 	cluster     [16]byte // zero until known
 	dead        bool
@@ -59,7 +62,6 @@ type proc struct {
 	frozenUntil time.Duration // when its last pause ended
 
 	peers map[raftcore.NodeID]transport.Peer
-	known map[tenantID]tenant // who spoke for an identity (transport's holders)
 
 	turnDue, syncBusy, applyBusy, fetchBusy bool
 	syncJob                                 node.Job
@@ -97,9 +99,12 @@ func (w *world) addMachine(join bool) *machine {
 }
 
 func (m *machine) config() node.Config {
-	o := &m.w.opt
+	o, addr := &m.w.opt, m.addr
+	if m.w.ghost == m {
+		addr = m.w.machine(m.id).addr // its configuration is a copy, too
+	}
 	cfg := node.Config{
-		ID: m.id, DataDir: "/data", PeerAddr: m.addr, ClientAddr: m.addr,
+		ID: m.id, DataDir: "/data", PeerAddr: addr, ClientAddr: addr,
 		ElectionTimeout: o.election, Heartbeat: o.heartbeat,
 		SnapshotLogBytes: o.snapshotBytes, KeepLogBytes: o.keepBytes, SegmentSize: o.segment,
 		MaxEntryBytes: o.maxEntry,
@@ -135,9 +140,9 @@ func (m *machine) start() {
 		return
 	}
 	w := m.w
-	w.holders++
 	m.disk.SetFault(nil)
-	p := &proc{w: w, m: m, number: w.holders, peers: map[raftcore.NodeID]transport.Peer{}, known: map[tenantID]tenant{}}
+	m.keepCopy()
+	p := &proc{w: w, m: m, peers: map[raftcore.NodeID]transport.Peer{}}
 	s, err := node.StepOpen(m.config(), p)
 	p.s = s
 	if err != nil {
@@ -189,6 +194,7 @@ func (p *proc) recover() {
 	p.cluster = p.id.Genesis.ClusterID()
 	p.w.judge.recovered(p)
 	p.w.net.appeared(p)
+	p.dial()
 	p.tick()
 	p.settle()
 }
@@ -298,7 +304,7 @@ func (p *proc) apply(job node.Job) {
 // exit is a process that stops itself because of an error.
 func (p *proc) exit(err error) {
 	p.w.say("node %d stops: %v", p.m.id, err)
-	if !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
+	if !p.m.superseded(err) && !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
 		p.w.fail("stop", "node %d stopped without cause: %v", p.m.id, err)
 	}
 	p.w.hit("node stopped itself")

@@ -47,30 +47,10 @@ func (n *network) link(from, to raftcore.NodeID) *link {
 	return l
 }
 
-// tenantID is a raft identity, tenant who was seen speaking for it.
+// tenantID is a raft identity.
 type tenantID struct {
 	id          raftcore.NodeID
 	incarnation uint64
-}
-
-type tenant struct {
-	boot   uint64
-	number int
-	proc   *proc
-}
-
-// enter is transport.holders.enter.
-func (p *proc) enter(q *proc) transport.Reason {
-	id := tenantID{q.id.Node, q.id.Incarnation}
-	known, ok := p.known[id]
-	switch {
-	case ok && q.id.Boot < known.boot:
-		return transport.ReasonOldBoot
-	case ok && q.id.Boot == known.boot && q.number != known.number && !known.proc.dead && !p.w.net.link(known.proc.m.id, p.m.id).cut:
-		return transport.ReasonSecondHolder
-	}
-	p.known[id] = tenant{q.id.Boot, q.number, q}
-	return transport.ReasonNone
 }
 
 // reach finds the process a peer's address leads to, if both sides agree to talk.
@@ -93,16 +73,33 @@ func (p *proc) reach(to raftcore.NodeID) *proc {
 	if back, ok := q.peers[p.id.Node]; ok && back.Incarnation != 0 && back.Incarnation != p.id.Incarnation {
 		return nil
 	}
-	if r := q.enter(p); r != transport.ReasonNone {
+	met := q.s.NewestBoot(p.id) == p.id.Boot && p.s.NewestBoot(q.id) == q.id.Boot
+	if !met && (p.w.net.link(p.m.id, m.id).cut || p.w.net.link(m.id, p.m.id).cut) {
+		return nil // a handshake needs both directions
+	}
+	if r := q.s.Meet(p.s); r != transport.ReasonNone {
 		p.w.hit("peer refused by its boot")
 		p.s.Refused(to, r)
 		return nil
 	}
-	if p.enter(q) != transport.ReasonNone {
+	if p.s.Meet(q.s) != transport.ReasonNone {
 		return nil
 	}
 	return q
 }
+
+// dial is the transport keeping connections to all peers, whether or not there is
+// anything to say: so a node hears that it is refused.
+func (p *proc) dial() {
+	for _, m := range p.w.machines {
+		if _, ok := p.peers[m.id]; ok {
+			p.reach(m.id)
+		}
+	}
+	p.w.after(dialEvery, p, p.dial)
+}
+
+const dialEvery = 200 * time.Millisecond
 
 func (w *world) byAddr(addr string) *machine {
 	for _, m := range w.machines {
@@ -149,7 +146,7 @@ func (n *network) frame(p, q *proc, lane int, size int, deliver func()) {
 			l.last[lane] = at
 		}
 		w.after(at-w.now, q, func() {
-			if l.cut || l.epoch != epoch || p.id.Boot < q.known[tenantID{p.id.Node, p.id.Incarnation}].boot {
+			if l.cut || l.epoch != epoch || p.id.Boot < q.s.NewestBoot(p.id) {
 				return
 			}
 			deliver()

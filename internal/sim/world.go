@@ -26,11 +26,11 @@ type world struct {
 	clients  []*client
 	judge    judge
 	stats    *Stats
-	holders  int // processes started
 
 	healing   bool      // the second phase: no more faults
 	operating bool      // the operator is at work
 	spoiling  *machine  // whose disk is being damaged
+	ghost     *machine  // runs on an older copy of another's directory
 	changing  bool      // a change of the membership is under way
 	opening   *scenario // nil for most seeds
 	trace     uint64

@@ -119,7 +119,7 @@ func (in *incoming) greet() (tenant *tenancy, err error) {
 		return nil, err
 	}
 	me := in.t.party()
-	h, err := acceptHandshake(in.conn, in.t.opts.Secret, &me, func(h *hello) (reason Reason) {
+	h, err := acceptHandshake(in.conn, &in.t.past, &me, func(h *hello) (reason Reason) {
 		in.turn = in.t.turns.Add(1)
 		tenant, reason = in.t.admit(h, &me, in.conn)
 		return reason
@@ -159,7 +159,7 @@ func (t *Transport) admit(h *hello, me *party, conn net.Conn) (*tenancy, Reason)
 	if lanes := t.lanes(from.Node); lanes != nil && !lanes.accepts(from) {
 		return nil, ReasonSender
 	}
-	return t.holders.enter(from, conn)
+	return t.welcome(from, h.asked, h.then, conn)
 }
 
 func (t *Transport) noteRejection(conn net.Conn, peer *party, err error) {

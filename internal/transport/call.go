@@ -27,7 +27,7 @@ func (t *Transport) Call(ctx context.Context, addr string, req []byte) ([]byte, 
 	ctx, cancel := t.join(ctx)
 	defer cancel()
 	h := hello{lane: laneCall, from: t.party()}
-	conn, _, err := t.dial(ctx, addr, &h)
+	conn, _, _, err := t.dial(ctx, addr, &h)
 	if err != nil {
 		return nil, err
 	}

@@ -14,11 +14,16 @@ import (
 // left when the connection ends.
 func (t *Transport) dialPeer(ctx context.Context, kind laneKind, p Peer) (net.Conn, *tenancy, error) {
 	h := hello{lane: kind, from: t.party(), expect: raftID{p.ID, p.Incarnation}}
-	conn, peer, err := t.dial(ctx, p.Addr, &h)
+	h.met.incarnation, h.boot = t.past.known.Newest(p.ID, p.Incarnation)
+	conn, peer, then, err := t.dial(ctx, p.Addr, &h)
 	var tenant *tenancy
 	if err == nil {
+		asked := h.boot
+		if h.met.incarnation != peer.Incarnation {
+			asked = 0
+		}
 		var reason Reason
-		if tenant, reason = t.holders.enter(&peer, conn); reason != ReasonNone {
+		if tenant, reason = t.welcome(&peer, asked, then, conn); reason != ReasonNone {
 			conn.Close()
 			t.counters.rejected[reason].Add(1)
 			err = &RefusedError{Addr: p.Addr, Reason: reason}
@@ -35,19 +40,28 @@ func (t *Transport) dialPeer(ctx context.Context, kind laneKind, p Peer) (net.Co
 	return nil, nil, err
 }
 
-// dial connects to addr and shakes hands. The connection has no deadline.
-func (t *Transport) dial(ctx context.Context, addr string, h *hello) (net.Conn, party, error) {
+// welcome lets a peer in that proved the secret: no older copy, no second holder.
+func (t *Transport) welcome(peer *party, asked, then uint64, conn net.Conn) (*tenancy, Reason) {
+	if r := t.past.known.Meet(peer.acquaintance(asked, then)); r != ReasonNone {
+		return nil, r
+	}
+	return t.holders.enter(peer, conn)
+}
+
+// dial connects to addr and shakes hands. The connection has no deadline. then is the
+// peer's answer about its past.
+func (t *Transport) dial(ctx context.Context, addr string, h *hello) (_ net.Conn, peer party, then uint64, err error) {
 	if err := t.checkDialAddr(addr); err != nil {
-		return nil, party{}, err
+		return nil, party{}, 0, err
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, t.opts.DialTimeout)
 	defer cancel()
 	conn, err := t.opts.Dial(dialCtx, addr)
 	if err != nil {
-		return nil, party{}, fmt.Errorf("transport: dialing: %w", err)
+		return nil, party{}, 0, fmt.Errorf("transport: dialing: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	peer, err := t.introduce(conn, h)
+	peer, then, err = t.introduce(conn, h)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -56,29 +70,28 @@ func (t *Transport) dial(ctx context.Context, addr string, h *hello) (net.Conn, 
 		var refused *RefusedError
 		if errors.As(err, &refused) {
 			refused.Addr = addr
-			return nil, party{}, refused
+			return nil, party{}, 0, refused
 		}
-		return nil, party{}, fmt.Errorf("transport: handshake with %s: %w", addr, err)
+		return nil, party{}, 0, fmt.Errorf("transport: handshake with %s: %w", addr, err)
 	}
-	return conn, peer, nil
+	return conn, peer, then, nil
 }
 
-func (t *Transport) introduce(conn net.Conn, h *hello) (party, error) {
+func (t *Transport) introduce(conn net.Conn, h *hello) (peer party, then uint64, err error) {
 	if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok && len(t.opts.Secret) == 0 && !remote.IP.IsLoopback() {
-		return party{}, errNoSecret
+		return party{}, 0, errNoSecret
 	}
 	unacknowledged := t.opts.WriteTimeout
 	if h.lane == laneSnapshot {
 		unacknowledged = t.opts.SnapshotStallTimeout
 	}
 	if err := t.prepare(conn, unacknowledged); err != nil {
-		return party{}, err
+		return party{}, 0, err
 	}
-	peer, err := dialHandshake(conn, t.opts.Secret, h)
-	if err != nil {
-		return party{}, err
+	if peer, then, err = dialHandshake(conn, &t.past, h); err != nil {
+		return party{}, 0, err
 	}
-	return peer, conn.SetDeadline(time.Time{})
+	return peer, then, conn.SetDeadline(time.Time{})
 }
 
 var errNoSecret = errors.New("transport: refusing to talk to a peer outside this machine without a cluster secret: set one (--cluster-secret-file)")

@@ -132,7 +132,7 @@ func TestProofsCannotBeReplayedOrReflected(t *testing.T) {
 	h := hello{lane: laneControl, from: party{Identity: Identity{Node: 2, Boot: 1}}, expect: raftID{1, 0}}
 	var tape recorder
 	tape.ReadWriter = dialRaw(t, n)
-	_, err := dialHandshake(&tape, testSecret, &h)
+	_, _, err := dialHandshake(&tape, testPast, &h)
 	require.NoError(t, err)
 
 	replay := dialRaw(t, n)
@@ -149,13 +149,13 @@ func TestProofsCannotBeReplayedOrReflected(t *testing.T) {
 		defer far.Close()
 		b := make([]byte, helloSize)
 		io.ReadFull(far, b)
-		far.Write(appendChallenge(nil, ReasonNone, newNonce()))
-		io.ReadFull(far, b[:macSize])
+		far.Write(appendChallenge(nil, ReasonNone, newNonce(), 0))
+		io.ReadFull(far, b[:proofSize])
 		verdict := make([]byte, verdictSize)
-		copy(verdict[verdictSigned:], b[:macSize])
+		copy(verdict[verdictSigned:], b[lifeSize:proofSize])
 		far.Write(verdict)
 	}()
-	_, err = dialHandshake(near, testSecret, &h)
+	_, _, err = dialHandshake(near, testPast, &h)
 	requireRefused(t, err, ReasonSecret)
 }
 
@@ -175,15 +175,15 @@ func (r *recorder) Write(p []byte) (int, error) {
 func TestEveryHandshakeBitCounts(t *testing.T) {
 	me := party{Identity: Identity{Node: 1, Incarnation: 1, Boot: 1}}
 	h := hello{lane: laneControl, from: party{Identity: Identity{Node: 2, Boot: 1}}, expect: raftID{1, 1}}
-	for at := 0; at < helloSize+macSize; at++ {
+	for at := 0; at < helloSize+proofSize; at++ {
 		near, far := net.Pipe()
 		accepted := make(chan error, 1)
 		go func() {
-			_, err := acceptHandshake(far, testSecret, &me, func(*hello) Reason { return ReasonNone })
+			_, err := acceptHandshake(far, testPast, &me, func(*hello) Reason { return ReasonNone })
 			far.Close()
 			accepted <- err
 		}()
-		_, err := dialHandshake(&flipper{near, at}, testSecret, &h)
+		_, _, err := dialHandshake(&flipper{near, at}, testPast, &h)
 		near.Close()
 		require.Error(t, err, "byte %d to the acceptor", at)
 		require.Error(t, <-accepted, "byte %d to the acceptor", at)
@@ -207,17 +207,17 @@ func (f *flipper) Write(p []byte) (int, error) {
 
 func FuzzHandshake(f *testing.F) {
 	h := hello{lane: laneBulk, from: party{Identity: Identity{Node: 2, Boot: 1}}, expect: raftID{1, 1}}
-	f.Add(append(appendHello(nil, &h, make([]byte, nonceSize)), make([]byte, macSize)...))
-	f.Add(append(appendChallenge(nil, ReasonNone, make([]byte, nonceSize)), make([]byte, verdictSize)...))
-	f.Add(append(appendChallenge(nil, ReasonBusy, make([]byte, nonceSize)), 1))
+	f.Add(append(appendHello(nil, &h, make([]byte, nonceSize)), make([]byte, proofSize)...))
+	f.Add(append(appendChallenge(nil, ReasonNone, make([]byte, nonceSize), 0), make([]byte, verdictSize)...))
+	f.Add(append(appendChallenge(nil, ReasonBusy, make([]byte, nonceSize), 0), 1))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		me := party{Identity: Identity{Node: 1, Incarnation: 1, Boot: 1}}
 		admit := func(*hello) Reason { t.Fatal("admitted without the secret"); return 0 }
-		if _, err := acceptHandshake(&script{Reader: bytes.NewReader(data)}, testSecret, &me, admit); err == nil {
+		if _, err := acceptHandshake(&script{Reader: bytes.NewReader(data)}, testPast, &me, admit); err == nil {
 			t.Fatal("accepted without the secret")
 		}
-		_, err := dialHandshake(&script{Reader: bytes.NewReader(data)}, testSecret, &h)
+		_, _, err := dialHandshake(&script{Reader: bytes.NewReader(data)}, testPast, &h)
 		if err == nil {
 			t.Fatal("believed an acceptor without the secret")
 		}

@@ -18,6 +18,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// testPast is that of somebody who was never met.
+var testPast = &past{testSecret, noAcquaintances{}, func(uint64) uint64 { return 0 }}
+
 var testSecret = []byte("a long and random cluster secret")
 
 // testNode is a transport with a handler that writes down what it is told.
@@ -239,7 +242,7 @@ func expectClosed(t testing.TB, conn net.Conn) {
 func impostor(t testing.TB, n *testNode, lane laneKind, id Identity, holder byte) (net.Conn, error) {
 	t.Helper()
 	conn := dialRaw(t, n)
-	_, err := dialHandshake(conn, testSecret, &hello{
+	_, _, err := dialHandshake(conn, testPast, &hello{
 		lane: lane, from: party{id, [16]byte{holder}},
 		expect: raftID{n.id.Node, n.id.Incarnation},
 	})

@@ -80,9 +80,16 @@ type Options struct {
 	Clock    func() int64                                             // Unix ms for Message.Clock; nil: the system's
 	Dial     func(ctx context.Context, addr string) (net.Conn, error) // nil: net.Dialer
 	// OnRefused, if set, is told every typed refusal of a peer we dialed. A node
-	// told ReasonOldBoot or ReasonSecondHolder by its peers has a twin and
-	// should stop. Must only enqueue.
+	// told ReasonOldBoot, ReasonOldCopy or ReasonSecondHolder by its peers has a
+	// twin, or lost what it once promised, and should stop. Must only enqueue.
 	OnRefused func(peer raftcore.NodeID, reason Reason)
+
+	// Life is the number of this process in the past of its data directory, LifeAt that
+	// of an earlier boot, 0 if unknown (Acquaintance). Zero and nil: drawn, unknown.
+	Life   uint64
+	LifeAt func(boot uint64) uint64
+	// Acquaintances remembers peers beyond this process; nil: nothing does.
+	Acquaintances Acquaintances
 
 	// MaxFrameBytes bounds one frame; it must exceed the largest entry (64 MiB).
 	// Default 72 MiB.
@@ -117,6 +124,12 @@ func (o *Options) complete() error {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Acquaintances == nil {
+		o.Acquaintances = noAcquaintances{}
+	}
+	if o.LifeAt == nil {
+		o.LifeAt = func(uint64) uint64 { return 0 }
 	}
 	if o.Clock == nil {
 		o.Clock = systemClock

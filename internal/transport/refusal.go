@@ -16,7 +16,8 @@ const (
 	ReasonSender              // the sender's incarnation is not the one our membership names
 	ReasonOldBoot             // this incarnation was already seen with a later boot
 	ReasonSecondHolder        // another live process has this id, incarnation and boot
-	ReasonBusy                // too many connections of this kind
+	ReasonBusy                // too many connections of this kind, or a peer to be asked about its past again
+	ReasonOldCopy             // an older copy of a directory that was met since
 	reasonCount
 )
 
@@ -30,7 +31,8 @@ var reasonTexts = [reasonCount]string{
 	ReasonSender:       "the sender's incarnation is not the member's",
 	ReasonOldBoot:      "a later boot of this incarnation was already seen",
 	ReasonSecondHolder: "another live process has the same identity",
-	ReasonBusy:         "too many connections",
+	ReasonBusy:         "busy",
+	ReasonOldCopy:      "its data directory is an older copy, or a copy of it went on elsewhere",
 }
 
 // String is the reason in a log line.

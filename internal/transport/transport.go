@@ -23,6 +23,7 @@ var ErrUnknownPeer = errors.New("transport: unknown peer")
 type Transport struct {
 	opts     Options
 	holder   [16]byte // tells this process from another with the same identity
+	past     past
 	listener net.Listener
 
 	ctx    context.Context
@@ -77,6 +78,10 @@ func New(opts Options) (*Transport, error) {
 		quiet:    quietLog{log: opts.Logger, seen: make(map[string]*complaint)},
 	}
 	rand.Read(t.holder[:])
+	if opts.Life != 0 {
+		binary.LittleEndian.PutUint64(t.holder[:], opts.Life)
+	}
+	t.past = past{opts.Secret, opts.Acquaintances, opts.LifeAt}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.peers.Store(&map[raftcore.NodeID]*peerLanes{})
 	return t, nil

@@ -131,6 +131,9 @@ func (m *Mem) CrashClone(rng *rand.Rand) *Mem {
 	return c
 }
 
+// Clone returns a copy of the disk as it is, unsynced work included; m goes on.
+func (m *Mem) Clone() *Mem { return m.clone() }
+
 // SetFault installs a hook asked before each operation; an error it returns is the
 // operation's result, and a failed write changes nothing. Nil removes it.
 func (m *Mem) SetFault(fault func(Op) error) {
