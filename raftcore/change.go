@@ -21,18 +21,11 @@ const keepUpDistance = 1024
 // It returns once the first entry is appended. The outcome shows in Membership:
 // it is done when Outgoing is empty and nothing uncommitted changes it back.
 func (c *Core) ProposeMembership(target []Member) error {
-	switch {
-	case c.role != Leader:
-		return ErrNotLeader
-	case c.transfer.active():
-		return ErrTransferring
-	case !c.ownTermCommitted():
-		return ErrNotReady // an older leader's change may still be about (R18)
-	case c.changeInFlight():
-		return ErrChangeInProgress
+	if err := c.mayChange(); err != nil {
+		return err
 	}
 	now := c.configs.newest()
-	next := Membership{Members: sortMembers(target)}
+	next := Membership{Members: sortMembers(target), Lease: now.Lease}
 	if err := next.check(); err != nil {
 		return err
 	}
@@ -46,6 +39,21 @@ func (c *Core) ProposeMembership(target []Member) error {
 		next.Outgoing = now.Voters()
 	}
 	c.appendConfig(next)
+	return nil
+}
+
+// mayChange says why no change of the configuration can begin now.
+func (c *Core) mayChange() error {
+	switch {
+	case c.role != Leader:
+		return ErrNotLeader
+	case c.transfer.active():
+		return ErrTransferring
+	case !c.ownTermCommitted():
+		return ErrNotReady // an older leader's change may still be about (R18)
+	case c.changeInFlight():
+		return ErrChangeInProgress
+	}
 	return nil
 }
 
@@ -135,6 +143,7 @@ func (c *Core) membershipMayHaveChanged() {
 	if c.role == Leader {
 		c.syncPeers()
 		c.recheckTransfer()
+		c.renewLease() // none until this configuration is committed
 	}
 }
 
@@ -185,7 +194,7 @@ func (c *Core) membershipCommitted() {
 	config := c.configs.newest()
 	switch {
 	case config.Joint():
-		c.appendConfig(Membership{Members: config.Members})
+		c.appendConfig(Membership{Members: config.Members, Lease: config.Lease})
 	case !c.quorums.Contains(c.self()) && !c.transfer.stepDown:
 		c.abdicate("no longer a voter")
 	}

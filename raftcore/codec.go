@@ -10,8 +10,9 @@ import (
 // The body of an EntryConfig, and the membership inside snapshot metadata, is
 // msgpack, every struct an array in field order:
 //
-//	[ [members...], [outgoing...] ]
+//	[ [members...], [outgoing...], lease ]
 //	member: [ID, Incarnation, PeerAddr, ClientAddr, Learner, Priority]
+//	lease:  [TimeoutMillis, DriftPPM], left out if there are none
 //
 // New fields go to the end: an older reader then refuses the entry instead of
 // misreading it.
@@ -36,9 +37,13 @@ func EncodeMembership(m Membership) []byte {
 	if m.Outgoing == nil {
 		m.Outgoing = []Member{}
 	}
+	var value any = &m
+	if m.Lease == (LeasePolicy{}) {
+		value = &[2][]Member{m.Members, m.Outgoing}
+	}
 	var b []byte
 	// Encoding these types to memory cannot fail.
-	if err := codec.NewEncoderBytes(&b, membershipHandle()).Encode(&m); err != nil {
+	if err := codec.NewEncoderBytes(&b, membershipHandle()).Encode(value); err != nil {
 		panic(fmt.Sprintf("raftcore: encoding a membership: %v", err))
 	}
 	return b
@@ -57,7 +62,7 @@ func DecodeMembership(b []byte) (m Membership, err error) {
 	if !bytes.Equal(EncodeMembership(m), b) {
 		return Membership{}, fmt.Errorf("%w: membership is not canonical", ErrIntegrity)
 	}
-	if len(m.Members) == 0 && len(m.Outgoing) == 0 {
+	if len(m.Members) == 0 && len(m.Outgoing) == 0 && m.Lease == (LeasePolicy{}) {
 		return Membership{}, nil
 	}
 	if len(m.Outgoing) == 0 {

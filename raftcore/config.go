@@ -40,6 +40,10 @@ type Config struct {
 	// off so that a test says what it wants.
 	AutoPromote bool
 
+	// Time is what SetTime would say now. A voter of a cluster with leases is quiet for
+	// so long after a start.
+	Time int64
+
 	// Recovered state. All zero for an empty node that waits to be added.
 
 	HardState HardState

@@ -41,6 +41,11 @@ type Core struct {
 	electionDeadline uint64 // campaign when reached
 	leaderContact    uint64 // when the leader was last heard; meaningful while leader != 0
 	campaignAllowed  bool
+	// clock is what SetTime said last; loyalTo was heard at loyalSince (lease.go). They
+	// outlive the term: a promise is about time.
+	clock      int64
+	loyalTo    NodeID
+	loyalSince int64
 
 	// Candidates.
 	ballots map[NodeID]ballot
@@ -64,6 +69,7 @@ type Core struct {
 	reads            []pendingRead
 	parkedReads      []pendingRead // wait for the term's first commit
 	transfer         transfer
+	lease            lease
 	priorityDue      uint64 // no hand-over by priority before
 
 	// A snapshot being installed; restore is what the driver works on.
@@ -124,6 +130,7 @@ func New(cfg Config) (*Core, error) {
 		log:             newLog(&cfg),
 		snapshot:        SnapshotMeta{cfg.Snapshot.Index, cfg.Snapshot.Term, cfg.Snapshot.Membership.clone()},
 		campaignAllowed: true, suspect: cfg.Suspect,
+		clock: cfg.Time, loyalSince: cfg.Time, // loyal to whomever it heard before it was stopped
 	}
 	c.liftSuspicion()
 	if err := c.configs.recover(&cfg); err != nil {
@@ -306,7 +313,7 @@ func (c *Core) becomeFollower(term uint64, leader NodeID, cause string) {
 		c.matches = nil
 	}
 	if c.role == Leader {
-		c.peers, c.transfer, c.uncommittedBytes = nil, transfer{}, 0
+		c.peers, c.transfer, c.uncommittedBytes, c.lease = nil, transfer{}, 0, lease{}
 	}
 	if c.role != Follower {
 		c.resetElectionTimer()
@@ -320,6 +327,7 @@ func (c *Core) followTheLeader(leader NodeID) {
 		c.becomeFollower(c.term, leader, fmt.Sprintf("leader %d announced itself", leader))
 	}
 	c.leaderContact = c.now
+	c.notePromise(leader)
 	c.resetElectionTimer()
 }
 

@@ -7,8 +7,8 @@
 // uses its words; section numbers in comments refer to it. Included are pre-vote
 // and check-quorum (9.6, 6.2), the leader's disk write in parallel to replication
 // (10.2.1), joint-consensus membership changes to any set (4.3), learners,
-// read indexes by rounds (6.4), hand-over of leadership (3.10), and snapshots.
-// Leases are not.
+// read indexes by rounds (6.4), leases for clusters that ask for them (6.4.1),
+// hand-over of leadership (3.10), and snapshots.
 //
 // # The driver
 //

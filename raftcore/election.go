@@ -14,7 +14,10 @@ func (c *Core) electionTimeout() {
 	if c.leader != 0 && c.role == Follower {
 		c.becomeFollower(c.term, 0, fmt.Sprintf("election timeout: leader %d not heard", c.leader))
 	}
-	if c.promotable() {
+	switch {
+	case c.promised(c.id):
+		c.electionDeadline = c.now + 1 // clocks may differ from ticks by a little
+	case c.promotable():
 		c.campaign(PreCandidate, false, "election timeout")
 	}
 }
@@ -114,7 +117,7 @@ func (c *Core) handleVoteRequest(m *Message) {
 	if m.Type == MsgPreVote {
 		// A promise changes nothing here: neither the vote nor the timer, else
 		// nodes that answer each other would never campaign themselves (R27).
-		grant = grant && m.Term > c.term && !c.hearsAnotherLeader(m.From)
+		grant = grant && m.Term > c.term && !c.hearsAnotherLeader(m.From) && !c.promised(m.From)
 		resp := Message{Type: MsgPreVoteResp, To: m.From, Reject: !grant}
 		if grant {
 			resp.Term, resp.Suspect = m.Term, conditional
@@ -122,7 +125,7 @@ func (c *Core) handleVoteRequest(m *Message) {
 		c.send(resp)
 		return
 	}
-	grant = grant && (c.vote == m.From || c.vote == 0 && c.leader == 0 && c.role == Follower)
+	grant = grant && (m.Transfer || !c.promised(m.From)) && (c.vote == m.From || c.vote == 0 && c.leader == 0 && c.role == Follower)
 	if grant {
 		c.vote = m.From
 		c.resetElectionTimer()

@@ -79,6 +79,9 @@ func (r *reader) take(n int) []byte {
 
 func (r *reader) membership() (m Membership) {
 	bits := r.byte()
+	if bits&15 == 7 {
+		m.Lease = LeasePolicy{r.number(), r.number()}
+	}
 	for id := NodeID(1); id <= 4; id++ {
 		if bits&(1<<(id-1)) != 0 {
 			m.Members = append(m.Members, Member{ID: id, Incarnation: 1, Learner: bits&(16<<(id-1)) != 0})
@@ -101,6 +104,7 @@ func fuzzNode(t *testing.T, r *reader) {
 		}
 		switch r.byte() % 16 {
 		case 0:
+			core.SetTime(int64(r.number()) << 22) // some ms to a second
 			core.Tick()
 		case 1:
 			_, _ = core.Propose(EntryType(r.byte()), binary.LittleEndian.AppendUint64(nil, r.number()))
@@ -125,6 +129,7 @@ func fuzzNode(t *testing.T, r *reader) {
 			_ = core.ProposeMembership(r.membership().Members)
 			_ = core.Promote(NodeID(r.number()))
 			_ = core.Remove(NodeID(r.number()))
+			_ = core.ProposeLease(LeasePolicy{r.number(), r.number()})
 		case 9:
 			core.ReadIndex(r.number())
 		case 10:

@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,6 +35,7 @@ type cluster struct {
 	nextValue uint64
 	nextRead  uint64
 	reads     map[uint64]*read
+	leased    int // moments in which somebody had a lease
 }
 
 type identityInTerm struct {
@@ -59,6 +61,9 @@ type node struct {
 	snapshot SnapshotMeta
 	changes  []Change
 	holdWork bool // pending work waits for runPending
+
+	time int64 // its clock, see Core.SetTime; tick of it passes with one
+	tick int64
 
 	lastCommit  uint64 // at the last check
 	lastQuorums quorum.Joint[identity]
@@ -130,7 +135,7 @@ func newClusterOf(t testing.TB, n int, genesis Membership, tweak func(*Config)) 
 		committed: make([]Entry, 1), reads: map[uint64]*read{}, tweak: tweak,
 	}
 	for id := NodeID(1); id <= NodeID(n); id++ {
-		nd := &node{c: c, disk: disk{first: 1}}
+		nd := &node{c: c, disk: disk{first: 1}, tick: int64(10 * time.Millisecond)}
 		nd.cfg = Config{ID: id, Incarnation: 1, Seed: uint64(id) * 77, ElectionTicks: 10, HeartbeatTicks: 2}
 		if _, ok := genesis.Find(id); ok {
 			nd.disk.snapshot.Membership = genesis
@@ -153,7 +158,7 @@ func (n *node) start() {
 	if !LogContinues(d.snapshot, d.first, d.last(), d.terms()) {
 		d.first, d.entries = d.snapshot.Index+1, nil
 	}
-	cfg.HardState, cfg.Snapshot = d.hard, d.snapshot
+	cfg.HardState, cfg.Snapshot, cfg.Time = d.hard, d.snapshot, n.time
 	cfg.FirstIndex, cfg.LastIndex, cfg.Terms, cfg.Configs = d.first, d.last(), d.terms(), nil
 	for _, e := range d.entries {
 		if e.Type == EntryConfig && e.Index > d.snapshot.Index {
@@ -168,6 +173,16 @@ func (n *node) start() {
 	n.lastCommit, n.lastQuorums = n.Commit(), n.quorums
 	n.check()
 }
+
+// Tick is the core's, and time goes with it.
+func (n *node) Tick() {
+	n.time += n.tick
+	n.SetTime(n.time)
+	n.Core.Tick()
+}
+
+// leaseHolds is what a reader beside the driver sees: the lease as shown, by the clock.
+func (n *node) leaseHolds() bool { return n.up && n.time < n.LeaseUntil() }
 
 // crash stops the node. Of the Saves in flight the disk has performed some.
 func (n *node) crash(rng *rand.Rand) {
@@ -372,6 +387,17 @@ func (n *node) check() {
 		n.checkCommit()
 	}
 	n.lastCommit, n.lastQuorums = n.Commit(), n.quorums
+	n.c.checkLeases()
+}
+
+// checkLeases asserts what a lease promises: nobody has committed anything else.
+func (c *cluster) checkLeases() {
+	for _, n := range c.nodes {
+		if n.leaseHolds() {
+			c.leased++
+			require.LessOrEqual(c.t, c.commitIndex(), n.Commit(), "leader %d of term %d has a lease, and others have committed more", n.cfg.ID, n.Term())
+		}
+	}
 }
 
 // checkCommit asserts that a leader's commit index is on a durable quorum, by the
@@ -443,6 +469,7 @@ func (c *cluster) propose(n *node) (uint64, error) {
 func (c *cluster) read(n *node) uint64 {
 	c.nextRead++
 	c.reads[c.nextRead] = &read{floor: max(c.commitIndex(), uint64(len(c.committed)-1))}
+	n.SetTime(n.time)
 	n.ReadIndex(c.nextRead)
 	return c.nextRead
 }
@@ -470,6 +497,7 @@ func (c *cluster) give(m Message) {
 	}
 	if n := c.node(m.To); n.up {
 		m.Entries = slices.Clone(m.Entries)
+		n.SetTime(n.time)
 		n.Step(m)
 		n.check()
 	}
@@ -527,6 +555,9 @@ func (c *cluster) until(n int, what string, ok func() bool) {
 func (c *cluster) elect(id NodeID) *node {
 	n := c.node(id)
 	for attempt := 0; attempt < 5 && n.Role() != Leader; attempt++ {
+		for _, other := range c.nodes { // and owe it nothing any more
+			other.time += other.LeasePolicy().promise()
+		}
 		for _, other := range c.nodes {
 			for i := 0; attempt > 0 && other.up && other != n && i < 10; i++ {
 				other.electionDeadline = other.now + 20

@@ -91,6 +91,7 @@ func (c *Core) checkConfigsAgainstLog() error {
 		}
 		config, err := DecodeMembership(e.Body)
 		if err != nil || len(known) == 0 || known[0].index != e.Index ||
+			known[0].config.Lease != config.Lease ||
 			!slices.Equal(known[0].config.Members, config.Members) || !slices.Equal(known[0].config.Outgoing, config.Outgoing) {
 			return fmt.Errorf("configuration of entry %d in the log is %v (%v), remembered are %v", e.Index, config, err, known)
 		}

@@ -25,6 +25,8 @@ type Member struct {
 type Membership struct {
 	Members  []Member // sorted by ID; the new configuration, learners included
 	Outgoing []Member // sorted by ID; the voters of the old configuration while joint
+	// Lease is what voters promise to a leader; the zero policy: nothing.
+	Lease LeasePolicy
 }
 
 // identity is who votes: a number alone does not tell a wiped node from the one
@@ -64,7 +66,7 @@ func (m Membership) Voters() []Member {
 
 // clone copies m deeply, so that what leaves the core cannot change under it.
 func (m Membership) clone() Membership {
-	return Membership{Members: slices.Clone(m.Members), Outgoing: slices.Clone(m.Outgoing)}
+	return Membership{Members: slices.Clone(m.Members), Outgoing: slices.Clone(m.Outgoing), Lease: m.Lease}
 }
 
 // quorums lists who has to agree.
@@ -107,7 +109,7 @@ func (m Membership) check() error {
 	if voters == 0 {
 		return fmt.Errorf("%w: no voter", ErrInvalidMembership)
 	}
-	return nil
+	return m.Lease.check()
 }
 
 func sortMembers(members []Member) []Member {

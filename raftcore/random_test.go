@@ -7,6 +7,7 @@ import (
 	"math/rand"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -41,6 +42,7 @@ func TestRandomHistories(t *testing.T) {
 	require.Greater(t, happened.reads, *seedsFlag)
 	require.Positive(t, happened.restores)
 	require.Positive(t, happened.transfers)
+	require.Greater(t, happened.leased, 100**seedsFlag, "moments with a lease")
 }
 
 type history struct {
@@ -49,7 +51,10 @@ type history struct {
 	swarm swarm
 	wipes bool // one node loses its directory, and no other membership changes
 	wiped *node
-	group []int // partition: nodes in different groups do not hear each other
+	// leases: some are tried, under clocks that run as fast as rate says, in a thousandth.
+	leases bool
+	rate   []int64
+	group  []int // partition: nodes in different groups do not hear each other
 
 	steps    int
 	held     []delayed // messages that take long
@@ -96,7 +101,12 @@ func runHistory(t *testing.T, seed int64) {
 		first = []NodeID{1}
 	}
 	h := &history{rng: rng, swarm: drawSwarm(rng), group: make([]int, nodes), wipes: seed%5 == 0 && len(first) > 1, cuts: map[*node]SnapshotMeta{}}
-	h.cluster = newClusterOf(t, nodes, Membership{Members: voters(first...)}, func(cfg *Config) {
+	h.leases = seed%3 == 0
+	genesis := Membership{Members: voters(first...)}
+	if h.leases && rng.Intn(3) > 0 {
+		genesis.Lease = h.drawLease()
+	}
+	h.cluster = newClusterOf(t, nodes, genesis, func(cfg *Config) {
 		cfg.Seed = uint64(seed*100) + uint64(cfg.ID)
 		cfg.MaxMessageBytes, cfg.MaxInflightBytes, cfg.MaxInflightMessages = 200, 800, 4
 		cfg.WindowBytes, cfg.MaxUncommittedBytes = 600, 4000
@@ -105,6 +115,9 @@ func runHistory(t *testing.T, seed int64) {
 	h.cut = func(from, to NodeID) bool { return h.group[from-1] != h.group[to-1] }
 	for _, n := range h.nodes {
 		n.holdWork = true
+		n.tick = 0 // h.passTime lets time pass
+		h.rate = append(h.rate, 800+rng.Int63n(401))
+		n.time = rng.Int63n(1e12)
 	}
 	for range 8000 {
 		h.step()
@@ -116,11 +129,12 @@ func runHistory(t *testing.T, seed int64) {
 // happened counts what the histories made happen: a generator that never gets
 // anywhere proves nothing.
 var happened struct {
-	seeds, elections, entries, configs, restores, truncations, reads, readsFailed, transfers int
+	seeds, elections, entries, configs, restores, truncations, reads, readsFailed, transfers, leased int
 }
 
 func (h *history) count() {
 	happened.seeds++
+	happened.leased += h.cluster.leased
 	happened.elections += len(h.leaders)
 	happened.entries += len(h.committed) - 1
 	for _, e := range h.committed {
@@ -147,8 +161,30 @@ func (h *history) count() {
 
 func (h *history) pick() *node { return h.nodes[h.rng.Intn(len(h.nodes))] }
 
+// stepTime is how long a step takes. A tick comes every 23 steps or so, an election
+// timeout lasts ten.
+const stepTime = time.Millisecond
+
+// drawLease draws a policy. Most are longer than what the election timers give anyway,
+// so that it is the promises that keep others from leading.
+func (h *history) drawLease() LeasePolicy {
+	return LeasePolicy{TimeoutMillis: uint64(100 + h.rng.Intn(1400)), DriftPPM: DefaultDriftPPM}
+}
+
+// passTime moves the clocks by a step. Who is paused is not told.
+func (h *history) passTime() {
+	for i, n := range h.nodes {
+		n.time += stepTime.Nanoseconds() * h.rate[i] / 1000
+		if n.up && n != h.paused {
+			n.SetTime(n.time)
+		}
+	}
+	h.checkLeases()
+}
+
 func (h *history) step() {
 	h.steps++
+	h.passTime()
 	if h.steps >= h.resumeAt {
 		h.paused = nil
 	}
@@ -206,7 +242,12 @@ func (h *history) step() {
 		for range len(h.wire) {
 			h.network()
 		}
-	case dice < 959:
+	case dice < 961 && h.leases: // back at once, and nothing remembered
+		if n.up {
+			h.crashOrStart(n)
+			h.crashOrStart(n)
+		}
+	case dice < 963:
 		if n.up {
 			n.SetCampaignAllowed(h.rng.Intn(3) > 0, "drawn")
 		}
@@ -371,6 +412,13 @@ func (h *history) changeMembership() {
 	switch {
 	case l == nil || l == h.paused:
 		return
+	case h.leases && h.rng.Intn(3) == 0:
+		policy := LeasePolicy{}
+		if h.rng.Intn(3) > 0 {
+			policy = h.drawLease()
+		}
+		_ = l.ProposeLease(policy)
+		return
 	case h.wipes && h.rng.Intn(4) == 0:
 		h.wipe()
 		return
@@ -484,6 +532,9 @@ func (h *history) calm() {
 	t := h.t
 	clear(h.group)
 	h.paused = nil
+	for _, n := range h.nodes {
+		n.tick = 23 * stepTime.Nanoseconds()
+	}
 	for _, d := range h.held {
 		h.wire = append(h.wire, d.m)
 	}

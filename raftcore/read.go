@@ -42,8 +42,13 @@ func (c *Core) registerRead(r pendingRead) {
 		c.parkedReads = append(c.parkedReads, r)
 		return
 	}
+	if c.leaseHolds() {
+		r.index = c.log.commit
+		c.answerRead(r, false)
+		return
+	}
 	if c.round == c.roundSent {
-		c.round++ // frames of the present round may have been sent already
+		c.nextRound() // frames of the present round may have been sent already
 	}
 	r.index, r.round = c.log.commit, c.round
 	c.reads = append(c.reads, r)
@@ -66,6 +71,7 @@ func (c *Core) releaseParkedReads() {
 func (c *Core) echoed(p *peer, round uint64) {
 	if c.role == Leader && round > p.round && round <= c.round {
 		p.round = round
+		c.renewLease()
 		c.confirmReads()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/stretchr/testify/require"
@@ -24,9 +25,13 @@ import (
 // message lies on the wire until it is delivered, a save in the disk's queue until
 // it is performed.
 //
-//	cluster N [voters=1,2] [k=v]   start over with N nodes; k: inflight, message, uncommitted
+//	cluster N [voters=1,2] [k=v]   start over with N nodes; k: inflight, message, uncommitted, lease (ms)
 //	load N term=T [vote=V] [commit=C] [log=1,1,2]  restart with this on disk (terms of entries)
-//	tick N [count]                 let N's time pass
+//	tick N [count]                 let N's time pass, 10 ms a tick
+//	pause N ms                     N's clock goes on, N does not
+//	rate N ms                      N's clock shows so many ms a tick from now on
+//	leases N ms                    leader N turns leases on, 0: off
+//	lease N                        what a reader at N would find
 //	timeout N                      N's election timer fires
 //	elect N                        N campaigns, all is delivered and saved, until it leads
 //	deliver [A->B] [type] [first]  hand over what lies on the wire (now; * for anyone)
@@ -148,7 +153,11 @@ func (s *script) begin(args []string) {
 	for id := 1; id <= n && opts["voters"] == ""; id++ {
 		first = append(first, NodeID(id))
 	}
-	s.cluster = newClusterOf(s.t, n, Membership{Members: voters(first...)}, func(cfg *Config) {
+	genesis := Membership{Members: voters(first...)}
+	if v, ok := opts["lease"]; ok {
+		genesis.Lease = LeasePolicy{uint64(s.id(v)), DefaultDriftPPM}
+	}
+	s.cluster = newClusterOf(s.t, n, genesis, func(cfg *Config) {
 		for key, field := range map[string]*int{
 			"inflight": &cfg.MaxInflightMessages, "message": &cfg.MaxMessageBytes, "uncommitted": &cfg.MaxUncommittedBytes,
 		} {
@@ -192,6 +201,25 @@ func (s *script) nodeCommand(name string, n *node, args []string) {
 		for range number(0, 1) {
 			n.Tick()
 			s.work(n)
+		}
+	case "pause":
+		n.time += int64(number(0, 0)) * int64(time.Millisecond)
+	case "rate":
+		n.tick = int64(number(0, 0)) * int64(time.Millisecond)
+	case "leases":
+		policy := LeasePolicy{}
+		if timeout := number(0, 0); timeout > 0 {
+			policy = LeasePolicy{timeout, DefaultDriftPPM}
+		}
+		report(n.ProposeLease(policy))
+	case "lease":
+		switch left := (n.LeaseUntil() - n.time) / int64(time.Millisecond); {
+		case n.LeaseUntil() == 0:
+			s.printf("%d has no lease", n.cfg.ID)
+		case left > 0:
+			s.printf("%d has a lease for %d ms more", n.cfg.ID, left)
+		default:
+			s.printf("%d's lease ended %d ms ago", n.cfg.ID, -left)
 		}
 	case "timeout":
 		n.electionDeadline = n.now + 1
@@ -562,6 +590,9 @@ func describeConfig(m Membership) string {
 		return strings.Join(words, " ")
 	}
 	out := list(m.Members)
+	if m.Lease.On() {
+		out += fmt.Sprintf(", lease %d ms", m.Lease.TimeoutMillis)
+	}
 	if m.Joint() {
 		out += " and " + list(m.Outgoing)
 	}

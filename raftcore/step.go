@@ -87,7 +87,7 @@ func (c *Core) stepHigherTerm(m *Message) bool {
 	case MsgVote:
 		// A server that was removed, or was cut off, must not depose a leader
 		// that others hear (thesis 4.2.3). The leader's own wish is different.
-		if !m.Transfer && c.hearsAnotherLeader(m.From) {
+		if !m.Transfer && (c.hearsAnotherLeader(m.From) || c.promised(m.From)) {
 			return false
 		}
 	case MsgAppend, MsgHeartbeat, MsgSnapshot, MsgTimeoutNow:

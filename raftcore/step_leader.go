@@ -37,7 +37,7 @@ func (c *Core) becomeLeader() {
 	c.failReads()
 	c.role, c.leader, c.ballots = Leader, c.id, nil
 	c.cause = fmt.Sprintf("elected in term %d", c.term)
-	c.peers, c.transfer, c.uncommittedBytes = nil, transfer{}, 0
+	c.peers, c.transfer, c.uncommittedBytes, c.lease = nil, transfer{}, 0, lease{}
 	c.syncPeers()
 	c.termStart = c.log.last + 1
 	c.roundSent = c.round
@@ -66,8 +66,9 @@ func (c *Core) tickLeader() {
 	}
 	if c.now >= c.heartbeatDue {
 		c.heartbeatDue = c.now + uint64(c.cfg.HeartbeatTicks)
-		c.round++
+		c.nextRound()
 		c.dirty = true
+		c.renewLease() // a lone voter's needs no echo
 	}
 	c.tickTransfer()
 	if c.role == Leader {
@@ -174,6 +175,7 @@ func (c *Core) advanceCommit() {
 	c.uncommittedBytes -= c.log.bytesOf(max(c.log.commit+1, c.termStart), index+1)
 	c.log.commit = index
 	c.dirty = true
+	c.renewLease()
 	c.releaseParkedReads()
 	c.membershipCommitted()
 }

@@ -64,6 +64,7 @@ func (c *Core) continueTransfer() {
 	}
 	if p := c.peer(t.to); p != nil && p.Match == c.log.last {
 		t.sent, t.resend = true, c.now+uint64(c.cfg.HeartbeatTicks)
+		c.dropLease() // the target asks for votes that were promised to nobody (R16)
 		c.send(Message{Type: MsgTimeoutNow, To: t.to})
 	}
 }
