@@ -147,6 +147,8 @@ func (n *Node) answerAdmin(ctx context.Context, c call) error {
 		return n.promote(ctx, c)
 	case callTransfer:
 		return n.transfer(ctx, c)
+	case callReadMode:
+		return n.setReadMode(ctx, c)
 	}
 	return replyError("ERR unknown call " + c.Kind)
 }

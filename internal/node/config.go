@@ -29,6 +29,11 @@ type Config struct {
 	ElectionTimeout time.Duration
 	// Heartbeat, at most T/2, default 50 ms.
 	Heartbeat time.Duration
+	// ReadMode is quorum or lease: how a new cluster reads. In an existing one it has to
+	// be what the cluster does already, or empty; SetReadMode changes it. Lease: leaders
+	// answer reads without a round, trusting that no two nodes' clocks run at rates that
+	// differ by more than a third. Default quorum: clocks are not trusted.
+	ReadMode string
 	// ParkTimeout is how long requests wait for a leader; shorter than the common
 	// clients' time-outs so that they hear our error. Default 1.8 s.
 	ParkTimeout time.Duration
@@ -59,6 +64,9 @@ type Config struct {
 	FS     vfs.FS
 	Logger *slog.Logger
 	Now    func() time.Time // the clock; nil: time.Now
+	// Elapsed is the clock of leases, in ns: it never goes back and counts while the
+	// machine sleeps. Nil: CLOCK_BOOTTIME, or Now if that is given.
+	Elapsed func() int64
 
 	// The rest is the simulator's: see step.go. Zero in production.
 
@@ -99,6 +107,13 @@ func (c *Config) fill() error {
 	if c.Databases == 0 {
 		c.Databases = 16
 	}
+	switch now := c.Now; {
+	case c.Elapsed != nil:
+	case now != nil:
+		c.Elapsed = func() int64 { return now().UnixNano() }
+	default:
+		c.Elapsed = bootTime
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -129,6 +144,9 @@ func (c *Config) validate() error {
 	}
 	if c.ElectionTimeout < 20*time.Millisecond {
 		return fmt.Errorf("election timeout is %v, must be at least 20ms", c.ElectionTimeout)
+	}
+	if c.ReadMode != "" && c.ReadMode != ReadQuorum && c.ReadMode != ReadLease {
+		return fmt.Errorf("read mode is %q, must be quorum or lease", c.ReadMode)
 	}
 	if len(c.Initial) > 0 && len(c.Join) > 0 {
 		return errors.New("an initial cluster and addresses to join exclude each other; give one")

@@ -50,7 +50,7 @@ func (n *Node) formation() *formation {
 		f.founders = slices.Sorted(maps.Keys(n.cfg.Initial))
 		f.members = map[raftcore.NodeID]raftcore.Member{n.identity.Node: n.self()}
 	default:
-		f.genesis = &Genesis{Members: []raftcore.Member{n.self()}}
+		f.genesis = &Genesis{Members: []raftcore.Member{n.self()}, Lease: n.cfg.leasePolicy(n.cfg.ReadMode)}
 	}
 	return f
 }
@@ -130,6 +130,9 @@ func (f *formation) answerProbe(addr string, r *callReply) error {
 	case r.Genesis != nil:
 		f.n.log.Info("the cluster exists already; joining it as a learner", "member", addr)
 		f.join, f.queue = []string{addr}, []string{addr}
+	case r.Lease != f.n.cfg.leasePolicy(f.n.cfg.ReadMode):
+		return fmt.Errorf("node %d was started with another --read-mode or --election-timeout than this one; "+
+			"all founders of a cluster with leases need the same", id)
 	default:
 		f.members[id] = r.Self
 	}
@@ -151,7 +154,7 @@ func (f *formation) answerJoin(addr string, r *callReply) {
 }
 
 func (n *Node) genesisOf(members map[raftcore.NodeID]raftcore.Member) *Genesis {
-	g := &Genesis{}
+	g := &Genesis{Lease: n.cfg.leasePolicy(n.cfg.ReadMode)}
 	for id, m := range members {
 		m.PeerAddr = n.cfg.Initial[id] // one spelling on all nodes
 		g.Members = append(g.Members, m)

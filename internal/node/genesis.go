@@ -35,6 +35,8 @@ type callReply struct {
 	Entry  *entryReply
 	// Members is who takes part today, as far as the callee knows.
 	Members []raftcore.Member
+	// Lease is what the callee's flags say a new cluster reads by.
+	Lease raftcore.LeasePolicy
 }
 
 const (
@@ -44,6 +46,7 @@ const (
 	callRemove   = "remove"
 	callPromote  = "promote"
 	callTransfer = "transfer"
+	callReadMode = "read-mode"
 	// callAlive: a founder or member that does not answer in this time is asked again.
 	callAlive = 2 * time.Second
 	formRetry = 100 * time.Millisecond
@@ -146,7 +149,8 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	n.mu.Lock()
 	identity := n.identity
 	n.mu.Unlock()
-	r := callReply{Self: n.self(), Genesis: identity.Genesis, Members: n.Status().Membership.Members}
+	r := callReply{Self: n.self(), Genesis: identity.Genesis, Members: n.Status().Membership.Members,
+		Lease: n.cfg.leasePolicy(n.cfg.ReadMode)}
 	switch c.Kind {
 	case callProbe:
 	case callJoin:

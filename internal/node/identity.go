@@ -37,6 +37,7 @@ type Identity struct {
 // cluster's id and the keyspace's hash seed are derived from it.
 type Genesis struct {
 	Members []raftcore.Member
+	Lease   raftcore.LeasePolicy
 }
 
 // Errors about the data directory itself. Nothing in it was changed.
@@ -68,7 +69,7 @@ func (g *Genesis) HashSeed() uint64 {
 
 // Membership is the configuration at index 0.
 func (g *Genesis) Membership() raftcore.Membership {
-	return raftcore.Membership{Members: append([]raftcore.Member(nil), g.Members...)}
+	return raftcore.Membership{Members: append([]raftcore.Member(nil), g.Members...), Lease: g.Lease}
 }
 
 func (g *Genesis) digest(purpose string) [32]byte {

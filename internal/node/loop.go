@@ -71,6 +71,8 @@ type loop struct {
 	tickWait  []func(error)
 	dice      dice
 	clock     clockWatch
+	lease     *leaseView
+	policy    raftcore.LeasePolicy // as last noted
 	space     space
 	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
@@ -126,6 +128,7 @@ const maxCatchUpTicks = 5
 // messages first, then completions, then time, then new work.
 func (l *loop) turn(in *input, now time.Time) {
 	wall := l.cfg.Wall(now)
+	l.core.SetTime(l.cfg.Elapsed()) // after the messages arrived, before they are stepped
 	for i := range in.messages {
 		l.clock.observe(&in.messages[i], wall)
 		l.observeSpace(&in.messages[i])
@@ -208,6 +211,7 @@ func (l *loop) noticeLeader() bool {
 func (l *loop) drain() {
 	for l.core.HasReady() {
 		rd := l.core.Ready()
+		l.lease.show(l.core)
 		l.news = l.news || rd.Change != nil || rd.MembershipChanged != nil
 		if rd.Change != nil {
 			l.logChange(rd.Change)
@@ -217,6 +221,7 @@ func (l *loop) drain() {
 			l.fx.setPeers(*rd.MembershipChanged, false)
 			l.log.Info("membership changed", "members", describeMembers(*rd.MembershipChanged))
 			l.noteMembership(*rd.MembershipChanged)
+			l.noteLease(*rd.MembershipChanged)
 		}
 		if rd.Save != nil {
 			l.lastSave = rd.Save.ID
@@ -246,6 +251,7 @@ func (l *loop) drain() {
 			l.fx.restore(*rd.Restore)
 		}
 	}
+	l.lease.show(l.core) // an echo alone leaves nothing to do
 }
 
 func (l *loop) sendAfterSave(ms []raftcore.Message) {

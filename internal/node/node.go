@@ -41,6 +41,7 @@ type Node struct {
 	syncer  *syncer
 	applier *applier
 	fetcher *fetcher
+	lease   leaseView
 	first   *loop // what start runs
 	torn    int64 // bytes of a torn last write that recovery cut off
 

@@ -51,6 +51,9 @@ func (n *Node) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("recovering: %w", err)
 	}
+	if err := n.checkReadMode(core.Membership()); err != nil {
+		return err
+	}
 	n.logBase.Store(0)
 	n.torn = rec.TornBytes
 	n.wire(core, meta)
@@ -141,6 +144,7 @@ func (n *Node) newCore(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (*r
 		Seed:          n.identity.Incarnation ^ n.identity.Boot<<32,
 		ElectionTicks: int(n.cfg.ElectionTimeout / n.cfg.tick()), HeartbeatTicks: int(n.cfg.Heartbeat / n.cfg.tick()),
 		AutoPromote: true,
+		Time:        n.cfg.Elapsed(),
 		HardState:   hs, Snapshot: meta, FirstIndex: rec.FirstIndex, LastIndex: rec.LastIndex,
 		Terms: rec.Terms, Configs: configs,
 	}
@@ -169,11 +173,12 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.fetcher.fail = n.fail
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, incarnation: n.identity.Incarnation, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
-		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail,
+		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail, lease: &n.lease,
 		dice: dice(n.cfg.Random()),
 	}
 	n.subs = newSubscriptions()
 	n.first.pubsub.subs = n.subs
 	n.store.CountReceivers(n.subs.receivers)
 	n.first.noteMembership(core.Membership())
+	n.first.noteLease(core.Membership())
 }

@@ -21,6 +21,8 @@ type Status struct {
 	Stamp     int64
 	// Ready: a linearizable read succeeded since the start.
 	Ready bool
+	// ReadMode is what the cluster reads by: ReadQuorum or ReadLease.
+	ReadMode string
 }
 
 // Status is cheap and never blocks.
@@ -40,7 +42,7 @@ func (n *Node) publish(l *loop) {
 		Status: l.core.Status(), ClusterID: n.clusterID, RunID: n.runID,
 		Log: n.wal.Stats(), LogBytes: n.wal.Bytes(),
 		Proposals: l.proposals, Batches: l.batches, Snapshots: n.snapshots.Load(),
-		Stamp: n.applier.stamp.Load(), Ready: n.ready.Load(),
+		Stamp: n.applier.stamp.Load(), Ready: n.ready.Load(), ReadMode: readMode(l.core.LeasePolicy()),
 	}
 	s.Applied = n.applier.index.Load()
 	n.status.Store(s)

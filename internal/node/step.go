@@ -269,6 +269,9 @@ func (s *Steps) Promote(id raftcore.NodeID) *Poll { return &Poll{s: s, cond: pro
 // Transfer hands leadership over.
 func (s *Steps) Transfer(to raftcore.NodeID) *Poll { return &Poll{s: s, cond: s.transferring(to)} }
 
+// SetReadMode switches the cluster's reads.
+func (s *Steps) SetReadMode(mode string) *Poll { return &Poll{s: s, cond: s.switching(mode)} }
+
 // Step asks the loop once more, and reports what it last answered.
 func (p *Poll) Step() (done bool, err error) {
 	if p.done || p.err != nil {
@@ -355,7 +358,8 @@ func (s *Steps) Heard(r *Reply) { s.heard(r.r) }
 // Answer answers a question of another node; a join that this node can decide is
 // answered after the poll.
 func (s *Steps) Answer(q Question) (*Reply, *Poll) {
-	r := &callReply{Self: s.self(), Genesis: s.identity.Genesis, Members: s.Status().Membership.Members}
+	r := &callReply{Self: s.self(), Genesis: s.identity.Genesis, Members: s.Status().Membership.Members,
+		Lease: s.cfg.leasePolicy(s.cfg.ReadMode)}
 	if q.c.Kind != callJoin {
 		return &Reply{r}, nil
 	}
