@@ -129,6 +129,8 @@ var localCommands = []Command{
 				Summary: "Lists the members of the cluster."},
 			{Name: "raft|promote", Group: "server", Since: "0.1.0", Arity: 3, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
 				Summary: "Makes a learner a voter."},
+			{Name: "raft|readmode", Group: "server", Since: "0.1.0", Arity: 3, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
+				Summary: "Makes the cluster read by quorum or by lease."},
 			{Name: "raft|remove", Group: "server", Since: "0.1.0", Arity: 3, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
 				Summary: "Removes a node from the cluster."},
 			{Name: "raft|snapshot", Group: "server", Since: "0.1.0", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,

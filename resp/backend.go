@@ -22,6 +22,11 @@ type Backend interface {
 	// that was acknowledged anywhere before the call: a read made then is
 	// linearizable. One call serves any number of reads waiting at that moment.
 	ReadBarrier(done func(err error))
+	// LeaseRead reports whether reads may run now, without a barrier, on condition that
+	// LeaseHolds(lease) is true after they ran; if it is false then, what was read must
+	// not be answered, and the reads run again behind a barrier. Both are cheap.
+	LeaseRead() (lease uint64, ok bool)
+	LeaseHolds(lease uint64) bool
 	// Tick makes the cluster's stamp reach now, so that keys due by now are
 	// expired for everybody; done is called when this node has applied it.
 	Tick(now int64, done func(err error))
@@ -57,6 +62,8 @@ type Backend interface {
 	Remove(ctx context.Context, id uint64) error
 	Promote(ctx context.Context, id uint64) error
 	Transfer(ctx context.Context, to uint64) error
+	// SetReadMode makes the cluster read by "quorum" or by "lease".
+	SetReadMode(ctx context.Context, mode string) error
 	Snapshot(ctx context.Context) (index uint64, err error)
 	// Digest is (applied index, digest of all replicated data at it).
 	Digest(ctx context.Context) (index uint64, digest string, err error)
@@ -76,6 +83,7 @@ type Status struct {
 	AppliedIndex  uint64
 	SnapshotIndex uint64
 	QuorumOK      bool
+	ReadMode      string // quorum or lease
 	ClusterID     string
 	RunID         string // 40 hex digits, new at each start
 	Members       []Member

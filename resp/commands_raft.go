@@ -16,6 +16,7 @@ func raftHandlers() map[string]handler {
 		"raft|remove":   {run: raftChange(Backend.Remove), alone: true},
 		"raft|promote":  {run: raftChange(Backend.Promote), alone: true},
 		"raft|transfer": {run: raftTransfer, alone: true},
+		"raft|readmode": {run: raftReadMode, alone: true},
 		"raft|snapshot": {run: raftSnapshot, alone: true},
 		"raft|digest":   {run: raftDigest, alone: true},
 		"raft|backup":   {run: raftBackup, alone: true},
@@ -119,6 +120,16 @@ func raftTransfer(s *session, args [][]byte, out *kv.Reply) {
 		to = id
 	}
 	s.admin(func(ctx context.Context) error { return s.srv.backend.Transfer(ctx, to) })
+}
+
+// raftReadMode is RAFT READMODE quorum|lease.
+func raftReadMode(s *session, args [][]byte, out *kv.Reply) {
+	mode := strings.ToLower(string(cut(args[2], 16)))
+	if mode != "quorum" && mode != "lease" {
+		out.Error("ERR the read mode must be quorum or lease")
+		return
+	}
+	s.admin(func(ctx context.Context) error { return s.srv.backend.SetReadMode(ctx, mode) })
 }
 
 func raftSnapshot(s *session, _ [][]byte, _ *kv.Reply) {

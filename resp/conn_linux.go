@@ -32,6 +32,7 @@ type conn struct {
 	interest uint32 // what epoll was asked for
 	inFlight bool   // a chunk, a barrier, a tick or an async command is under way
 	cancel   context.CancelFunc
+	lease    uint64 // what the reads under way rely on; 0: a barrier, or nothing
 
 	eof       bool // the client will send no more
 	ending    bool // close once replies are flushed
@@ -196,10 +197,12 @@ func (c *conn) perform(next step) {
 		c.outputFull = true // write goes on when the client has read
 	case stepRead, stepBarrier:
 		c.inFlight = true
-		if c.s.needBarrier() {
-			c.loop.waitBarrier(c)
-		} else {
+		switch {
+		case !c.s.needBarrier():
 			c.barrierPassed(nil)
+		case next == stepRead && c.readByLease():
+		default:
+			c.loop.waitBarrier(c)
 		}
 	case stepPropose:
 		c.inFlight = true
@@ -269,6 +272,30 @@ func (c *conn) barrierPassed(err error) {
 	}
 }
 
+// readByLease runs the chunk's reads at once if this node leads by a lease; whether it
+// did so all along is looked at afterwards.
+func (c *conn) readByLease() bool {
+	lease, ok := c.loop.srv.backend.LeaseRead()
+	if !ok {
+		return false
+	}
+	c.lease = lease
+	c.runReads(c.loop.now)
+	return true
+}
+
+// leaseLost reports whether the reads that just ran relied on a lease that is over. The
+// values in the chunk may be old then; it waits for a barrier and runs again.
+func (c *conn) leaseLost() bool {
+	lease := c.lease
+	c.lease = 0
+	if lease == 0 || c.loop.srv.backend.LeaseHolds(lease) {
+		return false
+	}
+	c.loop.waitBarrier(c)
+	return true
+}
+
 // runReads executes the chunk's reads. A key that is due but not yet expired for
 // everybody is expired first (docs/adr/0004).
 func (c *conn) runReads(now int64) {
@@ -302,6 +329,8 @@ func (c *conn) readsDone(needTick bool, now int64) {
 	srv := c.loop.srv
 	switch {
 	case needTick:
+	case c.leaseLost():
+		return
 	case c.s.chunk.WantsLog():
 		c.s.chunk.LogScripts()
 		c.perform(stepPropose)
@@ -315,6 +344,7 @@ func (c *conn) readsDone(needTick bool, now int64) {
 		c.loop.post(func() {
 			c.guarded(func() {
 				if err != nil {
+					c.lease = 0
 					c.s.chunk.Err = err
 					c.s.finish()
 					c.answered()

@@ -37,7 +37,10 @@ type fakeNode struct {
 	ticksAsked  atomic.Int64
 	offset      atomic.Int64 // added to the clock
 	failBarrier atomic.Bool  // the next barrier fails
-	panicNow    atomic.Bool  // Status panics once: a bug in a handler
+	lease       atomic.Uint64
+	leaseOver   atomic.Bool // leases turn out to be over once something was read
+	leaseChecks atomic.Int64
+	panicNow    atomic.Bool // Status panics once: a bug in a handler
 
 	index, seq, seed uint64
 	role             atomic.Value
@@ -157,6 +160,13 @@ func (n *fakeNode) ReadBarrier(done func(error)) {
 	done(nil)
 }
 
+func (n *fakeNode) LeaseRead() (uint64, bool) { l := n.lease.Load(); return l, l != 0 }
+
+func (n *fakeNode) LeaseHolds(lease uint64) bool {
+	n.leaseChecks.Add(1)
+	return lease == n.lease.Load() && !n.leaseOver.Load()
+}
+
 func (n *fakeNode) Tick(now int64, done func(error)) {
 	n.ticksAsked.Add(1)
 	n.mu.Lock()
@@ -204,6 +214,7 @@ func (n *fakeNode) Remove(context.Context, uint64) error {
 }
 func (n *fakeNode) Promote(context.Context, uint64) error          { return nil }
 func (n *fakeNode) Transfer(context.Context, uint64) error         { return nil }
+func (n *fakeNode) SetReadMode(context.Context, string) error      { return nil }
 func (n *fakeNode) Snapshot(context.Context) (uint64, error)       { return 9, nil }
 func (n *fakeNode) Digest(context.Context) (uint64, string, error) { return 9, "abcd", nil }
 

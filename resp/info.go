@@ -371,6 +371,7 @@ func (s *Server) raftFields(st *Status) (f infoFields) {
 		quorum = 1
 	}
 	f.int("raft_quorum_ok", quorum)
+	f.str("raft_read_mode", st.ReadMode)
 	f.str("raft_cluster_id", st.ClusterID)
 	f.int("raft_stamp", st.Stamp)
 	f.uint("raft_fsyncs", st.Fsyncs)
