@@ -21,7 +21,7 @@ func (b backend) Status() resp.Status {
 		ID: uint64(s.ID), Role: s.Role.String(), Term: s.Term, LeaderID: uint64(s.Leader),
 		FirstIndex: s.FirstIndex, LastIndex: s.LastIndex, DurableIndex: s.DurableIndex,
 		CommitIndex: s.Commit, AppliedIndex: s.Applied, SnapshotIndex: s.SnapshotIndex,
-		QuorumOK: s.QuorumOK, ClusterID: s.ClusterID, RunID: s.RunID, Matches: s.Matches,
+		QuorumOK: s.QuorumOK, ReadMode: s.ReadMode, ClusterID: s.ClusterID, RunID: s.RunID, Matches: s.Matches,
 		Fsyncs: s.Log.Syncs, Batches: s.Batches, Proposals: s.Proposals, Snapshots: s.Snapshots,
 		LogBytes: s.LogBytes, Stamp: s.Stamp,
 	}

@@ -41,7 +41,7 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "join", Usage: "join an existing cluster through `HOST:PEERPORT,...`"},
 		&cli.StringFlag{Name: "cluster-secret-file", Usage: "file with the secret all nodes share; required beyond loopback"},
 		&cli.StringFlag{Name: "sync", Value: "always", Usage: "`always`: a write is on disk before it is acknowledged; never: one-node clusters only"},
-		&cli.StringFlag{Name: "read-mode", Value: "quorum", Usage: "`quorum`: reads are linearizable whatever clocks do"},
+		&cli.StringFlag{Name: "read-mode", Value: "quorum", Usage: "how a new cluster reads. `quorum`: linearizable whatever clocks do; lease: without a round trip, linearizable while no two nodes' clocks run at rates that differ by more than a third (an existing cluster is switched by: rkv cluster read-mode)"},
 		&cli.DurationFlag{Name: "election-timeout", Value: 500 * time.Millisecond, Usage: "`T`: a new leader is sought after T to 2T of silence"},
 		&cli.DurationFlag{Name: "heartbeat", Value: 50 * time.Millisecond, Usage: "leader's heartbeat, at most half of the election timeout"},
 		&cli.DurationFlag{Name: "client-park-timeout", Value: 1800 * time.Millisecond, Usage: "how long requests wait for a leader"},
@@ -144,11 +144,12 @@ func checkModes(c *cli.Context, cfg *serverConfig) error {
 		bad = append(bad, fmt.Errorf("--sync is %q, must be always or never", s))
 	}
 	switch m := c.String("read-mode"); m {
-	case "quorum":
-	case "lease":
-		bad = append(bad, errors.New("--read-mode lease is not available in this version; use quorum"))
+	case node.ReadQuorum, node.ReadLease:
+		if c.IsSet("read-mode") {
+			cfg.node.ReadMode = m // else: what the cluster does
+		}
 	default:
-		bad = append(bad, fmt.Errorf("--read-mode is %q, must be quorum", m))
+		bad = append(bad, fmt.Errorf("--read-mode is %q, must be quorum or lease", m))
 	}
 	for _, name := range []string{"cluster-addr", "sentinel-addr", "admin-addr"} {
 		if c.String(name) != "" {

@@ -45,7 +45,7 @@ func TestStartRefusals(t *testing.T) {
 		{"list and join", []string{"--id", "1", "--peer-addr", "127.0.0.1:1", "--initial-cluster", "1=127.0.0.1:1", "--join", "127.0.0.1:2"}, exitUsage, "exclude"},
 		{"unknown setting in the file", []string{"--config", bad}, exitUsage, "adress"},
 		{"broken file", []string{"--config", broken}, exitUsage, "broken.toml"},
-		{"lease is not there yet", []string{"--read-mode", "lease"}, exitUsage, "lease"},
+		{"bad read mode", []string{"--read-mode", "leases"}, exitUsage, "must be quorum or lease"},
 		{"no secret beyond loopback", []string{"--addr", "127.0.0.1:7000", "--peer-addr", "0.0.0.0:17000", "--data-dir", dir()}, exitUsage, "secret"},
 		{"foreign directory", []string{"--data-dir", foreign, "--addr", free(), "--peer-addr", free()}, exitDataDir, "precious.txt"},
 		{"a file as directory", []string{"--data-dir", file, "--addr", free(), "--peer-addr", free()}, exitDataDir, "file"},
