@@ -81,7 +81,7 @@ func cmdCopy(c *Ctx) {
 		v.Obj = c.store.heap.copyObject(v.Obj)
 	}
 	c.selectDB(target)
-	c.put(to, v)
+	c.putNew(to, v)
 	c.touched("copy_to", to)
 	c.selectDB(source)
 	c.Out.Int(1)
@@ -124,10 +124,12 @@ func cmdMove(c *Ctx) {
 	v, _ := c.lookup(key)
 	c.selectDB(target)
 	c.put(key, v)
-	c.touched("move_to", key)
 	c.selectDB(source)
 	c.remove(key)
 	c.touched("move_from", key)
+	c.selectDB(target)
+	c.touched("move_to", key)
+	c.selectDB(source)
 	c.Out.Int(1)
 }
 

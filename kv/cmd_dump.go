@@ -107,7 +107,7 @@ func cmdRestore(c *Ctx) {
 	c.work(valueWork(v) + len(payload)/bytesPerCost)
 	switch {
 	case v.ExpireAt == 0 || v.ExpireAt > c.now:
-		c.put(key, v)
+		c.putNew(key, v)
 		c.touched("restore", key)
 	case c.exists(key):
 		c.remove(key)

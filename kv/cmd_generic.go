@@ -242,7 +242,7 @@ func (c *Ctx) rename(nx bool) {
 		if nx {
 			v, _ = c.lookup(from) // removing the destination may have moved the bytes
 		}
-		c.put(to, v)
+		c.putNew(to, v)
 		c.remove(from)
 		c.touched("rename_from", from)
 		c.touched("rename_to", to)

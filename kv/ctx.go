@@ -59,9 +59,6 @@ const (
 // valid until the next change to the keyspace.
 func (c *Ctx) lookup(key []byte) (Value, bool) {
 	v, ok := c.ks.get(key)
-	if !ok && c.missesTo != nil {
-		c.missed(key)
-	}
 	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
 		if ok && v.hasFieldTTL() && c.fieldsGone(&v) {
 			return c.loseFields(key)
@@ -73,9 +70,6 @@ func (c *Ctx) lookup(key []byte) (Value, bool) {
 		c.touched("expired", key)
 	} else if v.ExpireAt > c.store.st.Stamp {
 		c.needTick = true
-	}
-	if c.missesTo != nil {
-		c.missed(key)
 	}
 	return Value{}, false
 }
@@ -100,6 +94,16 @@ func (c *Ctx) put(key []byte, v Value) {
 	created := c.ks.set(key, v)
 	c.modified(key)
 	if created && c.store.fx.notify != 0 {
+		c.event("new", key)
+	}
+}
+
+// putNew is put for the commands that in Redis delete what the key held and add it
+// anew (RENAME, COPY, RESTORE): to listeners the key is new in any case.
+func (c *Ctx) putNew(key []byte, v Value) {
+	c.ks.set(key, v)
+	c.modified(key)
+	if c.store.fx.notify != 0 {
 		c.event("new", key)
 	}
 }

@@ -1,5 +1,7 @@
 package kv
 
+import "bytes"
+
 // NotifyFlags are the classes of keyspace events that notify-keyspace-events selects.
 type NotifyFlags uint32
 
@@ -110,15 +112,92 @@ type Miss struct {
 // maxMisses bounds what a chunk keeps of its misses.
 const maxMisses = 4096
 
-// missed notes a key miss. Commands that write look keys up for writing, which is no
-// miss to Redis, and OBJECT does not count.
-func (c *Ctx) missed(key []byte) {
-	to := c.missesTo
-	if c.logged || c.cmd == nil || c.cmd.Flags&FlagReadonly == 0 || c.cmd.quiet() || len(to.Misses) >= maxMisses {
-		return
+// noteMisses notes which keys the command is about to read and will not find. On the
+// log's commands that is an event like others; a read happens on one node, which has
+// to tell the others.
+func (c *Ctx) noteMisses(cmd *Command, args [][]byte) {
+	for _, i := range missKeys(cmd, args) {
+		key := args[i]
+		if v, ok := c.ks.get(key); ok && (v.ExpireAt == 0 || v.ExpireAt > c.now) {
+			if wrongTypeFor(cmd, &v) {
+				return // it ends here
+			}
+			continue
+		}
+		if c.logged {
+			c.event("keymiss", key)
+		} else if to := c.missesTo; len(to.Misses) < maxMisses {
+			to.Misses = append(to.Misses, Miss{DB: c.db, Key: append([]byte(nil), key...), Notify: c.settings().notify()})
+		}
 	}
-	to.Misses = append(to.Misses, Miss{DB: c.db, Key: append([]byte(nil), key...), Notify: c.settings().notify()})
 }
 
-// quiet: the command's lookups are not notified of.
-func (c *Command) quiet() bool { return len(c.argv0) > 1 }
+// wrongTypeFor reports whether a command with several sources fails at this one.
+func wrongTypeFor(cmd *Command, v *Value) bool {
+	switch cmd.Group {
+	case "set":
+		return v.Type != TypeSet
+	case "sorted-set":
+		return v.Type != TypeZSet && v.Type != TypeSet
+	case "bitmap":
+		return v.Type != TypeString
+	case "hyperloglog":
+		return v.Type != TypeString || !bytes.HasPrefix(v.str(), []byte("HYLL"))
+	}
+	return false
+}
+
+// wantsMisses reports whether key misses of the command are notified of.
+func (c *Ctx) wantsMisses() bool {
+	return c.missesTo != nil && !c.logged || c.logged && c.store.fx.notify&NotifyKeyMiss != 0
+}
+
+// missKeys are the positions of the keys that Redis looks up for reading: all of a
+// command that only reads (but for OBJECT), the sources of one that writes.
+func missKeys(cmd *Command, args [][]byte) (list []int) {
+	all, ok := cmd.KeyPositions(args)
+	if !ok || cmd.Script {
+		return nil
+	}
+	if cmd.Flags&FlagReadonly != 0 {
+		if len(cmd.argv0) > 1 && string(cmd.argv0[0]) == "object" {
+			return nil
+		}
+		return all
+	}
+	first := writerMissKeys[cmd.Name]
+	switch {
+	case first == 0:
+		return nil
+	case cmd.Name == "set" && !hasWord(args[3:], "get"),
+		cmd.Name == "bitfield" && (hasWord(args[2:], "set") || hasWord(args[2:], "incrby")):
+		return nil
+	}
+	for _, i := range all {
+		if i >= first && (i == first || !missesFirstOnly[cmd.Name]) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// writerMissKeys are the commands that write and also look keys up for reading, with
+// the position of the first of these.
+var writerMissKeys = map[string]int{
+	"getdel": 1, "getex": 1, "getset": 1, "set": 1, "bitfield": 1, "copy": 1, "sort": 1, "georadius": 1, "georadiusbymember": 1,
+	"xack": 1, "xclaim": 1, "xautoclaim": 1, "xreadgroup": 1, "pfmerge": 1,
+	"zrangestore": 2, "geosearchstore": 2, "sinterstore": 2, "sunionstore": 2, "sdiffstore": 2,
+	"zunionstore": 2, "zinterstore": 2, "zdiffstore": 2, "bitop": 3,
+}
+
+// missesFirstOnly: later keys are destinations.
+var missesFirstOnly = map[string]bool{"copy": true, "sort": true, "georadius": true, "georadiusbymember": true}
+
+func hasWord(args [][]byte, word string) bool {
+	for _, a := range args {
+		if is(a, word) {
+			return true
+		}
+	}
+	return false
+}

@@ -269,6 +269,9 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	case c.logged && tooLong(args, c.settings().ProtoMaxBulkLen):
 		out.Error(errTooLong)
 	default:
+		if c.wantsMisses() {
+			c.noteMisses(cmd, args)
+		}
 		cmd.Run(c)
 	}
 	size := out.Len() - before

@@ -175,6 +175,9 @@ func (s *scriptRun) execute(vm *luaVM, cmd *Command) {
 		if c.logged { // as in the log, where names are not
 			copy(c.Args, cmd.argv0)
 		}
+		if c.wantsMisses() {
+			c.noteMisses(cmd, c.Args)
+		}
 		cmd.Run(c)
 	}
 	s.chance = c.rng

@@ -108,12 +108,18 @@ func pop(c *Ctx, head bool) {
 }
 
 // popTo takes count elements off an end, appends them to out in the order they
-// are popped, and saves the list.
+// are popped, saves the list and records the effect.
 func (l *listView) popTo(out *Reply, count int, head bool) {
 	if count == 0 {
 		return
 	}
-	c, n := l.c, l.len()
+	left := l.takeTo(out, count, head)
+	l.c.touchedRemoving(endName(head, "lpop", "rpop"), l.key, left)
+}
+
+// takeTo is popTo without the effect; it returns how many elements are left.
+func (l *listView) takeTo(out *Reply, count int, head bool) (left int) {
+	n := l.len()
 	switch {
 	case count == 1 && head:
 		out.Bulk(l.at(0))
@@ -130,7 +136,7 @@ func (l *listView) popTo(out *Reply, count int, head bool) {
 		l.remove(n-count, n)
 	}
 	l.save(n - count)
-	c.touchedRemoving(endName(head, "lpop", "rpop"), l.key, n-count)
+	return n - count
 }
 
 func endName(head bool, left, right string) string {
@@ -355,18 +361,19 @@ func moveElement(c *Ctx, fromHead, toHead bool) {
 	if src.len() == 1 && bytes.Equal(c.Args[1], c.Args[2]) {
 		// Moved onto itself: the key must not come and go, its expiry would be lost.
 		c.Out.Bulk(src.at(0))
-		c.touched(endName(fromHead, "lpop", "rpop"), c.Args[1])
 		c.touched(endName(toHead, "lpush", "rpush"), c.Args[1])
+		c.touched(endName(fromHead, "lpop", "rpop"), c.Args[1])
 		return
 	}
 	// The popped element lives on in the reply while its list changes under it.
 	start := c.Out.Len()
-	src.popTo(c.Out, 1, fromHead)
+	left := src.takeTo(c.Out, 1, fromHead)
 	elem := lastBulk(c.Out.Bytes()[start:])
 	dst, _ := c.openList(c.Args[2])
 	dst.push([][]byte{elem}, toHead)
 	dst.save(dst.len())
 	c.touched(endName(toHead, "lpush", "rpush"), c.Args[2])
+	c.touchedRemoving(endName(fromHead, "lpop", "rpop"), c.Args[1], left) // in Redis's order
 }
 
 // lastBulk is the text of the one bulk on the tape.
