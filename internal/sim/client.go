@@ -112,7 +112,7 @@ func (c *client) do(o *op) {
 		p.s.Propose(o.chunk)
 	} else if o.stale {
 		c.w.after(10*time.Microsecond, p, func() { c.readNow(o, p.s.Now()) })
-	} else {
+	} else if !c.readByLease(o) {
 		c.barrier(o)
 	}
 	p.settle()

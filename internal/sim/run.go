@@ -99,6 +99,9 @@ func (w *world) run() {
 	w.net.loss, w.net.dup, w.net.spike = w.opt.loss, w.opt.dup, w.opt.spike
 	w.open()
 	w.unleash()
+	if w.leases() {
+		w.after(w.around(200*time.Millisecond), nil, w.switchReadMode)
+	}
 	w.runUntil(w.now+w.opt.duration, nil)
 	w.liveness()
 }

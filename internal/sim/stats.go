@@ -103,6 +103,7 @@ var sometimes = []string{
 	"snapshot taken", "snapshot taken during joint", "snapshot streamed", "joint snapshot streamed", "snapshot installed",
 	"snapshot installed while joint", "snapshot superseded on its way", "two snapshots at once", "install races a local snapshot",
 	"restarted from a snapshot", "restarted from a second-generation snapshot", "empty log and a snapshot",
+	"read by lease", "lease over before the reply",
 	"read pending at step-down", "read answered across a leader change", "read waited for a tick", "ReadIndex of an older term",
 	"retry of an applied unit", "session closed by a later boot", "reply lost to a snapshot", "outcome unknown", "definite error",
 	"MULTI answered across a leader change", "log opened with a torn tail", "log opened with an ambiguous tail",
