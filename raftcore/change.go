@@ -99,6 +99,21 @@ func (c *Core) Promote(id NodeID) error {
 	return c.ProposeMembership(append(without(now.Members, id), member))
 }
 
+// SetPriority makes a member more or less welcome as leader. The present leader hands
+// over to a healthy voter of higher priority than its own.
+func (c *Core) SetPriority(id NodeID, priority int32) error {
+	if c.role != Leader {
+		return ErrNotLeader
+	}
+	now := c.configs.newest()
+	member, known := now.Find(id)
+	if !known {
+		return ErrUnknownMember
+	}
+	member.Priority = priority
+	return c.ProposeMembership(append(without(now.Members, id), member))
+}
+
 // Remove takes a member out. The last voter cannot be removed; a leader that
 // removes itself hands over once the change is committed (thesis 4.2.2).
 func (c *Core) Remove(id NodeID) error {

@@ -41,6 +41,7 @@ type Core struct {
 	electionDeadline uint64 // campaign when reached
 	leaderContact    uint64 // when the leader was last heard; meaningful while leader != 0
 	campaignAllowed  bool
+	declines         bool
 	// clock is what SetTime said last; loyalTo was heard at loyalSince (lease.go). They
 	// outlive the term: a promise is about time.
 	clock      int64
@@ -71,6 +72,7 @@ type Core struct {
 	transfer         transfer
 	lease            lease
 	priorityDue      uint64 // no hand-over by priority before
+	priorityWait     uint64 // the rest before the one after that
 
 	// A snapshot being installed; restore is what the driver works on.
 	restore, restoreNext *restoring

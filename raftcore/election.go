@@ -176,6 +176,11 @@ func (c *Core) handleVoteResp(m *Message) {
 	}
 }
 
+// SetDeclines(true) makes this node ignore the order to take over leadership (it knows
+// why it should not lead), unlike SetCampaignAllowed leaving it free to lead if nobody
+// else does.
+func (c *Core) SetDeclines(declines bool) { c.declines = declines }
+
 // SetCampaignAllowed(false) keeps this node from leading: its disk hangs, or it is
 // going to stop. A leader hands over and steps down within an election timeout.
 // cause appears in Change.

@@ -43,6 +43,7 @@ func (c *Core) becomeLeader() {
 	c.roundSent = c.round
 	c.heartbeatDue = c.now + uint64(c.cfg.HeartbeatTicks)
 	c.priorityDue = c.now + uint64(2*c.cfg.ElectionTicks)
+	c.priorityWait = uint64(10 * c.cfg.ElectionTicks)
 	c.appendOwn(EntryNoop, nil)
 }
 

@@ -148,8 +148,8 @@ func compareBool(a, b bool) int {
 }
 
 // preferPriority hands over to a healthy voter that the operator prefers. A
-// leader that just came to office, or just tried, waits, so that a member that
-// cannot hold the office does not cost one pause after the other.
+// leader that just came to office, or just tried, waits, longer after each attempt, so
+// that a member that cannot take the office does not cost one pause after the other.
 func (c *Core) preferPriority() {
 	if c.now < c.priorityDue || c.transfer.active() || !c.ownTermCommitted() || c.changeInFlight() {
 		return
@@ -161,13 +161,18 @@ func (c *Core) preferPriority() {
 	if p == nil || p.member.Priority <= own.Priority || !c.keepsUp(p) {
 		return
 	}
-	c.priorityDue = c.now + uint64(10*c.cfg.ElectionTicks)
+	c.priorityDue = c.now + c.priorityWait
+	c.priorityWait = min(2*c.priorityWait, uint64(maxPriorityWait*c.cfg.ElectionTicks))
 	c.startTransfer(transfer{to: to})
 }
 
+// maxPriorityWait is how many election timeouts at most lie between two attempts: some
+// minutes.
+const maxPriorityWait = 640
+
 // handleTimeoutNow campaigns at once, without a pre-vote: the leader wants it.
 func (c *Core) handleTimeoutNow(m *Message) {
-	if m.From == c.leader && c.role == Follower && c.promotable() && !c.suspected() {
+	if m.From == c.leader && c.role == Follower && !c.declines && c.promotable() && !c.suspected() {
 		c.campaign(Candidate, true, "leadership handed over")
 	}
 }

@@ -155,3 +155,52 @@ func TestStaleTimeoutNowIsIgnored(t *testing.T) {
 	require.Equal(t, Follower, b.Role())
 	require.Equal(t, term, b.Term())
 }
+
+// A member that declines is not made leader by order, and the leader that prefers it
+// tries less and less often.
+func TestPreferredMemberThatDeclines(t *testing.T) {
+	members := voters(1, 2, 3)
+	members[1].Priority = 5
+	c := newClusterOf(t, 3, Membership{Members: members}, nil)
+	a := c.elect(1)
+	c.node(2).SetDeclines(true)
+	orders := 0
+	c.sees = func(m Message) {
+		if m.Type == MsgTimeoutNow && m.To == 2 {
+			orders++
+		}
+	}
+	blocked := 0
+	for range 4000 {
+		c.ticks(1)
+		if a.transfer.active() {
+			blocked++
+		}
+	}
+	require.Equal(t, Leader, a.Role())
+	require.Positive(t, orders)
+	require.Less(t, blocked, 4000/50, "writes waited for hand-overs that come to nothing")
+
+	c.node(2).SetDeclines(false)
+	c.until(8000, "2 leads when it can", func() bool { return c.node(2).Role() == Leader })
+}
+
+// A member that declines still leads if nobody else does.
+func TestDecliningIsNoRefusalToLead(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	c.node(2).SetDeclines(true)
+	require.Equal(t, Leader, c.elect(2).Role())
+}
+
+func TestPriorityIsAChangeOfOneEntry(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	require.ErrorIs(t, c.node(2).SetPriority(2, 1), ErrNotLeader)
+	require.ErrorIs(t, a.SetPriority(7, 1), ErrUnknownMember)
+	last := a.LastIndex()
+	require.NoError(t, a.SetPriority(3, 7))
+	require.Equal(t, last+1, a.LastIndex())
+	require.False(t, a.Membership().Joint())
+	c.settle()
+	c.until(100, "3 leads", func() bool { return c.node(3).Role() == Leader })
+}
