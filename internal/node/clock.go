@@ -1,7 +1,7 @@
 package node
 
 import (
-	"sort"
+	"slices"
 	"time"
 
 	"github.com/rkvdb/rkv/raftcore"
@@ -16,6 +16,30 @@ const maxClockSkew = 10 * time.Second
 type clockWatch struct {
 	offsets map[raftcore.NodeID]int64 // their clock minus ours, ms
 	shift   int64                     // added to our clock when stamping
+	// unfit: this node handed leadership over because of its clock, and has not seen
+	// since that it is right again.
+	unfit  bool
+	handTo time.Time // not before, once more
+
+	judged                uint64 // term of this leader's last judgement; 0: the clock jumped since
+	told                  bool
+	lastElapsed, lastWall int64 // ns, ms
+}
+
+// tell notes the time of a turn: elapsed on the clock that nobody sets, and the date. A
+// step of our date shows as a difference between the two: the others' offsets move by it
+// at once, and not when they are heard next, for entries may be stamped in this turn.
+func (w *clockWatch) tell(elapsed, wall int64) {
+	if w.told {
+		jump := wall - w.lastWall - (elapsed-w.lastElapsed)/int64(time.Millisecond)
+		if jump > 1000 || jump < -1000 {
+			for id := range w.offsets {
+				w.offsets[id] -= jump
+			}
+			w.judged = 0
+		}
+	}
+	w.told, w.lastElapsed, w.lastWall = true, elapsed, wall
 }
 
 // observe notes a sender's clock; wall is ours, Unix ms.
@@ -29,7 +53,8 @@ func (w *clockWatch) observe(m *raftcore.Message, wall int64) {
 	w.offsets[m.From] = m.Clock - wall
 }
 
-// median is the voters' median offset, ours being 0.
+// median is the voters' median offset, ours being 0. Between two in the middle ours
+// counts: one other clock that disagrees is no reason to distrust this one.
 func (w *clockWatch) median(voters []raftcore.Member, self raftcore.NodeID) int64 {
 	var all []int64
 	for _, v := range voters {
@@ -42,36 +67,62 @@ func (w *clockWatch) median(voters []raftcore.Member, self raftcore.NodeID) int6
 			all = append(all, o)
 		}
 	}
-	if len(all) < 2 {
+	if len(all) == 0 {
 		return 0
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
-	return all[len(all)/2]
+	slices.Sort(all)
+	low, high := all[(len(all)-1)/2], all[len(all)/2]
+	return min(max(low, 0), high)
 }
 
-// watchClock keeps a leader with a mad clock from stamping with it.
+func far(offset int64) bool {
+	return offset > maxClockSkew.Milliseconds() || offset < -maxClockSkew.Milliseconds()
+}
+
+// watchClock keeps a leader with a mad clock from stamping with it, and from leading for
+// long.
 func (l *loop) watchClock(now time.Time) {
+	w := &l.clock
 	if l.core.Role() != raftcore.Leader {
-		l.clock.shift = 0
+		w.shift, w.judged = 0, 0
+		if o, known := w.offsets[l.core.Leader()]; known && w.unfit && !far(o) {
+			w.unfit = false
+			l.core.SetDeclines(false)
+		}
 		return
 	}
-	off := l.clock.median(l.core.Membership().Members, l.id)
-	mad := off > maxClockSkew.Milliseconds() || off < -maxClockSkew.Milliseconds()
-	switch {
-	case mad && l.clock.shift == 0:
-		l.clock.shift = off
+	w.judged = l.core.Term()
+	off := w.median(l.core.Membership().Members, l.id)
+	if !far(off) {
+		w.shift = 0
+		return
+	}
+	if w.shift == 0 {
 		l.log.Warn("this node's clock is far from the others'; stamping with theirs and handing leadership over",
 			"off_by", (time.Duration(-off) * time.Millisecond).String())
-		if err := l.core.TransferLeadership(0); err != nil {
-			l.log.Warn("could not hand leadership over", "error", err)
-		}
-	case !mad:
-		l.clock.shift = 0
+	}
+	w.shift = off
+	if now.Before(w.handTo) {
+		return
+	}
+	w.unfit = true
+	l.core.SetDeclines(true)
+	if err := l.core.TransferLeadership(0); err == nil {
+		w.handTo = now.Add(handOverRest * l.cfg.ElectionTimeout)
 	}
 }
 
-// stamp is the time an entry carries; it never goes back.
+// handOverRest is how many election timeouts a leader with a mad clock waits before it
+// tries to hand over once more: nothing is written while it tries.
+const handOverRest = 10
+
+// stamp is the time an entry carries; it never goes back. A leader that has not compared
+// its clock in this term, or since it stepped, does so first: one wrong stamp expires
+// keys for ever.
 func (l *loop) stamp(now time.Time) int64 {
+	if l.clock.judged != l.core.Term() {
+		l.watchClock(now)
+	}
 	l.lastStamp = max(l.lastStamp, l.gauges.stamp(), l.cfg.Wall(now)+l.clock.shift)
 	return l.lastStamp
 }

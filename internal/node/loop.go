@@ -128,7 +128,9 @@ const maxCatchUpTicks = 5
 // messages first, then completions, then time, then new work.
 func (l *loop) turn(in *input, now time.Time) {
 	wall := l.cfg.Wall(now)
-	l.core.SetTime(l.cfg.Elapsed()) // after the messages arrived, before they are stepped
+	elapsed := l.cfg.Elapsed()
+	l.clock.tell(elapsed, wall)
+	l.core.SetTime(elapsed) // after the messages arrived, before they are stepped
 	for i := range in.messages {
 		l.clock.observe(&in.messages[i], wall)
 		l.observeSpace(&in.messages[i])
