@@ -14,7 +14,7 @@ LDFLAGS := -X main.release=$(VERSION)
 export PATH := $(PATH):$(CURDIR)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint sim mutants crash compat diff clients chaos fuzz bench bench-quick cover soak tools
+.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick cover soak tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,7 +61,13 @@ crash: ## power cuts at every call and damage at every byte: STATES=N, SEED=s
 mutants: ## put known Raft bugs in, one at a time, and see what notices (MUTANTS=R07,R09: only these)
 	@$(GO) run ./internal/sim/cmd/mutants -seeds $(MUTANT_SEEDS) $(if $(MUTANTS),-only $(MUTANTS)) $(MUTANTFLAGS)
 
-compat diff clients chaos: ## not built yet: each says which work it waits for
+compat: build tools ## Redis's own test suite, through the leader and through a follower (REDIS_SRC=checkout, COMPATFLAGS)
+	@$(GO) run ./internal/compat/cmd -rkv $(BIN) $(COMPATFLAGS)
+
+compat-baseline: tools ## record what the redis-server in PATH passes of the suite
+	@$(GO) run ./internal/compat/cmd -record $(COMPATFLAGS)
+
+diff clients chaos: ## not built yet: each says which work it waits for
 	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
 
 tools:

@@ -264,7 +264,7 @@ func (vm *luaVM) toTape(out *Reply, v lua.LValue, depth int) bool {
 	case lua.LBool:
 		switch {
 		case vm.run.resp3:
-			out.boolean(bool(v))
+			out.TrueFalse(bool(v))
 		case bool(v):
 			out.Int(1)
 		default:
@@ -323,7 +323,7 @@ func (vm *luaVM) specialToTape(out *Reply, t *lua.LTable, depth int) (done, ok b
 		return true, vm.pairsToTape(out, s, depth, false)
 	}
 	if s, ok := t.RawGetString("big_number").(lua.LString); ok {
-		out.bigNumber(strings.NewReplacer("\r", " ", "\n", " ").Replace(string(s)))
+		out.BigNumber(strings.NewReplacer("\r", " ", "\n", " ").Replace(string(s)))
 		return true, true
 	}
 	if v, ok := t.RawGetString("verbatim_string").(*lua.LTable); ok {
@@ -362,22 +362,6 @@ func (vm *luaVM) pairsToTape(out *Reply, t *lua.LTable, depth int, isMap bool) b
 		}
 	}
 	return true
-}
-
-func (r *Reply) boolean(v bool) {
-	r.complex = true
-	if v {
-		r.b = append(r.b, "#t\r\n"...)
-	} else {
-		r.b = append(r.b, "#f\r\n"...)
-	}
-}
-
-func (r *Reply) bigNumber(s string) {
-	r.complex = true
-	r.b = append(r.b, '(')
-	r.b = append(r.b, s...)
-	r.b = append(r.b, '\r', '\n')
 }
 
 // redisLog checks its arguments and does no more: what a script logs on every node,

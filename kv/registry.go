@@ -23,6 +23,9 @@ func init() {
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
 		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,
 	)
+	for i := range debugCommands {
+		commands.register(&debugCommands[i]) // known to the log, listed nowhere
+	}
 }
 
 // maxNameLen bounds Lookup's work for a name no command has.

@@ -172,6 +172,22 @@ func (r *Reply) Verbatim(format string, p []byte) {
 	r.b = append(r.b, '\r', '\n')
 }
 
+// TrueFalse appends a boolean: 1 or 0 in RESP2.
+func (r *Reply) TrueFalse(v bool) {
+	r.complex = true
+	if v {
+		r.b = append(r.b, "#t\r\n"...)
+		return
+	}
+	r.b = append(r.b, "#f\r\n"...)
+}
+
+// BigNumber appends a number of any size, given as its digits: a bulk in RESP2.
+func (r *Reply) BigNumber(digits string) {
+	r.complex = true
+	r.b = append(append(append(r.b, '('), digits...), '\r', '\n')
+}
+
 // Deferred appends the place of value number n, which package resp fills in while
 // it renders the tape ('!' in the tape; Chunk.AddDeferred).
 func (r *Reply) Deferred(n int) { r.complex = true; r.head('!', int64(n)) }

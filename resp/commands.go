@@ -22,7 +22,8 @@ type handler struct {
 	// be queued inside MULTI.
 	alone bool
 	// inExec puts it into an EXEC's group when it changes how the rest of the group
-	// is taken (SELECT). nil: it runs while the replies are rendered.
+	// is taken (SELECT), or turns it into an operation or a read of the group; then it
+	// leaves out empty. nil: it runs while the replies are rendered.
 	inExec func(s *session, c *kv.Chunk, args [][]byte, out *kv.Reply)
 	// subscriber: a RESP2 client that listens to channels may execute it.
 	subscriber bool
@@ -39,7 +40,7 @@ func init() {
 	for _, group := range []map[string]handler{
 		connectionHandlers(), clientHandlers(), transactionHandlers(), serverHandlers(),
 		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(),
-		pubsubHandlers(), trackingHandlers(),
+		pubsubHandlers(), trackingHandlers(), debugHandlers(),
 	} {
 		for name, h := range group {
 			if cmd := findRow(name); cmd != nil {

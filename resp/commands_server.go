@@ -26,7 +26,6 @@ func serverHandlers() map[string]handler {
 			run: cmdBGSave("Background append only file rewriting started"),
 		},
 		"cluster":   refused(noClusterHere),
-		"debug":     refused("ERR DEBUG command not allowed."),
 		"replicaof": refused(useRaft),
 		"slaveof":   refused(useRaft),
 		"shutdown": refused("ERR SHUTDOWN is not available to clients; stop the process with SIGTERM: " +

@@ -42,7 +42,7 @@ func TestReplies(t *testing.T) {
 			CLIENT -> -ERR wrong number of arguments for 'client' command
 			SENTINEL masters -> -ERR unknown command 'SENTINEL', with args beginning with: 'masters' 
 			CLUSTER INFO -> -ERR This instance has cluster support disabled
-			DEBUG SLEEP 0 -> -ERR DEBUG command not allowed.
+			DEBUG SLEEP 0 -> -ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.
 		`},
 		{"connection", `
 			PING -> +PONG

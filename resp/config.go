@@ -94,7 +94,7 @@ var params = []param{
 	{name: "databases", get: func(s *Server) string { return strconv.Itoa(s.backend.Store().Databases()) }},
 	{name: "dbfilename", get: fixed("")},
 	{name: "dir", get: fixed("")},
-	{name: "enable-debug-command", get: fixed("no")},
+	{name: "enable-debug-command", get: func(s *Server) string { return s.opt.DebugCommand }},
 	{name: "io-threads", get: fixed("1")},
 	{name: "latency-monitor-threshold", get: fixed("0")},
 	{

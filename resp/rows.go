@@ -19,7 +19,7 @@ var adminRows = []*kv.Command{
 	{Name: "cluster", Group: "cluster", Since: "3.0.0", Arity: -2, Flags: kv.FlagLocal | kv.FlagStale,
 		Summary: "Belongs to Redis Cluster, which this address does not speak."},
 	{Name: "debug", Group: "server", Since: "1.0.0", Arity: -2, Flags: kv.FlagLocal | kv.FlagAdmin | kv.FlagNoScript | kv.FlagLoading | kv.FlagStale,
-		Summary: "Refused."},
+		Summary: "For tests; refused unless enable-debug-command says otherwise."},
 	{Name: "latency", Group: "server", Since: "2.8.13", Arity: -2, Flags: kv.FlagLocal | kv.FlagAdmin | kv.FlagNoScript | kv.FlagLoading | kv.FlagStale,
 		Summary: "Latency monitoring, which is off."},
 	{Name: "memory", Group: "server", Since: "4.0.0", Arity: -2, Flags: kv.FlagLocal,

@@ -27,6 +27,8 @@ type Options struct {
 	RequirePass string
 	// UnprotectedMode serves clients from other machines though there is no password.
 	UnprotectedMode bool
+	// DebugCommand says who may use DEBUG: "no", "local" (from this machine), "yes".
+	DebugCommand string
 	// Loops is the number of event loops; 1. More only help when one core is full.
 	Loops int
 	// MaxClients refuses further connections; 10000.
@@ -72,6 +74,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.Logger, slog.Default())
 	setDefault(&o.Version, "0.0.0")
 	setDefault(&o.RedisVersion, "7.2.4")
+	setDefault(&o.DebugCommand, "no")
 	setDefault(&o.Loops, 1)
 	setDefault(&o.MaxClients, 10000)
 	setDefault(&o.AuthTimeout, 10*time.Second)

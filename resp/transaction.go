@@ -123,7 +123,9 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 	case q.h != nil && q.h.inExec != nil:
 		s.local.Reset()
 		q.h.inExec(s, c, q.args, &s.local)
-		c.AddTape(&s.local)
+		if s.local.Len() > 0 {
+			c.AddTape(&s.local)
+		}
 	case q.h != nil:
 		c.AddDeferred(len(s.deferred))
 		s.deferred = append(s.deferred, deferredCmd{q.h, q.args})

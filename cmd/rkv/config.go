@@ -21,13 +21,14 @@ import (
 // RKV_SOME_NAME in the environment and some-name in rkv.toml; flags win over the
 // environment, which wins over the file, which wins over the default.
 type serverConfig struct {
-	node        node.Config
-	addr        string
-	requirePass string
-	maxClients  int
-	idleTimeout time.Duration
-	logLevel    string
-	logFormat   string
+	node         node.Config
+	addr         string
+	requirePass  string
+	maxClients   int
+	idleTimeout  time.Duration
+	logLevel     string
+	logFormat    string
+	debugCommand string
 }
 
 func serverFlags() []cli.Flag {
@@ -50,6 +51,7 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "requirepass", Usage: "password clients must give with AUTH"},
 		&cli.IntFlag{Name: "maxclients", Value: 10000, Usage: "client connections at a time"},
 		&cli.DurationFlag{Name: "timeout", Usage: "close client connections idle for so long (0: never)"},
+		&cli.StringFlag{Name: "enable-debug-command", Value: "no", Usage: "who may use DEBUG, which is for tests: `no`, local or yes"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "text, json or auto (text on a terminal)"},
 		&cli.StringFlag{Name: "cluster-addr", Usage: "listener for cluster clients (not in this version)", Hidden: true},
@@ -90,6 +92,7 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 	cfg := &serverConfig{
 		addr: c.String("addr"), requirePass: c.String("requirepass"), maxClients: c.Int("maxclients"),
 		idleTimeout: c.Duration("timeout"), logLevel: c.String("log-level"), logFormat: c.String("log-format"),
+		debugCommand: c.String("enable-debug-command"),
 	}
 	n := &cfg.node
 	n.ID, n.DataDir = raftcore.NodeID(c.Uint64("id")), c.String("data-dir")
@@ -155,6 +158,9 @@ func checkModes(c *cli.Context, cfg *serverConfig) error {
 		if c.String(name) != "" {
 			bad = append(bad, fmt.Errorf("--%s is not available in this version", name))
 		}
+	}
+	if d := cfg.debugCommand; d != "no" && d != "local" && d != "yes" {
+		bad = append(bad, fmt.Errorf("--enable-debug-command is %q, must be no, local or yes", d))
 	}
 	if cfg.maxClients < 1 {
 		bad = append(bad, fmt.Errorf("--maxclients is %d, must be at least 1", cfg.maxClients))

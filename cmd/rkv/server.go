@@ -115,6 +115,7 @@ func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger) resp.Options
 	return resp.Options{
 		Addr: cfg.addr, Backend: backend{n}, Logger: log, Version: version(),
 		RequirePass: cfg.requirePass, MaxClients: cfg.maxClients, IdleTimeout: cfg.idleTimeout,
+		DebugCommand: cfg.debugCommand,
 		Config: map[string]string{
 			"dir":              cfg.node.DataDir,
 			"appendonly":       "yes",

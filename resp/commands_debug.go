@@ -1,0 +1,224 @@
+package resp
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// DEBUG is for tests, above all for Redis's own suite. It is refused unless the
+// process was started with enable-debug-command. What looks at data is a row of kv
+// and runs in the chunk like any read; the rest is below. Much of what Redis offers
+// here bends its own machinery; where there is no such machinery the command is
+// accepted and does nothing.
+
+const debugRefused = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", " +
+	"you can run it from a local connection, otherwise you need to set this option in the configuration file, " +
+	"and then restart the server."
+
+func debugHandlers() map[string]handler {
+	return map[string]handler{"debug": {run: cmdDebug, inExec: debugInExec}}
+}
+
+// debugSubs are the subcommands answered by this node alone, by name in lower case.
+// args begin with DEBUG itself.
+var debugSubs map[string]func(s *session, args [][]byte, out *kv.Reply)
+
+func init() {
+	debugSubs = map[string]func(s *session, args [][]byte, out *kv.Reply){
+		"error":           debugError,
+		"help":            debugHelp,
+		"loadaof":         debugReload,
+		"protocol":        debugProtocol,
+		"reload":          debugReload,
+		"sleep":           debugSleep,
+		"stringmatch-len": debugStringMatchLen,
+	}
+	for _, name := range []string{"change-repl-id", "jmap", "log", "pause-cron", "quicklist-packed-threshold",
+		"replybuffer", "set-active-expire", "set-disable-deny-scripts", "delay-rdb-client-free-seconds", "replicate"} {
+		debugSubs[name] = replyOK
+	}
+}
+
+func (s *session) debugAllowed() bool {
+	switch s.srv.opt.DebugCommand {
+	case "yes":
+		return true
+	case "local":
+		return s.addr.loopback
+	}
+	return false
+}
+
+func cmdDebug(s *session, args [][]byte, out *kv.Reply) {
+	cmd, run, msg := s.findDebug(args)
+	switch {
+	case msg != "":
+		out.Error(msg)
+	case run != nil:
+		run(s, args, out)
+	default:
+		s.collect(cmd, args)
+		s.endChunk = true
+	}
+}
+
+// debugInExec puts the command into an EXEC's group.
+func debugInExec(s *session, c *kv.Chunk, args [][]byte, out *kv.Reply) {
+	cmd, run, msg := s.findDebug(args)
+	switch {
+	case msg != "":
+		out.Error(msg)
+	case run != nil:
+		run(s, args, out)
+		if s.async != nil {
+			s.async = nil
+			out.Error("ERR Command not allowed inside a transaction")
+		}
+	case cmd.Logged():
+		c.AppendOp(cmd, args)
+	default:
+		c.AddRead(cmd, args)
+		s.reads++
+	}
+}
+
+func (s *session) findDebug(args [][]byte) (cmd *kv.Command, run func(*session, [][]byte, *kv.Reply), msg string) {
+	if !s.debugAllowed() {
+		return nil, nil, debugRefused
+	}
+	if cmd = kv.DebugCommand(args[1]); cmd != nil {
+		if cmd.ArityOK(len(args)) {
+			return cmd, nil, ""
+		}
+	} else if run = debugSubs[strings.ToLower(string(cut(args[1], 64)))]; run != nil {
+		return nil, run, ""
+	}
+	return nil, nil, "ERR unknown subcommand or wrong number of arguments for '" + string(cut(args[1], 128)) + "'. Try DEBUG HELP."
+}
+
+// debugSleep is DEBUG SLEEP seconds. It holds up the event loop, that is all clients of
+// this node, as in Redis: that is what it is for.
+func debugSleep(_ *session, args [][]byte, out *kv.Reply) {
+	seconds, err := strconv.ParseFloat(string(args[len(args)-1]), 64)
+	if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 60 {
+		out.Error("ERR value is not a valid float")
+		return
+	}
+	time.Sleep(time.Duration(seconds * float64(time.Second)))
+	out.OK()
+}
+
+// debugReload is DEBUG RELOAD and LOADAOF: the data is written as a snapshot, which is
+// read back and checked. It stays in memory, for the other nodes' would have to be
+// replaced at the same time.
+func debugReload(s *session, _ [][]byte, _ *kv.Reply) {
+	s.async = s.srv.blocking(func(ctx context.Context, out *kv.Reply) {
+		if _, err := s.srv.backend.Snapshot(ctx); err != nil {
+			out.Error(err.Error())
+			return
+		}
+		out.OK()
+	})
+}
+
+// debugError is DEBUG ERROR text.
+func debugError(_ *session, args [][]byte, out *kv.Reply) {
+	out.Error(string(cut(args[len(args)-1], 1<<10)))
+}
+
+// debugStringMatchLen is DEBUG STRINGMATCH-LEN length pattern: how long a glob takes.
+func debugStringMatchLen(_ *session, args [][]byte, out *kv.Reply) {
+	if len(args) != 4 {
+		out.Error(kv.WrongArgs("debug"))
+		return
+	}
+	n, ok := parseLen(args[2])
+	if !ok || n < 0 || n > 1<<20 {
+		out.Error(errNotInt)
+		return
+	}
+	out.Bool(kv.MatchGlob(args[3], []byte(strings.Repeat("a", int(n))), false))
+}
+
+// debugProtocol is DEBUG PROTOCOL type: one value of each type, for client libraries.
+func debugProtocol(s *session, args [][]byte, out *kv.Reply) {
+	switch strings.ToLower(string(cut(args[len(args)-1], 32))) {
+	case "string":
+		out.BulkString("Hello World")
+	case "integer":
+		out.Int(12345)
+	case "double":
+		out.Double(3.141)
+	case "bignum":
+		out.BigNumber("1234567999999999999999999999999999999")
+	case "null":
+		out.Null()
+	case "array":
+		out.Array(3)
+		debugNumbers(out)
+	case "set":
+		out.Set(3)
+		debugNumbers(out)
+	case "map":
+		out.Map(3)
+		for i := range 3 {
+			out.Int(int64(i))
+			out.TrueFalse(i == 1)
+		}
+	case "attrib":
+		if s.proto == resp3 && !s.muted() {
+			s.out = append(s.out, "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n"...)
+		}
+		out.BulkString("Some real reply following the attribute")
+	case "push":
+		if s.proto != resp3 {
+			out.Error("ERR RESP2 is not supported by this command")
+			return
+		}
+		s.out = append(s.out, ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n"...)
+		out.BulkString("Some real reply following the push reply")
+	case "true":
+		out.TrueFalse(true)
+	case "false":
+		out.TrueFalse(false)
+	case "verbatim":
+		out.Verbatim("txt", []byte("This is a verbatim\nstring"))
+	default:
+		out.Error("ERR Wrong protocol type name. Please use one of the following: " +
+			"string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false")
+	}
+}
+
+func debugNumbers(out *kv.Reply) {
+	for i := range 3 {
+		out.Int(int64(i))
+	}
+}
+
+func debugHelp(_ *session, _ [][]byte, out *kv.Reply) {
+	lines := []string{
+		"DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+		"DIGEST", "    Digest of all data, as Redis computes it.",
+		"DIGEST-VALUE <key> [<key> ...]", "    Digests of the values of keys.",
+		"ERROR <string>", "    Replies an error.",
+		"HTSTATS <dbid>", "    Size of a database's table.",
+		"HTSTATS-KEY <key>", "    Size of a value's table.",
+		"LISTPACK <key>", "    Says whether the value is packed.",
+		"OBJECT <key>", "    Low-level facts about a value.",
+		"POPULATE <count> [<prefix>] [<size>]", "    Makes string keys.",
+		"PROTOCOL <type>", "    Replies a value of a type of the protocol.",
+		"RELOAD", "    Takes a snapshot and reads it back.",
+		"SDSLEN <key>", "    Lengths of a key and its string.",
+		"SLEEP <seconds>", "    Stops this node's front end for a time.",
+		"STRINGMATCH-LEN <len> <pattern>", "    Matches a string of len letters.",
+	}
+	out.Array(len(lines))
+	for _, l := range lines {
+		out.Status(l)
+	}
+}
