@@ -62,6 +62,8 @@ type Backend interface {
 	Remove(ctx context.Context, id uint64) error
 	Promote(ctx context.Context, id uint64) error
 	Transfer(ctx context.Context, to uint64) error
+	// SetPriority makes a member more (higher) or less welcome as leader.
+	SetPriority(ctx context.Context, id uint64, priority int32) error
 	// SetReadMode makes the cluster read by "quorum" or by "lease".
 	SetReadMode(ctx context.Context, mode string) error
 	Snapshot(ctx context.Context) (index uint64, err error)
@@ -102,6 +104,7 @@ type Member struct {
 	ClientAddr string
 	Voter      bool
 	Self       bool
+	Priority   int32 // as leader; higher is preferred
 	// Match is the durable index as known here; Active whether it was heard from
 	// within an election timeout. Both are zero where this node cannot know.
 	Match  uint64

@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/rkvdb/rkv/kv"
@@ -16,6 +17,7 @@ func raftHandlers() map[string]handler {
 		"raft|remove":   {run: raftChange(Backend.Remove), alone: true},
 		"raft|promote":  {run: raftChange(Backend.Promote), alone: true},
 		"raft|transfer": {run: raftTransfer, alone: true},
+		"raft|priority": {run: raftPriority, alone: true},
 		"raft|readmode": {run: raftReadMode, alone: true},
 		"raft|snapshot": {run: raftSnapshot, alone: true},
 		"raft|digest":   {run: raftDigest, alone: true},
@@ -40,7 +42,7 @@ func raftMembers(s *session, _ [][]byte, out *kv.Reply) {
 	st := s.srv.backend.Status()
 	out.Array(len(st.Members))
 	for _, m := range st.Members {
-		out.Map(8)
+		out.Map(9)
 		out.BulkString("id")
 		out.Int(int64(m.ID))
 		out.BulkString("peer_addr")
@@ -57,6 +59,8 @@ func raftMembers(s *session, _ [][]byte, out *kv.Reply) {
 		out.Bool(m.Active || m.Self)
 		out.BulkString("state")
 		out.BulkString(m.State)
+		out.BulkString("priority")
+		out.Int(int64(m.Priority))
 	}
 }
 
@@ -120,6 +124,21 @@ func raftTransfer(s *session, args [][]byte, out *kv.Reply) {
 		to = id
 	}
 	s.admin(func(ctx context.Context) error { return s.srv.backend.Transfer(ctx, to) })
+}
+
+// raftPriority is RAFT PRIORITY id number.
+func raftPriority(s *session, args [][]byte, out *kv.Reply) {
+	id, ok := nodeID(args[2])
+	if !ok {
+		out.Error(errNodeID)
+		return
+	}
+	n, err := strconv.ParseInt(string(cut(args[3], 16)), 10, 32)
+	if err != nil {
+		out.Error(errNotInt)
+		return
+	}
+	s.admin(func(ctx context.Context) error { return s.srv.backend.SetPriority(ctx, id, int32(n)) })
 }
 
 // raftReadMode is RAFT READMODE quorum|lease.

@@ -144,6 +144,8 @@ func TestReplies(t *testing.T) {
 			RAFT PROMOTE 4 -> +OK
 			RAFT TRANSFER -> +OK
 			RAFT TRANSFER 4 -> +OK
+			RAFT PRIORITY 4 10 -> +OK
+			RAFT PRIORITY 4 high -> -ERR value is not an integer or out of range
 			RAFT READMODE Lease -> +OK
 			RAFT READMODE eventual -> -ERR the read mode must be quorum or lease
 			RAFT SNAPSHOT -> :9

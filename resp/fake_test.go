@@ -212,11 +212,12 @@ func (n *fakeNode) AddLearner(_ context.Context, id uint64, _ string) error {
 func (n *fakeNode) Remove(context.Context, uint64) error {
 	return errors.New("ERR would lose the quorum")
 }
-func (n *fakeNode) Promote(context.Context, uint64) error          { return nil }
-func (n *fakeNode) Transfer(context.Context, uint64) error         { return nil }
-func (n *fakeNode) SetReadMode(context.Context, string) error      { return nil }
-func (n *fakeNode) Snapshot(context.Context) (uint64, error)       { return 9, nil }
-func (n *fakeNode) Digest(context.Context) (uint64, string, error) { return 9, "abcd", nil }
+func (n *fakeNode) Promote(context.Context, uint64) error            { return nil }
+func (n *fakeNode) Transfer(context.Context, uint64) error           { return nil }
+func (n *fakeNode) SetPriority(context.Context, uint64, int32) error { return nil }
+func (n *fakeNode) SetReadMode(context.Context, string) error        { return nil }
+func (n *fakeNode) Snapshot(context.Context) (uint64, error)         { return 9, nil }
+func (n *fakeNode) Digest(context.Context) (uint64, string, error)   { return 9, "abcd", nil }
 
 // Publish delivers to this node's listeners, on the goroutine that applies.
 func (n *fakeNode) Publish(ps []kv.Publication, done func([]int, error)) {

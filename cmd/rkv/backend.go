@@ -27,7 +27,7 @@ func (b backend) Status() resp.Status {
 	}
 	for _, m := range s.Membership.Members {
 		x := resp.Member{
-			ID: uint64(m.ID), PeerAddr: m.PeerAddr, ClientAddr: m.ClientAddr, Voter: !m.Learner, Self: m.ID == s.ID,
+			ID: uint64(m.ID), PeerAddr: m.PeerAddr, ClientAddr: m.ClientAddr, Voter: !m.Learner, Self: m.ID == s.ID, Priority: m.Priority,
 		}
 		if m.ID == s.Leader {
 			out.LeaderAddr = m.ClientAddr

@@ -33,6 +33,7 @@ func clusterCommand() *cli.Command {
 			sub("add", "ID HOST:PEERPORT", "add a node, started with --join, as a learner; it becomes a voter when caught up", 2, 2, "ADD"),
 			sub("remove", "ID", "remove a member", 1, 1, "REMOVE"),
 			sub("promote", "ID", "make a learner a voter", 1, 1, "PROMOTE"),
+			sub("priority", "ID N", "prefer a member as leader: the higher number leads when it is healthy; 0 is normal", 2, 2, "PRIORITY"),
 			sub("read-mode", "quorum|lease", "let the cluster read by quorum, or by the leader's lease, which trusts clocks' rates to differ by less than a third", 1, 1, "READMODE"),
 			sub("transfer", "[ID]", "hand leadership to a member, or to the best one", 0, 1, "TRANSFER"),
 		},

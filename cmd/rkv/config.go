@@ -43,6 +43,7 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cluster-secret-file", Usage: "file with the secret all nodes share; required beyond loopback"},
 		&cli.StringFlag{Name: "sync", Value: "always", Usage: "`always`: a write is on disk before it is acknowledged; never: one-node clusters only"},
 		&cli.StringFlag{Name: "read-mode", Value: "quorum", Usage: "how a new cluster reads. `quorum`: linearizable whatever clocks do; lease: without a round trip, linearizable while no two nodes' clocks run at rates that differ by more than a third (an existing cluster is switched by: rkv cluster read-mode)"},
+		&cli.IntFlag{Name: "priority", Usage: "`N`: this node is preferred as leader over those with lower numbers, -1000 to 1000 (counts when it first joins; later: rkv cluster priority)"},
 		&cli.DurationFlag{Name: "election-timeout", Value: 500 * time.Millisecond, Usage: "`T`: a new leader is sought after T to 2T of silence"},
 		&cli.DurationFlag{Name: "heartbeat", Value: 50 * time.Millisecond, Usage: "leader's heartbeat, at most half of the election timeout"},
 		&cli.DurationFlag{Name: "client-park-timeout", Value: 1800 * time.Millisecond, Usage: "how long requests wait for a leader"},
@@ -98,6 +99,7 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 	n.ID, n.DataDir = raftcore.NodeID(c.Uint64("id")), c.String("data-dir")
 	n.ElectionTimeout, n.Heartbeat = c.Duration("election-timeout"), c.Duration("heartbeat")
 	n.ParkTimeout = c.Duration("client-park-timeout")
+	n.Priority = int32(c.Int("priority"))
 	check := func(err error) {
 		if err != nil {
 			bad = append(bad, err)

@@ -149,6 +149,8 @@ func (n *Node) answerAdmin(ctx context.Context, c call) error {
 		return n.transfer(ctx, c)
 	case callReadMode:
 		return n.setReadMode(ctx, c)
+	case callPriority:
+		return n.setPriority(ctx, c)
 	}
 	return replyError("ERR unknown call " + c.Kind)
 }

@@ -29,6 +29,9 @@ type Config struct {
 	ElectionTimeout time.Duration
 	// Heartbeat, at most T/2, default 50 ms.
 	Heartbeat time.Duration
+	// Priority is this node's when it first becomes a member; SetPriority changes it.
+	// Higher is preferred as leader, 0 is normal.
+	Priority int32
 	// ReadMode is quorum or lease: how a new cluster reads. In an existing one it has to
 	// be what the cluster does already, or empty; SetReadMode changes it. Lease: leaders
 	// answer reads without a round, trusting that no two nodes' clocks run at rates that
@@ -147,6 +150,9 @@ func (c *Config) validate() error {
 	}
 	if c.ReadMode != "" && c.ReadMode != ReadQuorum && c.ReadMode != ReadLease {
 		return fmt.Errorf("read mode is %q, must be quorum or lease", c.ReadMode)
+	}
+	if c.Priority < -MaxPriority || c.Priority > MaxPriority {
+		return fmt.Errorf("priority is %d, must be between %d and %d", c.Priority, -MaxPriority, MaxPriority)
 	}
 	if len(c.Initial) > 0 && len(c.Join) > 0 {
 		return errors.New("an initial cluster and addresses to join exclude each other; give one")

@@ -47,6 +47,7 @@ const (
 	callPromote  = "promote"
 	callTransfer = "transfer"
 	callReadMode = "read-mode"
+	callPriority = "priority"
 	// callAlive: a founder or member that does not answer in this time is asked again.
 	callAlive = 2 * time.Second
 	formRetry = 100 * time.Millisecond
@@ -60,7 +61,7 @@ func (n *Node) self() raftcore.Member {
 	defer n.mu.Unlock()
 	return raftcore.Member{
 		ID: n.identity.Node, Incarnation: n.identity.Incarnation,
-		PeerAddr: n.cfg.PeerAddr, ClientAddr: n.cfg.ClientAddr,
+		PeerAddr: n.cfg.PeerAddr, ClientAddr: n.cfg.ClientAddr, Priority: n.cfg.Priority,
 	}
 }
 

@@ -59,6 +59,23 @@ func TestReadsByLease(t *testing.T) {
 	require.False(t, lead.LeaseHolds(term))
 }
 
+// The preferred member leads, and again when it is back.
+func TestPreferredMemberLeads(t *testing.T) {
+	c := newTestCluster(t, 3, func(cfg *Config) { cfg.ElectionTimeout, cfg.Priority = 200*time.Millisecond, int32(cfg.ID) })
+	leads := func(id raftcore.NodeID) func() bool {
+		return func() bool { return c.nodes[id].Status().Role == raftcore.Leader }
+	}
+	require.Eventually(t, leads(3), 20*time.Second, 10*time.Millisecond, "its flag says so")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, c.nodes[2].SetPriority(ctx, 1, 10))
+	require.Eventually(t, leads(1), 20*time.Second, 10*time.Millisecond, "the operator says so")
+	require.Error(t, c.nodes[1].SetPriority(ctx, 9, 1))
+	require.Error(t, c.nodes[1].SetPriority(ctx, 1, MaxPriority+1))
+	c.restart(c.kill(c.nodes[1]))
+	require.Eventually(t, leads(1), 20*time.Second, 10*time.Millisecond, "handed back")
+}
+
 // A leader whose loop does not run, and whose peers do not hear it, still answers "no"
 // on its clock's authority alone.
 func TestLeaseEndsByTheClock(t *testing.T) {
