@@ -30,6 +30,10 @@ type Owner interface {
 	// this node's or nobody waits for it. It is called under the store's lock: it
 	// must be quick and must not call the store.
 	Chunk(session, seq uint64) *Chunk
+	// Blocked hands back a chunk whose unit was applied by waiting: its client is blocked
+	// until deadline (Unix ms by the stamp; 0: for ever). Chunk asks for it again when
+	// there is a reply. It is called as Chunk is.
+	Blocked(c *Chunk, deadline int64)
 	// Done hands back a chunk after its replies are on its tape and the lock was
 	// released. It must only enqueue.
 	Done(c *Chunk)
@@ -70,6 +74,8 @@ func (e *PanicError) Error() string {
 // Only one goroutine may call it at a time. It blocks for the lock only.
 func (s *Store) Apply(entries []LogEntry, owner Owner) (err error) {
 	a := applier{s: s, owner: owner}
+	s.owner = owner
+	defer func() { s.owner = nil }()
 	for i := range entries {
 		if !a.held {
 			s.applying.Lock()
@@ -121,6 +127,7 @@ func (a *applier) handBack() {
 	}
 	a.s.done = a.s.done[:0]
 	a.s.emit()
+	a.s.readers.tell()
 }
 
 func (a *applier) entry(e *LogEntry) (err error) {
@@ -146,6 +153,8 @@ func (a *applier) entry(e *LogEntry) (err error) {
 	}()
 	s.st.Stamp = max(s.st.Stamp, it.Header.Stamp)
 	a.expire()
+	a.cost += s.timeOut(e.Index)
+	s.serveReady(e.Index)
 	for n := 0; it.Next(); n++ {
 		if a.cost >= sliceCost {
 			a.unlock()
@@ -196,6 +205,7 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	r.begin(s, &s.ctx, chunk)
 	s.fx.begin(s, chunk)
 	r.entry, r.index, r.unit, r.open = it.Header, index, number, u.Session == 0
+	r.id, r.ops = unitID{u.Session, u.Seq}, u.Ops
 	s.ctx.now, s.ctx.logged = s.st.Stamp, true
 	if chunk == nil {
 		r.out = &s.discard
@@ -205,7 +215,11 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 		s.discard = Reply{}
 	}
 	a.cost += s.ctx.cost
-	if chunk != nil {
+	switch w := s.ctx.waits; {
+	case chunk == nil:
+	case w != nil:
+		a.owner.Blocked(chunk, w.Deadline)
+	default:
 		chunk.Index = index
 		s.done = append(s.done, chunk)
 	}

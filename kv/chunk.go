@@ -45,11 +45,14 @@ type Chunk struct {
 	grows      bool // an operation may need room
 	wantsLog   bool // a script among the reads wants to write
 	tooLong    bool // a script among the reads needs more time (ReadBriefly)
-	groups     []execGroup
-	inExec     bool
-	execCount  int // offset of the open EXEC's count in Ops
-	buf        []byte
-	args       [][]byte
+	// mayWait: an XREAD that finds nothing waits; waits: it does; wait: what for.
+	mayWait, waits bool
+	wait           *readWait
+	groups         []execGroup
+	inExec         bool
+	execCount      int // offset of the open EXEC's count in Ops
+	buf            []byte
+	args           [][]byte
 }
 
 // Waiter is told once when a proposed chunk was answered. It is called on an
@@ -105,7 +108,7 @@ func (c *Chunk) Reset() {
 	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
-	c.grows, c.Misses = false, nil
+	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
 	c.Reply.Reset()
 }
 
@@ -158,6 +161,30 @@ func (c *Chunk) AppendConfigSet(pairs [][]byte) {
 // AppendOpen adds OPEN(node, boot); it must be alone in a unit of session 0.
 func (c *Chunk) AppendOpen(node, boot uint64) {
 	c.appendControl(opOpen, strconv.AppendUint(nil, node, 10), strconv.AppendUint(nil, boot, 10))
+	c.writes++
+	c.countValue()
+}
+
+// AppendUnblock adds the end of a wait: that of the unit seq of the same session. How
+// is UnblockTimeout or one of its kin. It replies 1, or 0 if that unit does not wait.
+func (c *Chunk) AppendUnblock(seq uint64, how string) {
+	c.appendControl(opUnblock, strconv.AppendUint(nil, seq, 10), []byte(how))
+	c.writes++
+	c.countValue()
+}
+
+// AppendPresence adds what the leader found out about the node of a session: it is
+// here, away (it may come back, and its clients are passed over meanwhile), or gone
+// for good. It belongs in a unit of session 0.
+func (c *Chunk) AppendPresence(session uint64, here, gone bool) {
+	presence := presenceAway
+	switch {
+	case here:
+		presence = presenceHere
+	case gone:
+		presence = presenceGone
+	}
+	c.appendControl(opPresence, strconv.AppendUint(nil, session, 10), strconv.AppendInt(nil, int64(presence), 10))
 	c.writes++
 	c.countValue()
 }
@@ -234,5 +261,5 @@ func (c *Chunk) mark() { c.Ends = append(c.Ends, uint32(c.Reply.Len())) }
 func (c *Chunk) restart() {
 	c.Reply.Reset()
 	c.Ends = c.Ends[:0]
-	c.wantsLog, c.tooLong, c.Misses = false, false, nil
+	c.wantsLog, c.tooLong, c.waits, c.Misses = false, false, false, nil
 }

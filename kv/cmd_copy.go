@@ -156,6 +156,8 @@ func cmdSwapDB(c *Ctx) {
 		c.selectDB(c.db)
 		c.flushed(int(a))
 		c.flushed(int(b))
+		s.noteDatabase(int(a))
+		s.noteDatabase(int(b))
 	}
 	s.dirty++
 	c.Out.OK()

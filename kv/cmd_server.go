@@ -48,4 +48,5 @@ func (c *Ctx) flush(db int) {
 	ks.clear()
 	c.store.st.watch.flush[db] = c.store.st.Version
 	c.flushed(db)
+	c.store.noteDatabase(db)
 }

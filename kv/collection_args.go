@@ -47,20 +47,20 @@ func rankOf(index int64, n int) (rank int, inside bool) {
 	return int(index), true
 }
 
-// mpopArgs reads numkeys key [key ...] WHERE [COUNT count] of LMPOP and ZMPOP:
-// where is the index in words of the direction. If ok is false the error was
+// mpopArgs reads numkeys key [key ...] WHERE [COUNT count] of LMPOP, ZMPOP and their
+// blocking forms, from argument at on: where is the index in words of the direction. If ok is false the error was
 // replied.
-func (c *Ctx) mpopArgs(words ...string) (keys [][]byte, where, count int, ok bool) {
-	n, isInt := parseInt(c.Args[1])
+func (c *Ctx) mpopArgs(at int, words ...string) (keys [][]byte, where, count int, ok bool) {
+	n, isInt := parseInt(c.Args[at])
 	if !isInt || n <= 0 {
 		c.Out.Error("ERR numkeys should be greater than 0")
 		return nil, 0, 0, false
 	}
-	if n > int64(len(c.Args)-3) {
+	if n > int64(len(c.Args)-at-2) {
 		c.syntaxError()
 		return nil, 0, 0, false
 	}
-	keys, rest := c.Args[2:2+n], c.Args[2+n:]
+	keys, rest := c.Args[at+1:int64(at)+1+n], c.Args[int64(at)+1+n:]
 	for where = 0; where < len(words) && !is(rest[0], words[where]); where++ {
 	}
 	if where == len(words) {
@@ -84,6 +84,9 @@ func (c *Ctx) mpopArgs(words ...string) (keys [][]byte, where, count int, ok boo
 
 // numKeysAt1 finds the keys of a command whose first argument is their number.
 func numKeysAt1(args [][]byte) (keys []int, ok bool) { return numKeys(args, 1, nil) }
+
+// numKeysAt2 finds the keys of a command whose second argument is their number.
+func numKeysAt2(args [][]byte) (keys []int, ok bool) { return numKeys(args, 2, nil) }
 
 // destAndNumKeys finds the keys of NAME destination numkeys key [key ...].
 func destAndNumKeys(args [][]byte) (keys []int, ok bool) { return numKeys(args, 2, []int{1}) }

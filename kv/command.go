@@ -49,6 +49,9 @@ type Command struct {
 	Op Opcode
 	// Run executes the command; nil for FlagLocal ones and for containers.
 	Run func(c *Ctx)
+	// Serve runs a blocking command for a client that waits for key, which holds what
+	// it waits for; it replies nothing if the client has to wait on. nil for others.
+	Serve func(c *Ctx, key []byte)
 	// Keys finds the keys where FirstKey.. cannot (numkeys); nil otherwise.
 	Keys func(args [][]byte) (keys []int, ok bool)
 	// Script marks EVAL and its kin: whether they write is known only when they ran

@@ -32,8 +32,14 @@ type Ctx struct {
 	script bool
 	// missesTo takes the key misses of reads, if they are notified of.
 	missesTo *Chunk
-	rng      rng
-	cmd      *Command
+	// mayWait is the unit that waits if the command finds nothing; zero if it must not
+	// wait. waits is set once it does.
+	mayWait unitID
+	waits   *waiter
+	// reader is the chunk that waits if XREAD finds nothing; nil if it must not.
+	reader *Chunk
+	rng    rng
+	cmd    *Command
 	// cost is what the command spent beyond its base price (apply slices).
 	cost int
 	// marked is the key last noted as modified by this unit: put and touched both
@@ -137,6 +143,7 @@ func (c *Ctx) touched(event string, key []byte) {
 	if c.store.fx.notify != 0 {
 		c.event(event, key)
 	}
+	c.noteReady(key)
 }
 
 // modified notes the key for WATCH.

@@ -46,10 +46,19 @@ func (n *testNode) Chunk(session, seq uint64) *Chunk {
 	}
 	c := n.waiting[seq]
 	delete(n.waiting, seq)
+	if c != nil {
+		c.Seq = seq
+	}
 	return c
 }
 
-func (n *testNode) Done(c *Chunk) {}
+func (n *testNode) Blocked(c *Chunk, _ int64) { n.waiting[c.Seq] = c }
+
+func (n *testNode) Done(c *Chunk) {
+	if c.Waiter != nil {
+		c.Waiter.ChunkDone(c)
+	}
+}
 
 // apply makes an entry of encoded units and applies it.
 func (n *testNode) apply(units ...[]byte) {
@@ -123,12 +132,18 @@ func addCommand(c *Chunk, args ...string) {
 	}
 }
 
+// blockedText stands for the reply of a command whose client waits.
+const blockedText = "(blocked)"
+
 // do runs one command and returns its reply as text (replyText).
 func (n *testNode) do(args ...string) string {
 	n.t.Helper()
 	var c Chunk
 	addCommand(&c, args...)
 	n.run(&c)
+	if n.waiting[c.Seq] == &c {
+		return blockedText
+	}
 	require.Len(n.t, c.Ends, 1)
 	return tapeText(n.t, c.Reply.Bytes())
 }

@@ -99,11 +99,13 @@ func (l *Loader) Commit(index uint64) error {
 
 func (l *Loader) swap() {
 	s := l.s
+	defer s.readers.tell()
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.abandon.Stop()
+	s.readers.wakeAll()
 	old := s.heap
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	l.heap, l.dbs = nil, nil

@@ -56,6 +56,9 @@ func (s *Store) read(c *Chunk, now, brief int64) (needTick bool) {
 		panic("kv: Read of a chunk that has to be logged: " + err.Error()) // the caller's bug
 	}
 	needTick, c.tooLong = c.ctx.needTick, c.ctx.tooLong
+	if c.waits && !needTick {
+		s.readers.add(c)
+	}
 	r.end()
 	return needTick
 }
@@ -72,7 +75,9 @@ type runner struct {
 	entry    EntryHeader
 	index    uint64
 	unit     int
-	open     bool // a unit of session 0: only OPEN is allowed
+	id       unitID
+	ops      uint64 // operations of the unit
+	open     bool   // a unit of session 0: only OPEN and PRESENCE are allowed
 	readOnly bool
 	groups   int // transactions met so far
 	o        op
@@ -150,15 +155,23 @@ func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([
 				return nil, err
 			}
 			n += uint64(inside)
-		case r.readOnly || r.open != (r.o.code == opOpen):
+		case r.readOnly || r.open != (r.o.code == opOpen || r.o.code == opPresence):
 			return nil, fmt.Errorf("%w: opcode %d in this place", ErrMalformed, r.o.code)
 		case skip:
 			continue
 		default:
+			// Only the last operation may wait: what followed would have to be answered
+			// before it.
+			if group == 0 && n+1 == r.ops {
+				r.c.mayWait = r.id
+			}
 			r.operation(n)
 		}
 		if group == 0 {
 			r.mark()
+			if !r.readOnly {
+				r.s.serveReady(r.index)
+			}
 		}
 	}
 	end := first + count
@@ -205,7 +218,7 @@ func (r *runner) readsBefore(n uint64, group int, skip bool) {
 }
 
 func (r *runner) mark() {
-	if r.chunk != nil {
+	if r.chunk != nil && r.c.waits == nil {
 		r.chunk.mark()
 	}
 }
@@ -225,6 +238,10 @@ func (r *runner) read(lr *LocalRead) {
 	c, db, logged := r.c, r.c.db, r.c.logged
 	c.logged = false
 	c.selectDB(lr.DB)
+	c.reader = nil
+	if r.readOnly && r.chunk.mayWait {
+		c.reader = r.chunk
+	}
 	r.command(lr.Cmd, lr.Args, uint64(lr.Before))
 	c.selectDB(db)
 	c.logged = logged
@@ -240,9 +257,17 @@ func (r *runner) operation(n uint64) {
 		node, boot, _ := r.o.open()
 		if id, ok := r.s.st.sessions.open(node, boot, r.index); ok {
 			r.out.Int(int64(id))
+			r.s.dropOrphans(r.index)
 		} else {
 			r.out.Error("ERR a later boot of the node has a session")
 		}
+	case opUnblock:
+		seq, how, _ := r.o.unblock()
+		r.out.Bool(r.s.unblock(unitID{r.id.session, seq}, how, r.index))
+	case opPresence:
+		session, presence, _ := r.o.presence()
+		r.s.setPresence(session, presence, r.index)
+		r.out.OK()
 	case opConfigSet:
 		if msg := r.s.st.Settings.set(r.o.args); msg != "" {
 			r.out.Error(msg)

@@ -21,7 +21,7 @@ func init() {
 		stringCommands, genericCommands, serverCommands, localCommands, pubsubCommands,
 		scriptCommands, functionCommands,
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
-		bitmapCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,
+		bitmapCommands, blockingCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,
 	)
 	for i := range debugCommands {
 		commands.register(&debugCommands[i]) // known to the log, listed nowhere

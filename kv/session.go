@@ -21,6 +21,9 @@ type session struct {
 	// Low&^63 on that was applied; bits below Low are zero, and so is no last word.
 	Low     uint64
 	Applied []uint64
+	// Away: the leader has lost sight of the node; its clients in blocking commands are
+	// passed over until it is back (docs/adr/0010).
+	Away bool
 }
 
 // open makes a session for the node's boot and closes its older one. It returns
@@ -141,6 +144,8 @@ const (
 	// SeqSettled: below low. It was applied or it never will be; the table has
 	// forgotten which.
 	SeqSettled
+	// SeqWaiting: applied; its client waits in a blocking command.
+	SeqWaiting
 	// SeqClosed: the session is unknown or closed, nothing of it applies any more.
 	SeqClosed
 )
@@ -154,6 +159,8 @@ func (s *Store) SeqState(id, seq uint64) SeqState {
 	switch {
 	case row == nil:
 		return SeqClosed
+	case s.st.waiters.byUnit[unitID{id, seq}] != nil:
+		return SeqWaiting
 	case seq < row.Low:
 		return SeqSettled
 	case row.applied(seq):

@@ -28,6 +28,7 @@ type state struct {
 	watch     watchTable
 	scripts   scriptTable
 	functions functionTable
+	waiters   waiterTable
 }
 
 func newState(hashSeed uint64, databases int) state {
@@ -42,6 +43,7 @@ func (s *state) freeze() state {
 	c.watch = s.watch.freeze()
 	c.scripts = s.scripts.freeze()
 	c.functions = s.functions.freeze()
+	c.waiters = s.waiters.freeze()
 	return c
 }
 
@@ -65,6 +67,9 @@ type stateWire struct {
 	// by name.
 	Scripts   []scriptRow
 	Functions []functionRow
+	// Waiters are the clients in blocking commands, in the order in which they came.
+	Waiters    []waiter
+	LastTicket uint64
 }
 
 func newHandle() *codec.MsgpackHandle {
@@ -80,6 +85,7 @@ func (s *state) encode() []byte {
 		Sessions: s.sessions.rows, LastSession: s.sessions.last,
 		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
 		Scripts: s.scripts.rows, Functions: s.functions.rows,
+		Waiters: s.waiters.wire(), LastTicket: s.waiters.last,
 	}
 	var out []byte
 	if err := codec.NewEncoderBytes(&out, newHandle()).Encode(&w); err != nil {
@@ -114,7 +120,9 @@ func decodeState(b []byte) (s state, err error) {
 	s.scripts = newScriptTable(w.Scripts)
 	var loaded bool
 	s.functions, loaded = loadFunctions(w.Functions)
-	if !sorted || !loaded || !s.watch.decode(w.Watch) {
+	var waiting bool
+	s.waiters, waiting = newWaiterTable(w.Waiters, w.LastTicket, len(w.Flush))
+	if !sorted || !loaded || !waiting || !s.watch.decode(w.Watch) {
 		return s, errState
 	}
 	return s, nil

@@ -21,6 +21,8 @@ var wiredState = map[string][]string{
 	"watch.flush":    {"Flush"},
 	"scripts.rows":   {"Scripts"},
 	"functions.rows": {"Functions"},
+	"waiters.rows":   {"Waiters"},
+	"waiters.last":   {"LastTicket"},
 	"watch.swap":     {"Swap"},
 }
 
@@ -29,7 +31,9 @@ var wiredState = map[string][]string{
 func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
 	derived := map[string]string{"watch.epoch": "which pages a cut shares",
 		"scripts.bySHA": "rows", "scripts.bytes": "rows", "scripts.evals": "rows",
-		"functions.libs": "rows", "functions.byName": "rows"}
+		"functions.libs": "rows", "functions.byName": "rows",
+		"waiters.byUnit": "rows", "waiters.queues": "rows", "waiters.due": "rows", "waiters.perSession": "rows",
+		"waiters.onNoKey": "rows", "waiters.bytes": "rows"}
 	for name, why := range derivedState {
 		derived[name] = why
 	}
@@ -64,7 +68,7 @@ func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
 	for i := 0; i < wire.NumField(); i++ {
 		require.True(t, used[wire.Field(i).Name], "stateWire.%s is nobody's", wire.Field(i).Name)
 	}
-	for _, typ := range []reflect.Type{reflect.TypeFor[Settings](), reflect.TypeFor[session]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Settings](), reflect.TypeFor[session](), reflect.TypeFor[waiter]()} {
 		for i := 0; i < typ.NumField(); i++ {
 			require.True(t, typ.Field(i).IsExported(), "msgpack would drop %s.%s", typ.Name(), typ.Field(i).Name)
 		}

@@ -47,6 +47,9 @@ type Store struct {
 	listeners listeners
 	receivers atomic.Pointer[func(shard bool, channel []byte) int]
 
+	// readers are the clients of this node that wait in XREAD; it has a lock of its own.
+	readers readerTable
+
 	// Scratch of Apply, guarded by applying.
 	ctx     Ctx
 	run     runner
@@ -54,6 +57,13 @@ type Store struct {
 	done    []*Chunk
 	buf     []byte
 	fx      effectLog
+	// Of those who wait: ready are the keys that became ready in the present command,
+	// empty between units; served is a reply on its way to its chunk.
+	owner      Owner
+	ready      []waitKey
+	spareReady []waitKey
+	serveCtx   Ctx
+	served     Reply
 }
 
 // New returns an empty store.

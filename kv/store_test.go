@@ -232,6 +232,8 @@ type lockProbe struct {
 	done int
 }
 
+func (p *lockProbe) Blocked(*Chunk, int64) {}
+
 func (p *lockProbe) Done(c *Chunk) {
 	p.done++
 	require.True(p.t, p.s.mu.TryRLock(), "the lock is free when a chunk is handed back")
@@ -274,6 +276,7 @@ type ownerFunc struct {
 
 func (o ownerFunc) Chunk(session, seq uint64) *Chunk { return o.chunk(session, seq) }
 func (o ownerFunc) Done(c *Chunk)                    { o.done(c) }
+func (o ownerFunc) Blocked(*Chunk, int64)            {}
 
 func TestPanicNamesTheEntry(t *testing.T) {
 	n := newTestNode(t)

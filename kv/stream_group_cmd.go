@@ -146,6 +146,7 @@ func cmdXGroupDestroy(c *Ctx) {
 	if ok {
 		s.dropGroup(&g)
 		c.groupTouched("xgroup-destroy", s.key)
+		c.noteReady(s.key) // who waits in XREADGROUP waits for nothing any more
 	}
 	c.Out.Bool(ok)
 }

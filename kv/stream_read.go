@@ -1,14 +1,9 @@
 package kv
 
-// streamRead is a parsed XREAD or XREADGROUP. It is the seam for blocking: parse
-// once; resolve once, which turns $ into the ID that is the last one now; then try,
-// any number of times, until it reports that it found something. What blocks while
-// it waits (its keys, its time limit) is the caller's to say: block is only read.
-//
-// The commands themselves try once and reply the null array if there is nothing, as
-// Redis does inside MULTI and in scripts, whatever BLOCK says. So a caller that
-// blocks may also just run the command again, with the arguments of resolved, until
-// the reply is another.
+// streamRead is a parsed XREAD or XREADGROUP: parse once; resolve once, which turns $
+// into the ID that is the last one now; then try, any number of times, until it
+// reports that it found something. Where nobody may wait, inside MULTI and in
+// scripts, they try once and reply the null array, whatever BLOCK says.
 type streamRead struct {
 	name string
 	args [][]byte
@@ -37,12 +32,19 @@ func cmdXRead(c *Ctx) { c.streamRead() }
 func cmdXReadGroup(c *Ctx) { c.streamRead() }
 
 func (c *Ctx) streamRead() {
+	if c.reader != nil && c.reader.wait != nil {
+		c.reader.wait.again(c)
+		return
+	}
 	r, msg := parseStreamRead(c.cmd.Name, c.Args)
 	if msg != "" {
 		c.Out.Error(msg)
 		return
 	}
-	if r.resolve(c) && !r.try(c) {
+	if !r.resolve(c) || r.try(c) {
+		return
+	}
+	if r.block < 0 || !c.waitStream(&r) {
 		c.Out.NullArray()
 	}
 }
@@ -156,8 +158,7 @@ func (r *streamRead) resolve(c *Ctx) (ok bool) {
 			return false
 		}
 		if r.isGroup && !r.hasGroup(&s) {
-			c.Out.Error("NOGROUP No such key '" + string(key) + "' or consumer group '" + string(r.group) +
-				"' in XREADGROUP with GROUP option")
+			c.Out.Error(errNoGroup(key, r.group))
 			return false
 		}
 		var msg string
@@ -167,6 +168,11 @@ func (r *streamRead) resolve(c *Ctx) (ok bool) {
 		}
 	}
 	return true
+}
+
+// errNoGroup is XREADGROUP's error.
+func errNoGroup(key, group []byte) string {
+	return "NOGROUP No such key '" + string(key) + "' or consumer group '" + string(group) + "' in XREADGROUP with GROUP option"
 }
 
 func (r *streamRead) hasGroup(s *streamView) bool {
@@ -207,19 +213,6 @@ func (r *streamRead) position(s *streamView, arg []byte) (id streamID, msg strin
 		return id, errStreamID
 	}
 	return id, ""
-}
-
-// resolved is the command with the IDs that resolve found in place of $ and +: what
-// to run again later.
-func (r *streamRead) resolved() [][]byte {
-	args := append([][]byte(nil), r.args...)
-	ids := args[len(args)-len(r.ids):]
-	for i, id := range r.after {
-		if id != maxStreamID {
-			ids[i] = id.append(nil)
-		}
-	}
-	return args
 }
 
 // try looks for entries now. If there are any (or XREADGROUP is asked for history)

@@ -148,7 +148,7 @@ func endName(head bool, left, right string) string {
 
 // cmdLMPop is LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count].
 func cmdLMPop(c *Ctx) {
-	keys, where, count, ok := c.mpopArgs("left", "right")
+	keys, where, count, ok := c.mpopArgs(1, "left", "right")
 	if !ok {
 		return
 	}
@@ -160,14 +160,19 @@ func cmdLMPop(c *Ctx) {
 		if !l.found {
 			continue
 		}
-		count = min(count, l.len())
-		c.Out.Array(2)
-		c.Out.Bulk(key)
-		c.Out.Array(count)
-		l.popTo(c.Out, count, where == 0)
+		l.mpopTo(c.Out, count, where == 0)
 		return
 	}
 	c.Out.NullArray()
+}
+
+// mpopTo replies the key and up to count elements taken off an end.
+func (l *listView) mpopTo(out *Reply, count int, head bool) {
+	count = min(count, l.len())
+	out.Array(2)
+	out.Bulk(l.key)
+	out.Array(count)
+	l.popTo(out, count, head)
 }
 
 // cmdLRange is LRANGE key start stop.

@@ -19,7 +19,7 @@ var streamCommands = []Command{
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 435, Run: cmdXSetID,
 		Summary: "An internal command for replicating stream values."},
 	{Name: "xreadgroup", Group: "stream", Since: "5.0.0", Arity: -7, Flags: FlagWrite | FlagBlocking | FlagMovableKeys,
-		Op: 436, Run: cmdXReadGroup, Keys: streamKeys,
+		Op: 436, Run: cmdXReadGroup, Keys: streamKeys, Serve: serveGroup,
 		Summary: "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise."},
 	{Name: "xack", Group: "stream", Since: "5.0.0", Arity: -4, Flags: FlagWrite | FlagFast,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 437, Run: cmdXAck,

@@ -328,7 +328,7 @@ func (z *zsetView) popTo(out *Reply, count int, max, nested bool) {
 
 // cmdZMPop is ZMPOP numkeys key [key ...] MIN|MAX [COUNT count].
 func cmdZMPop(c *Ctx) {
-	keys, where, count, ok := c.mpopArgs("min", "max")
+	keys, where, count, ok := c.mpopArgs(1, "min", "max")
 	if !ok {
 		return
 	}
@@ -340,14 +340,19 @@ func cmdZMPop(c *Ctx) {
 		if !z.found {
 			continue
 		}
-		count = min(count, z.len())
-		c.Out.Array(2)
-		c.Out.Bulk(key)
-		c.Out.Array(count)
-		z.popTo(c.Out, count, where == 1, true)
+		z.mpopTo(c.Out, count, where == 1)
 		return
 	}
 	c.Out.NullArray()
+}
+
+// mpopTo replies the key and up to count members taken off an end.
+func (z *zsetView) mpopTo(out *Reply, count int, max bool) {
+	count = min(count, z.len())
+	out.Array(2)
+	out.Bulk(z.key)
+	out.Array(count)
+	z.popTo(out, count, max, true)
 }
 
 // cmdZScore is ZSCORE key member.

@@ -234,6 +234,8 @@ const (
 	opSelect    Opcode = 2 // db as decimal text
 	opExec      Opcode = 3 // count of following operations (4 bytes LE), watches
 	opConfigSet Opcode = 4 // name, value, name, value ...
+	opUnblock   Opcode = 8 // seq as decimal text, how (UnblockTimeout ...)
+	opPresence  Opcode = 9 // session, presence as decimal text
 	firstOpcode Opcode = 16
 )
 
@@ -288,6 +290,10 @@ func (o *op) check(following uint64) error {
 		var count int
 		count, _, ok = o.exec()
 		ok = ok && uint64(count) <= following
+	case opUnblock:
+		_, _, ok = o.unblock()
+	case opPresence:
+		_, _, ok = o.presence()
 	case opConfigSet:
 		ok = len(o.args) >= 2 && len(o.args)%2 == 0
 	default:
@@ -309,6 +315,24 @@ func (o *op) open() (node, boot uint64, ok bool) {
 	node, ok1 := parseUint(o.args[0])
 	boot, ok2 := parseUint(o.args[1])
 	return node, boot, ok1 && ok2
+}
+
+func (o *op) unblock() (seq uint64, how string, ok bool) {
+	if len(o.args) != 2 {
+		return 0, "", false
+	}
+	seq, ok = parseUint(o.args[0])
+	how = string(o.args[1])
+	return seq, how, ok && (how == UnblockTimeout || how == UnblockError || how == UnblockStop)
+}
+
+func (o *op) presence() (session uint64, presence int, ok bool) {
+	if len(o.args) != 2 {
+		return 0, 0, false
+	}
+	session, ok1 := parseUint(o.args[0])
+	p, ok2 := parseUint(o.args[1])
+	return session, int(p & 0xff), ok1 && ok2 && p <= presenceGone
 }
 
 func (o *op) db() (int, bool) {

@@ -65,7 +65,7 @@ func TestUnknownEntriesStopTheNode(t *testing.T) {
 		{"cut off", good[:len(good)-1], ErrMalformed},
 		{"tail", append(bytes.Clone(good), 0), ErrMalformed},
 		{"opcode", unit(appendOp(nil, 900, nil)), ErrUnknown},
-		{"control opcode", unit(appendOp(nil, 9)), ErrUnknown},
+		{"control opcode", unit(appendOp(nil, 15)), ErrUnknown},
 		{"huge opcode", unit(appendOp(nil, 65535)), ErrUnknown},
 		{"database", unit(appendOp(nil, opSelect, []byte("16"))), ErrUnknown},
 		{"select", unit(appendOp(nil, opSelect, []byte("x"))), ErrMalformed},

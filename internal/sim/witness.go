@@ -21,12 +21,20 @@ type replayer struct {
 	ops   map[unitID]*op
 	index uint64
 	chunk map[*kv.Chunk]*op
+	// blocked are the chunks that wait in a blocking command.
+	blocked map[unitID]*kv.Chunk
+	asked   unitID // whose chunk Chunk handed out last
 }
 
 type unitID struct{ session, seq uint64 }
 
 // Chunk implements kv.Owner.
 func (r *replayer) Chunk(session, seq uint64) *kv.Chunk {
+	r.asked = unitID{session, seq}
+	if ch := r.blocked[r.asked]; ch != nil {
+		delete(r.blocked, r.asked)
+		return ch
+	}
 	o := r.ops[unitID{session, seq}]
 	if o == nil {
 		return nil
@@ -39,6 +47,9 @@ func (r *replayer) Chunk(session, seq uint64) *kv.Chunk {
 	r.chunk[ch] = o
 	return ch
 }
+
+// Blocked implements kv.Owner.
+func (r *replayer) Blocked(ch *kv.Chunk, _ int64) { r.blocked[r.asked] = ch }
 
 // Done implements kv.Owner.
 func (r *replayer) Done(ch *kv.Chunk) {
@@ -69,7 +80,7 @@ func (j *judge) witness() {
 	w := j.w
 	w.checked(10, 11, 12, 13, 14)
 	j.realTime()
-	r := &replayer{w: w, ops: map[unitID]*op{}, chunk: map[*kv.Chunk]*op{}}
+	r := &replayer{w: w, ops: map[unitID]*op{}, chunk: map[*kv.Chunk]*op{}, blocked: map[unitID]*kv.Chunk{}}
 	var reads []*op
 	for _, o := range j.ops {
 		switch {
