@@ -227,6 +227,7 @@ func (c *Ctx) wait(kind waitKind, keys []int, timeout int64) bool {
 	}
 	t.last = w.Ticket
 	t.add(w)
+	c.store.waitVersion++
 	c.waits = w
 	return true
 }
@@ -363,6 +364,7 @@ func (s *Store) present(session uint64) bool {
 // like those of the unit that is being applied.
 func (s *Store) endWait(w *waiter, index uint64) {
 	s.st.waiters.remove(w)
+	s.waitVersion++
 	if s.owner != nil {
 		if chunk := s.owner.Chunk(w.Session, w.Seq); chunk != nil {
 			chunk.Reply.AppendTape(&s.served)
@@ -430,6 +432,7 @@ func (s *Store) setPresence(session uint64, presence int, index uint64) {
 		return
 	}
 	row.Away = presence != presenceHere
+	s.waitVersion++
 	switch presence {
 	case presenceHere:
 		c := &Ctx{store: s}
@@ -469,6 +472,10 @@ type Presence struct {
 	Away    bool
 	Waiting int // clients in blocking commands
 }
+
+// WaitVersion changes whenever Presence or NextTimeout may have. Only the goroutine that
+// applies may ask.
+func (s *Store) WaitVersion() uint64 { return s.waitVersion }
 
 // Presence lists the open sessions by node, appending to dst.
 func (s *Store) Presence(dst []Presence) []Presence {

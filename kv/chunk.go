@@ -59,6 +59,10 @@ type Chunk struct {
 // arbitrary goroutine and must only enqueue.
 type Waiter interface{ ChunkDone(c *Chunk) }
 
+// BlockWaiter is told, if the Waiter is one, that the chunk's client is blocked now, and
+// will be until ChunkDone. Chunk.Seq may be read from then on. It must only enqueue.
+type BlockWaiter interface{ ChunkBlocked(c *Chunk) }
+
 // LocalRead is something the origin answers itself, at a position between the
 // logged operations. Exactly one of Cmd, Tape and Deferred is used.
 type LocalRead struct {

@@ -106,6 +106,7 @@ func (l *Loader) swap() {
 	defer s.mu.Unlock()
 	l.abandon.Stop()
 	s.readers.wakeAll()
+	s.waitVersion++
 	old := s.heap
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	l.heap, l.dbs = nil, nil

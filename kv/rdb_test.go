@@ -322,7 +322,7 @@ func TestRDBDamageIsFound(t *testing.T) {
 
 func TestRDBLoaderCanBeDropped(t *testing.T) {
 	rdb := smallRDB(t)
-	for n := 0; n <= len(rdb); n += 13 {
+	for n := 0; n < len(rdb); n += 13 {
 		d := NewRDBLoader(New(Options{}).NewLoader())
 		require.NoError(t, d.Feed(rdb[:n]))
 		d.Abort()

@@ -257,6 +257,7 @@ func (r *runner) operation(n uint64) {
 		node, boot, _ := r.o.open()
 		if id, ok := r.s.st.sessions.open(node, boot, r.index); ok {
 			r.out.Int(int64(id))
+			r.s.waitVersion++
 			r.s.dropOrphans(r.index)
 		} else {
 			r.out.Error("ERR a later boot of the node has a session")

@@ -59,11 +59,12 @@ type Store struct {
 	fx      effectLog
 	// Of those who wait: ready are the keys that became ready in the present command,
 	// empty between units; served is a reply on its way to its chunk.
-	owner      Owner
-	ready      []waitKey
-	spareReady []waitKey
-	serveCtx   Ctx
-	served     Reply
+	owner       Owner
+	ready       []waitKey
+	spareReady  []waitKey
+	serveCtx    Ctx
+	served      Reply
+	waitVersion uint64
 }
 
 // New returns an empty store.

@@ -27,14 +27,18 @@ type applier struct {
 	nextDue atomic.Int64
 	// mailBytes are those of deliver jobs that wait.
 	mailBytes atomic.Int64
-	mu        sync.Mutex
-	jobs      []applyJob
-	spare     []applyJob // the memory of the batch before
-	closed    bool
-	wake      chan struct{}
-	exit      chan struct{}
-	batch     []kv.LogEntry
-	untidy    atomic.Bool // memory may be given back
+	// timeout and presence are about clients in blocking commands.
+	timeout  atomic.Int64
+	presence atomic.Pointer[[]kv.Presence]
+	waits    uint64 // store.WaitVersion as of then
+	mu       sync.Mutex
+	jobs     []applyJob
+	spare    []applyJob // the memory of the batch before
+	closed   bool
+	wake     chan struct{}
+	exit     chan struct{}
+	batch    []kv.LogEntry
+	untidy   atomic.Bool // memory may be given back
 }
 
 type applyJob struct {
@@ -210,4 +214,19 @@ func (a *applier) publish() {
 		at = noDue
 	}
 	a.nextDue.Store(at)
+	if v := a.store.WaitVersion(); v != a.waits || a.presence.Load() == nil {
+		a.waits = v
+		a.publishWaits()
+	}
+}
+
+// publishWaits tells about clients in blocking commands.
+func (a *applier) publishWaits() {
+	at, ok := a.store.NextTimeout()
+	if !ok {
+		at = noDue
+	}
+	a.timeout.Store(at)
+	rows := a.store.Presence(nil)
+	a.presence.Store(&rows)
 }

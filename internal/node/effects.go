@@ -161,3 +161,12 @@ func (n *Node) due() (int64, bool) {
 	at := n.applier.nextDue.Load()
 	return at, at != noDue
 }
+
+func (n *Node) timeout() (int64, bool) {
+	at := n.applier.timeout.Load()
+	return at, at != noDue
+}
+
+func (n *Node) presence(dst []kv.Presence) []kv.Presence {
+	return append(dst, *n.applier.presence.Load()...)
+}

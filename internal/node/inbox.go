@@ -11,6 +11,7 @@ import (
 // input is everything that happened since the loop's last turn.
 type input struct {
 	chunks   []*kv.Chunk
+	left     []*kv.Chunk // their clients have gone
 	barriers []func(error)
 	ticks    []func(error)
 	messages []raftcore.Message
@@ -102,6 +103,7 @@ func (b *inbox) close() {
 
 func (in *input) reset() {
 	clear(in.chunks)
+	clear(in.left)
 	clear(in.barriers)
 	clear(in.ticks)
 	clear(in.messages)
@@ -109,7 +111,7 @@ func (in *input) reset() {
 	clear(in.fetched)
 	clear(in.calls)
 	*in = input{
-		chunks: in.chunks[:0], barriers: in.barriers[:0], ticks: in.ticks[:0],
+		chunks: in.chunks[:0], left: in.left[:0], barriers: in.barriers[:0], ticks: in.ticks[:0],
 		messages: in.messages[:0], units: in.units[:0], refused: in.refused[:0],
 		peers: in.peers[:0], fetched: in.fetched[:0], calls: in.calls[:0],
 	}

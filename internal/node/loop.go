@@ -46,6 +46,7 @@ type loop struct {
 	core        *raftcore.Core
 	store       *kv.Store
 	origin      *origin
+	presence    presence
 	inbox       *inbox
 	reads       reads
 	fx          effects
@@ -77,6 +78,8 @@ type loop struct {
 	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
 	lastTick  time.Time // last TICK proposed for due keys
+	tickedFor int64     // the deadline of a blocked client that it was for
+	swept     time.Time // when blocked clients were last looked through
 	readAgain bool      // a read round may be asked (new leader, or a clock tick)
 	waits     []*replicaWait
 	campaign  bool // as last told to the core
@@ -105,6 +108,10 @@ type gauges interface {
 	applied() uint64
 	stamp() int64
 	due() (at int64, ok bool)
+	// timeout is when the next client in a blocking command has waited long enough.
+	timeout() (at int64, ok bool)
+	// presence appends what the state machine knows of the sessions' nodes.
+	presence(dst []kv.Presence) []kv.Presence
 	// diskFull: this node's disk has no room to spare.
 	diskFull() bool
 }
@@ -132,6 +139,7 @@ func (l *loop) turn(in *input, now time.Time) {
 	l.clock.tell(elapsed, wall)
 	l.core.SetTime(elapsed) // after the messages arrived, before they are stepped
 	for i := range in.messages {
+		l.presence.saw(in.messages[i].From, now)
 		l.clock.observe(&in.messages[i], wall)
 		l.observeSpace(&in.messages[i])
 		l.core.Step(in.messages[i])
@@ -164,6 +172,9 @@ func (l *loop) turn(in *input, now time.Time) {
 		}
 		l.origin.add(c, now)
 	}
+	for _, c := range in.left { // after those who came in the same turn
+		l.origin.leave(c)
+	}
 	for _, done := range in.barriers {
 		l.reads.add(done, now)
 	}
@@ -180,6 +191,7 @@ func (l *loop) turn(in *input, now time.Time) {
 func (l *loop) work(now time.Time) {
 	for {
 		l.proposeTicks(now)
+		l.proposeLeaves(now)
 		l.route(now)
 		l.pumpPublications()
 		if l.readAgain && l.core.Leader() != 0 {
@@ -201,6 +213,9 @@ func (l *loop) noticeLeader() bool {
 	term, leader := l.core.Term(), l.core.Leader()
 	if term == l.term && leader == l.leader {
 		return false
+	}
+	if leader != 0 && leader != l.id {
+		l.presence.before = leader
 	}
 	l.term, l.leader = term, leader
 	l.readAgain = true
@@ -295,6 +310,7 @@ func (l *loop) onApplied() {
 func (l *loop) onPeers(changes []peerChange, now time.Time) {
 	for _, c := range changes {
 		l.peerOfListeners(c.id, c.up)
+		l.presence.connection(c.id, c.up)
 		if c.id != l.core.Leader() || c.id == l.id {
 			continue
 		}
@@ -314,6 +330,10 @@ func (l *loop) onPeers(changes []peerChange, now time.Time) {
 func (l *loop) onTick(now time.Time) {
 	if l.origin.expire(now, l.patience()) {
 		l.requestTick(func(error) {}) // an empty unit carries the new low, which seals
+	}
+	if now.Sub(l.swept) >= blockedSweep {
+		l.swept = now
+		l.origin.expireBlocked(l.cfg.Wall(now), l.cfg.RequestTimeout)
 	}
 	l.reads.renew(now, l.cfg.ElectionTimeout, l.cfg.ParkTimeout)
 	l.reads.expire(now, l.patience())

@@ -24,6 +24,10 @@ type origin struct {
 	// that seals everything before it.
 	ring []unit
 	base uint64
+	// blocked are the chunks whose clients wait in blocking commands, by number; leaving
+	// those whose clients have gone.
+	blocked map[uint64]blockedUnit
+	leaving []leaving
 	// bytes is what the waiting chunks hold, for back-pressure.
 	bytes atomic.Int64
 }
@@ -39,6 +43,8 @@ type unit struct {
 	// exposed is set for ever once the unit left towards a log: its outcome is
 	// then unknown until its apply is seen.
 	exposed bool
+	// gone: its client left.
+	gone bool
 	// taken: the applier is executing it; it can no longer time out.
 	taken bool
 }
@@ -75,7 +81,10 @@ func (o *origin) Chunk(session, seq uint64) *kv.Chunk {
 		return nil
 	}
 	u := o.at(seq)
-	if u == nil || u.taken {
+	if u == nil {
+		return o.wake(seq)
+	}
+	if u.taken {
 		return nil
 	}
 	u.taken = true
@@ -85,8 +94,15 @@ func (o *origin) Chunk(session, seq uint64) *kv.Chunk {
 // Done implements kv.Owner: the chunk was applied and its replies are on its tape.
 func (o *origin) Done(c *kv.Chunk) {
 	o.mu.Lock()
-	o.forget(c.Seq)
+	unit := o.at(c.Seq)
+	if unit != nil {
+		o.forget(c.Seq)
+	}
 	o.mu.Unlock()
+	if unit == nil {
+		o.answerBlocked(c, nil)
+		return
+	}
 	o.answer(c, nil)
 }
 
@@ -203,6 +219,7 @@ func (o *origin) reconcile(fate func(session, seq uint64) kv.SeqState) {
 		err   error
 	}
 	var gone []end
+	var waits []*kv.Chunk
 	o.mu.Lock()
 	for i := range o.ring {
 		u := &o.ring[i]
@@ -211,6 +228,8 @@ func (o *origin) reconcile(fate func(session, seq uint64) kv.SeqState) {
 		}
 		switch fate(o.session, o.base+uint64(i)) {
 		case kv.SeqOpen:
+		case kv.SeqWaiting:
+			waits = append(waits, u.chunk)
 		case kv.SeqApplied:
 			gone = append(gone, end{u.chunk, errReplyLost})
 		default:
@@ -228,6 +247,10 @@ func (o *origin) reconcile(fate func(session, seq uint64) kv.SeqState) {
 	for _, e := range gone {
 		o.answer(e.chunk, e.err)
 	}
+	for _, c := range waits {
+		o.Blocked(c, 0) // the row has the deadline
+	}
+	o.reconcileBlocked(fate)
 }
 
 // abandon answers everything: the node stops.
@@ -250,6 +273,7 @@ func (o *origin) abandon() {
 		}
 		o.answer(u.chunk, err)
 	}
+	o.abandonBlocked()
 }
 
 // open starts the session; units may be sent from now on.

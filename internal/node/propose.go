@@ -29,6 +29,7 @@ func (l *loop) route(now time.Time) {
 
 // lead makes entries of the units of all nodes, those that came first first.
 func (l *loop) lead(now time.Time) {
+	l.leadPresence(now)
 	for _, f := range l.foreign {
 		for _, u := range f.units {
 			if _, err := kv.CheckUnit(u.Bytes); err != nil {
@@ -207,11 +208,15 @@ func (l *loop) proposeDueTick(now time.Time) {
 	if l.core.Role() != raftcore.Leader || l.unitCount > 0 {
 		return
 	}
+	wall := l.cfg.Wall(now)
 	at, ok := l.gauges.due()
-	if !ok || at > l.cfg.Wall(now) {
+	blocked, waits := l.gauges.timeout()
+	switch {
+	case waits && blocked <= wall && (blocked != l.tickedFor || now.Sub(l.lastTick) >= dueTickInterval):
+		l.tickedFor = blocked // clients look at the clock: no rest before it
+	case !ok || at > wall:
 		return
-	}
-	if now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp() {
+	case now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp():
 		return
 	}
 	l.lastTick = now
