@@ -300,6 +300,11 @@ func (s *Store) noteWaiter(c *Ctx, w *waiter) {
 // for each the clients in the order in which they came. What BLMOVE makes ready on the
 // way comes after.
 func (s *Store) serveReady(index uint64) {
+	if len(s.ready) == 0 {
+		return
+	}
+	defer func(origin Waiter) { s.fx.origin = origin }(s.fx.origin)
+	s.fx.origin = nil // what is popped now is not the doing of who pushed
 	for len(s.ready) > 0 {
 		round := s.ready
 		s.ready = s.spareReady[:0]

@@ -65,11 +65,19 @@ func (c *Chunk) Waits() bool { return c.waits }
 // WaitLimit is how long a chunk that waits wants to, in ms; 0 is for ever.
 func (c *Chunk) WaitLimit() int64 { return c.wait.read.block }
 
+// Answer makes fill's value the chunk's reply: the end of a wait.
+func (c *Chunk) Answer(fill func(out *Reply)) {
+	c.restart()
+	fill(&c.Reply)
+	c.mark()
+}
+
 // EndWait ends the wait of a chunk, if it waits: nothing is told about it any more but
 // what is on its way already, which may find the chunk used for something else.
 func (s *Store) EndWait(c *Chunk) {
 	if c.wait != nil {
 		s.readers.remove(c.wait)
+		c.wait = nil
 	}
 }
 

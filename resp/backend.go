@@ -16,8 +16,12 @@ type Backend interface {
 	// Propose submits a chunk that holds at least one logged operation. It never
 	// blocks. c.Waiter.ChunkDone(c) is called exactly once: after this node applied
 	// the chunk (replies on its tape), or with c.Err set to an error in Redis's
-	// words. Until then the chunk belongs to the node.
+	// words. Until then the chunk belongs to the node. A Waiter that is a kv.BlockWaiter
+	// hears in between if the client is blocked.
 	Propose(c *kv.Chunk)
+	// Leave tells that the client of a proposed chunk has gone: if it waits in a blocking
+	// command it must not be served. ChunkDone may or may not be called after it.
+	Leave(c *kv.Chunk)
 	// ReadBarrier calls done(nil) once this node's state machine holds everything
 	// that was acknowledged anywhere before the call: a read made then is
 	// linearizable. One call serves any number of reads waiting at that moment.

@@ -25,6 +25,9 @@ type client struct {
 	kill func(after bool)
 	// onLoop runs fn on the loop the session belongs to, if the client is still there.
 	onLoop func(fn func())
+	// endWaitSoon ends its wait in a blocking command; false if it is gone, and done is
+	// not called.
+	endWaitSoon func(how string, done func(ended bool, err error)) bool
 }
 
 // init makes ids unique in the cluster: the node's id, then a counter. They stay

@@ -207,6 +207,9 @@ func (v *visible) flagLetters() string {
 	if v.multi >= 0 {
 		f += "x"
 	}
+	if v.blocked {
+		f += "b"
+	}
 	f += v.tracking
 	if v.noEvict {
 		f += "e"
@@ -347,13 +350,4 @@ func clientPause(s *session, args [][]byte, out *kv.Reply) {
 func clientUnpause(s *session, _ [][]byte, out *kv.Reply) {
 	s.srv.pause.until.Store(0)
 	out.OK()
-}
-
-// clientUnblock: no command blocks a client yet, so none can be unblocked.
-func clientUnblock(_ *session, args [][]byte, out *kv.Reply) {
-	if _, ok := parseLen(args[2]); !ok {
-		out.Error(errNotInt)
-		return
-	}
-	out.Int(0)
 }

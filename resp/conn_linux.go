@@ -31,6 +31,8 @@ type conn struct {
 
 	interest uint32 // what epoll was asked for
 	inFlight bool   // a chunk, a barrier, a tick or an async command is under way
+	proposed bool   // ... and it is a chunk that the node has
+	blocked  *blockedIn
 	cancel   context.CancelFunc
 	lease    uint64 // what the reads under way rely on; 0: a barrier, or nothing
 
@@ -51,7 +53,12 @@ type conn struct {
 
 func newConn(l *loop, fd int, s *session) *conn {
 	c := &conn{loop: l, fd: fd, s: s, interest: wantRead, opened: l.mono, lastActive: l.mono}
-	c.client = client{s: s, kill: c.kill, onLoop: func(fn func()) { l.post(func() { c.guarded(fn) }) }}
+	c.client = client{
+		s: s, kill: c.kill, onLoop: func(fn func()) { l.post(func() { c.guarded(fn) }) },
+		endWaitSoon: func(how string, done func(bool, error)) bool {
+			return l.post(func() { c.endWait(how, done) })
+		},
+	}
 	s.listensAt, s.pushed, s.waiter = l.hub, c.markDirty, c
 	return c
 }
@@ -113,7 +120,7 @@ func (c *conn) read() {
 func (c *conn) endOfInput() {
 	c.eof = true
 	c.updateInterest()
-	if c.cancel != nil {
+	if c.cancel != nil || c.blocked != nil {
 		c.close()
 		return
 	}
@@ -197,6 +204,9 @@ func (c *conn) perform(next step) {
 		c.outputFull = true // write goes on when the client has read
 	case stepRead, stepBarrier:
 		c.inFlight = true
+		if c.s.mayBlock {
+			c.s.chunk.Waiter = c
+		}
 		switch {
 		case !c.s.needBarrier():
 			c.barrierPassed(nil)
@@ -205,7 +215,7 @@ func (c *conn) perform(next step) {
 			c.loop.waitBarrier(c)
 		}
 	case stepPropose:
-		c.inFlight = true
+		c.inFlight, c.proposed = true, true
 		c.s.chunk.Waiter = c
 		c.loop.srv.backend.Propose(c.s.chunk)
 	case stepAsync:
@@ -236,6 +246,8 @@ func (c *conn) outOfCommands() {
 func (c *conn) ChunkDone(chunk *kv.Chunk) { c.loop.push(event{conn: c, chunk: chunk}) }
 
 func (c *conn) chunkDone() {
+	c.proposed = false
+	c.unblocked()
 	c.s.now = c.loop.now
 	c.s.finish()
 	c.answered()
@@ -292,6 +304,7 @@ func (c *conn) leaseLost() bool {
 	if lease == 0 || c.loop.srv.backend.LeaseHolds(lease) {
 		return false
 	}
+	c.loop.srv.backend.Store().EndWait(c.s.chunk) // its $ may be old, too
 	c.loop.waitBarrier(c)
 	return true
 }
@@ -321,7 +334,12 @@ func (c *conn) runLong(now int64) {
 			}
 		}()
 		needTick := srv.backend.Store().ReadLong(chunk, now)
-		c.loop.post(func() { c.guarded(func() { c.readsDone(needTick, now) }) })
+		c.loop.post(func() {
+			if c.closed {
+				srv.backend.Store().EndWait(chunk)
+			}
+			c.guarded(func() { c.readsDone(needTick, now) })
+		})
 	}()
 }
 
@@ -335,7 +353,11 @@ func (c *conn) readsDone(needTick bool, now int64) {
 		c.s.chunk.LogScripts()
 		c.perform(stepPropose)
 		return
+	case c.s.chunk.Waits():
+		c.blockRead()
+		return
 	default:
+		c.unblocked()
 		c.s.finish()
 		c.answered()
 		return
@@ -345,6 +367,7 @@ func (c *conn) readsDone(needTick bool, now int64) {
 			c.guarded(func() {
 				if err != nil {
 					c.lease = 0
+					c.unblocked()
 					c.s.chunk.Err = err
 					c.s.finish()
 					c.answered()
@@ -504,6 +527,9 @@ func (c *conn) finishUp() {
 	if c.cancel != nil {
 		c.cancel() // WAIT answers what it has
 	}
+	if c.blocked != nil {
+		c.endWait(kv.UnblockStop, func(bool, error) {})
+	}
 	c.updateInterest()
 	c.loop.schedule(c)
 }
@@ -528,6 +554,7 @@ func (c *conn) close() {
 		return
 	}
 	c.closed = true
+	c.abandonChunk()
 	if c.ending && !c.eof {
 		c.discardInput()
 	}

@@ -42,7 +42,7 @@ func (s *session) command(args [][]byte) verdict {
 		s.replyError(msg)
 		return verdictDone
 	}
-	if s.chunkPending() && h != nil && !h.anywhere {
+	if s.chunkPending() && (h != nil && !h.anywhere || h == nil && s.multi == nil && kv.MayBlock(cmd, args)) {
 		return verdictBoundary
 	}
 	if s.srv.paused(s.now, cmd) {
@@ -97,6 +97,10 @@ func (s *session) collect(cmd *kv.Command, args [][]byte) {
 		s.reads++
 	}
 	s.values++
+	if kv.MayBlock(cmd, args) {
+		s.mayBlock, s.endChunk = true, true
+		s.chunk.AllowWait()
+	}
 	// With replies off or skipped the chunk is this command alone.
 	s.endChunk = s.endChunk || s.reply == replySkip
 }

@@ -20,6 +20,7 @@ type fakeNode struct {
 
 	mu      sync.Mutex
 	inbox   []*kv.Chunk
+	left    []*kv.Chunk // clients that left while something was in flight
 	ticks   []fakeTick
 	calls   []func()
 	subsMu  sync.Mutex
@@ -35,6 +36,7 @@ type fakeNode struct {
 	barriers    atomic.Int64
 	proposals   atomic.Int64
 	ticksAsked  atomic.Int64
+	leaves      atomic.Int64 // calls of Leave that took effect
 	offset      atomic.Int64 // added to the clock
 	failBarrier atomic.Bool  // the next barrier fails
 	lease       atomic.Uint64
@@ -81,12 +83,23 @@ func (n *fakeNode) run() {
 			continue
 		}
 		n.mu.Lock()
-		chunks, ticks, calls := n.inbox, n.ticks, n.calls
-		n.inbox, n.ticks, n.calls = nil, nil, nil
+		chunks, ticks, left, calls := n.inbox, n.ticks, n.left, n.calls
+		n.inbox, n.ticks, n.left, n.calls = nil, nil, nil, nil
 		n.mu.Unlock()
 		n.turn(chunks, ticks)
 		for _, f := range calls {
 			f()
+		}
+		for _, c := range left {
+			if n.waiting[c.Seq] == c {
+				leave := &kv.Chunk{Waiter: unblockWaiter(func(bool, error) {})}
+				leave.AppendUnblock(c.Seq, kv.UnblockTimeout)
+				n.turn([]*kv.Chunk{leave}, nil)
+			}
+			n.leaves.Add(1)
+		}
+		if at, ok := n.store.NextTimeout(); ok && at <= n.Now() {
+			n.apply()
 		}
 	}
 }
@@ -125,7 +138,24 @@ func (n *fakeNode) apply(units ...[]byte) {
 func (n *fakeNode) Chunk(session, seq uint64) *kv.Chunk {
 	c := n.waiting[seq]
 	delete(n.waiting, seq)
+	if c != nil {
+		c.Seq = seq
+	}
 	return c
+}
+
+// Blocked implements kv.Owner.
+func (n *fakeNode) Blocked(c *kv.Chunk, _ int64) {
+	n.waiting[c.Seq] = c
+	c.Waiter.(kv.BlockWaiter).ChunkBlocked(c)
+}
+
+// Leave implements Backend.
+func (n *fakeNode) Leave(c *kv.Chunk) {
+	n.mu.Lock()
+	n.left = append(n.left, c)
+	n.mu.Unlock()
+	n.kick()
 }
 
 func (n *fakeNode) Done(c *kv.Chunk) { c.Waiter.ChunkDone(c) }

@@ -139,11 +139,14 @@ func (s *Server) infoClients(_ *Status, _ *kv.Stats) (f infoFields) {
 	f.int("client_recent_max_input_buffer", int64(maxIn))
 	f.int("client_recent_max_output_buffer", int64(maxOut))
 	trackers, listening := s.subs.numbers()
-	f.zero("blocked_clients")
+	f.int("blocked_clients", s.stats.blocked.Load())
 	f.int("tracking_clients", int64(trackers))
 	f.int("pubsub_clients", int64(listening))
 	f.int("watching_clients", watching)
-	f.zero("clients_in_timeout_table", "total_watched_keys", "total_blocking_keys", "total_blocking_keys_on_nokey")
+	f.zero("clients_in_timeout_table", "total_watched_keys")
+	keys, onNoKey := s.backend.Store().BlockedKeys()
+	f.int("total_blocking_keys", int64(keys))
+	f.int("total_blocking_keys_on_nokey", int64(onNoKey))
 	return f
 }
 

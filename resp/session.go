@@ -87,6 +87,8 @@ type session struct {
 	readWindow int
 	// deferred are the local commands of the chunk's EXECs, by number.
 	deferred []deferredCmd
+	// mayBlock: the chunk's only command may have to wait (BLPOP).
+	mayBlock bool
 	// endChunk ends the chunk after the present command.
 	endChunk bool
 	// The chunk is an EXEC; execDB is selected if it is not aborted.
@@ -154,6 +156,7 @@ type visible struct {
 	redir   int64
 	// tracking are the letters of CLIENT LIST.
 	tracking string
+	blocked  bool
 }
 
 func newSession(srv *Server, id uint64, addr clientAddr, now int64) *session {
@@ -472,7 +475,7 @@ func (s *session) releaseChunk() {
 	}
 	s.chunk = nil
 	s.values, s.reads = 0, 0
-	s.endChunk, s.inExec, s.needsNothing = false, false, false
+	s.endChunk, s.inExec, s.needsNothing, s.mayBlock = false, false, false, false
 	clear(s.deferred)
 	s.deferred = s.deferred[:0]
 }

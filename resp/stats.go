@@ -12,6 +12,7 @@ import (
 type stats struct {
 	connections, rejected  atomic.Uint64
 	commands               atomic.Uint64
+	blocked                atomic.Int64 // clients that wait in a blocking command
 	netIn, netOut          atomic.Uint64
 	reads, writes          atomic.Uint64
 	errorReplies           atomic.Uint64
