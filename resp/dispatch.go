@@ -39,6 +39,7 @@ func (s *session) command(args [][]byte) verdict {
 			return s.refuseHTTP()
 		}
 		s.commands++
+		s.nextReplyMode()
 		s.replyError(msg)
 		return verdictDone
 	}
@@ -50,11 +51,7 @@ func (s *session) command(args [][]byte) verdict {
 	}
 	s.commands++
 	s.noteCommand(cmd)
-	if s.reply == replySkipNext {
-		s.reply = replySkip
-	} else if s.reply == replySkip {
-		s.reply = replyOn
-	}
+	s.nextReplyMode()
 	switch {
 	case !s.authed && cmd.Flags&kv.FlagNoAuth == 0:
 		s.replyError("NOAUTH Authentication required.")
@@ -75,6 +72,16 @@ func (s *session) command(args [][]byte) verdict {
 		s.cachingUsed(cmd)
 	}
 	return verdictDone
+}
+
+// nextReplyMode moves CLIENT REPLY SKIP on by one command.
+func (s *session) nextReplyMode() {
+	switch s.reply {
+	case replySkipNext:
+		s.reply = replySkip
+	case replySkip:
+		s.reply = replyOn
+	}
 }
 
 // chunkOpened reports whether a local command turned into an entry of the chunk,

@@ -122,6 +122,8 @@ func TestPublishingToOneself(t *testing.T) {
 	c.send(command("multi") + command("subscribe", "b") + command("ssubscribe", "s") + command("ping") + command("exec"))
 	c.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n" +
 		"-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\r\n+PONG\r\n")
+	c.send(command("client", "reply", "skip") + command("subscribe", "b") + command("nonsense"))
+	c.expect(">3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n-ERR unknown command 'nonsense', with args beginning with: \r\n")
 	c.send(command("client", "reply", "off") + command("subscribe", "e") + command("publish", "e", "x"))
 	c.expect(">3\r\n$9\r\nsubscribe\r\n$1\r\ne\r\n:3\r\n" + pushMsg("message", "e", "x"))
 }
