@@ -25,7 +25,7 @@ func clientHandlers() map[string]handler {
 		"client|reply":   {run: clientReply, alone: true},
 		"client|pause":   {run: clientPause},
 		"client|unpause": {run: clientUnpause},
-		"client|unblock": {run: clientUnblock},
+		"client|unblock": {run: clientUnblock, alone: true},
 		"client|help":    help("client"),
 	}
 }
