@@ -75,12 +75,19 @@ func (c *Core) checkNewVoters(now, next *Membership) error {
 	return nil
 }
 
-// AddLearner adds m without a vote; it is a no-op if m is a learner already.
+// AddLearner adds m without a vote; it is a no-op if m is a learner already. A voter under
+// the same number with another incarnation is replaced, once it has not been heard for an
+// election timeout.
 func (c *Core) AddLearner(m Member) error {
 	m.Learner = true
 	now := c.configs.newest()
-	if old, known := now.Find(m.ID); known && old.Incarnation == m.Incarnation && !old.Learner {
+	old, known := now.Find(m.ID)
+	switch p := c.peer(m.ID); {
+	case !known || old.Learner:
+	case old.Incarnation == m.Incarnation:
 		return fmt.Errorf("%w: member %d is a voter already", ErrInvalidMembership, m.ID)
+	case m.ID == c.id || p != nil && p.heard && c.active(p):
+		return fmt.Errorf("%w: member %d is alive, in another directory", ErrInvalidMembership, m.ID)
 	}
 	return c.ProposeMembership(append(without(now.Members, m.ID), m))
 }

@@ -108,7 +108,8 @@ type restoring struct {
 type peer struct {
 	member Member
 	progress.Progress
-	lastContact uint64 // tick of the last answer in this term
+	lastContact uint64 // tick of the last answer in this term, at first of its beginning
+	heard       bool   // there was an answer
 	round       uint64 // newest round it echoed
 	commitSent  uint64 // newest commit index it was told
 	fetching    uint64 // Lo of the Fetch in flight for it; zero if none

@@ -16,6 +16,10 @@ type forwardedRead struct {
 	deadline uint64
 }
 
+// maxPendingReads bounds the rounds a node waits for, its own and others': a driver asks
+// for many reads at once, so that it is reached only if nothing is confirmed for long.
+const maxPendingReads = 4096
+
 // ReadIndex asks for an index such that a state machine that has applied it shows
 // every write acknowledged before this call (thesis 6.4). The answer comes in
 // Ready.Reads under the same id. Ids must never be reused, not even by a later
@@ -26,7 +30,7 @@ func (c *Core) ReadIndex(id uint64) {
 	switch {
 	case c.role == Leader:
 		c.registerRead(pendingRead{id: id, from: c.id})
-	case c.leader != 0:
+	case c.leader != 0 && len(c.forwarded) < maxPendingReads:
 		c.forwarded = append(c.forwarded, forwardedRead{id, c.now + uint64(c.cfg.ElectionTicks)})
 		c.send(Message{Type: MsgReadIndex, To: c.leader, ReadID: id})
 	default:
@@ -38,6 +42,10 @@ func (c *Core) ReadIndex(id uint64) {
 // the term's first commit the leader does not know what is committed (R13): the
 // read waits for that first.
 func (c *Core) registerRead(r pendingRead) {
+	if len(c.reads)+len(c.parkedReads) >= maxPendingReads {
+		c.answerRead(r, true)
+		return
+	}
 	if !c.ownTermCommitted() {
 		c.parkedReads = append(c.parkedReads, r)
 		return

@@ -53,7 +53,7 @@ func (c *Core) Restored(meta SnapshotMeta) {
 	c.liftSuspicion()
 	c.configs.reset(r.meta)
 	c.membershipMayHaveChanged()
-	c.verified = max(c.verified, r.meta.Index)
+	c.verified = r.meta.Index // the log is nothing else
 	c.fetched, c.fetchingApply, c.applyFetchAfter = nil, 0, 0
 	c.answerSnapshot(r.from)
 	if next := c.restoreNext; next != nil {

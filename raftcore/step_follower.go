@@ -50,7 +50,7 @@ func (c *Core) handleAppend(m *Message) {
 // merge appends the entries that are missing and replaces those that conflict.
 // Entries that are there already stay, and so does everything behind them: the
 // message may be old (R9). It reports false if the leader contradicts what is
-// committed, in which case one of the two is damaged and nothing is touched.
+// committed, or itself, in which case one of the two is damaged and nothing is touched.
 func (c *Core) merge(m *Message) bool {
 	l := &c.log
 	for i := range m.Entries {
@@ -60,8 +60,9 @@ func (c *Core) merge(m *Message) bool {
 			if known && have == e.Term || !known && e.Index <= l.commit {
 				continue
 			}
-			if e.Index <= l.commit {
-				c.noteFault(fmt.Errorf("%w: leader %d sent entry %d of term %d, committed here with term %d",
+			if e.Index <= max(l.commit, c.verified) {
+				// Committed, or sent by this very leader before, who only ever appends.
+				c.noteFault(fmt.Errorf("%w: leader %d sent entry %d of term %d, committed or verified here with term %d",
 					ErrIntegrity, m.From, e.Index, e.Term, have))
 				return false
 			}

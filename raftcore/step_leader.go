@@ -19,7 +19,7 @@ func (c *Core) stepLeader(m *Message) {
 	if p == nil || p.member.Incarnation != m.Incarnation {
 		return
 	}
-	p.lastContact = c.now
+	p.lastContact, p.heard = c.now, true
 	switch m.Type {
 	case MsgAppendResp:
 		c.handleAppendResp(p, m)
