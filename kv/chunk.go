@@ -29,6 +29,11 @@ type Chunk struct {
 	// Misses are the keys that reads of the chunk did not find, if
 	// notify-keyspace-events asks for them, up to maxMisses.
 	Misses []Miss
+	// TrackReads asks for ReadKeys: the keys that scripts of the chunk read by commands
+	// that only read, in their order, up to maxReadKeys. ReadMore tells of more.
+	TrackReads bool
+	ReadKeys   [][]byte
+	ReadMore   bool
 
 	// Seq, Err and Waiter belong to the node that proposes the chunk and to the
 	// front end that waits for it; this package never looks at them. Seq is the
@@ -113,6 +118,7 @@ func (c *Chunk) Reset() {
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
+	c.TrackReads, c.ReadKeys, c.ReadMore = false, nil, false
 	c.Reply.Reset()
 }
 
@@ -266,4 +272,5 @@ func (c *Chunk) restart() {
 	c.Reply.Reset()
 	c.Ends = c.Ends[:0]
 	c.wantsLog, c.tooLong, c.waits, c.Misses = false, false, false, nil
+	c.ReadKeys, c.ReadMore = nil, false
 }

@@ -32,6 +32,8 @@ type Ctx struct {
 	script bool
 	// missesTo takes the key misses of reads, if they are notified of.
 	missesTo *Chunk
+	// readsTo takes the keys that scripts read (Chunk.TrackReads).
+	readsTo *Chunk
 	// mayWait is the unit that waits if the command finds nothing; zero if it must not
 	// wait. waits is set once it does.
 	mayWait unitID

@@ -98,6 +98,9 @@ func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 		if f := s.st.Settings.notify(); f&NotifyKeyMiss != 0 && f.enabled() {
 			c.missesTo = chunk
 		}
+		if chunk.TrackReads {
+			c.readsTo = chunk
+		}
 	}
 }
 

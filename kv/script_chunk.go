@@ -110,3 +110,21 @@ func (b *scriptLogger) readsBefore(n, group int) {
 		b.next.Reads = append(b.next.Reads, lr)
 	}
 }
+
+// maxReadKeys bounds Chunk.ReadKeys.
+const maxReadKeys = 10_000
+
+// noteReads notes the keys of a command that a script executes.
+func (c *Chunk) noteReads(cmd *Command, args [][]byte) {
+	positions, ok := cmd.KeyPositions(args)
+	if !ok {
+		return
+	}
+	for _, i := range positions {
+		if len(c.ReadKeys) >= maxReadKeys {
+			c.ReadMore = true
+			return
+		}
+		c.ReadKeys = append(c.ReadKeys, append([]byte(nil), args[i]...))
+	}
+}

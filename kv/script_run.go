@@ -27,7 +27,7 @@ type scriptRun struct {
 func (s *scriptRun) begin(c *Ctx, name string, readOnly bool, flags scriptFlags) {
 	args, buf, tape := s.args[:0], s.buf[:0], s.tape
 	*s = scriptRun{c: c, name: name, readOnly: readOnly, allowOOM: flags&scriptAllowOOM != 0, args: args, buf: buf, tape: tape}
-	s.sub = Ctx{store: c.store, now: c.now, logged: c.logged, oom: c.oom, script: true, missesTo: c.missesTo}
+	s.sub = Ctx{store: c.store, now: c.now, logged: c.logged, oom: c.oom, script: true, missesTo: c.missesTo, readsTo: c.readsTo}
 	s.sub.selectDB(c.db)
 	s.chance = rng{c.rng.next()}
 	s.dice = newRNG(0, 0, 0)
@@ -177,6 +177,9 @@ func (s *scriptRun) execute(vm *luaVM, cmd *Command) {
 		}
 		if c.wantsMisses() {
 			c.noteMisses(cmd, c.Args)
+		}
+		if c.readsTo != nil && cmd.Flags&FlagReadonly != 0 {
+			c.readsTo.noteReads(cmd, c.Args)
 		}
 		cmd.Run(c)
 	}

@@ -32,6 +32,7 @@ type fakeNode struct {
 	hold        atomic.Bool   // proposals wait
 	refuse      atomic.Value  // error for the next proposals, if not empty
 	full        atomic.Bool   // saturated
+	lonely      atomic.Bool   // knows no leader
 	lateBy      time.Duration // barriers take so long
 	barriers    atomic.Int64
 	proposals   atomic.Int64
@@ -220,8 +221,12 @@ func (n *fakeNode) Status() Status {
 	if n.panicNow.Swap(false) {
 		panic("a bug in a handler")
 	}
+	leader := uint64(3)
+	if n.lonely.Load() {
+		leader = 0
+	}
 	return Status{
-		ID: 3, Role: n.role.Load().(string), Term: 7, LeaderID: 3, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
+		ID: 3, Role: n.role.Load().(string), Term: 7, LeaderID: leader, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
 		LastIndex: 9, DurableIndex: 9, CommitIndex: 9, AppliedIndex: 9, QuorumOK: true,
 		ClusterID: "c1", RunID: "0123456789012345678901234567890123456789",
 		Members: []Member{

@@ -264,6 +264,9 @@ func (l *loop) tick() {
 	if l.muted && l.poll.modify(l.listener, unix.EPOLLIN) == nil {
 		l.muted = false
 	}
+	if len(l.hub.tracking.trackers) > 0 {
+		l.hub.tracking.watchLeader(l.srv.backend.Status().LeaderID, l.mono)
+	}
 	l.resumeAll()
 	for _, c := range l.conns {
 		c.checkTimeouts()

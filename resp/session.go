@@ -429,6 +429,9 @@ func (s *session) finish() {
 			s.srv.publishMisses(c.Misses)
 		}
 	}
+	if s.track != nil && c.TrackReads {
+		s.hub().tracking.readByScript(s, c)
+	}
 	s.releaseChunk()
 	if s.track != nil {
 		s.hub().tracking.tellHeld(s)

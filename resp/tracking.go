@@ -20,12 +20,14 @@ type tracker struct {
 	// caching: CLIENT CACHING was called for the next command.
 	caching bool
 
-	// reading: keys were entered for a chunk that is not answered yet.
+	// reading: a chunk that reads is not answered yet.
 	reading bool
 	// held are invalidations that must stand behind the reply under way; heldAll
 	// replaces them by one that means everything.
 	held    [][]byte
 	heldAll bool
+	// seen are the keys modified while a script of the session is under way.
+	seen map[string]struct{}
 }
 
 // tracking is which clients of one event loop have to hear of which keys. A client
@@ -37,6 +39,11 @@ type tracking struct {
 	keys     map[string]*idSet
 	prefixes map[string]*prefix
 	flush    bool // everything changed; told with broadcast
+	// scripting are the sessions with a script under way: what it reads is known only
+	// when it ran.
+	scripting map[uint64]*session
+	// lonelySince is when this node ceased to know a leader, on the loop's clock.
+	lonelySince int64
 }
 
 // prefix is one prefix of BCAST clients.
@@ -55,6 +62,7 @@ func (t *tracking) init(s *Server) {
 	t.trackers = make(map[uint64]*session)
 	t.keys = make(map[string]*idSet)
 	t.prefixes = make(map[string]*prefix)
+	t.scripting = make(map[uint64]*session)
 }
 
 // remember enters a key for a session that is about to read it.
@@ -89,6 +97,9 @@ func (t *tracking) limit(fresh string) {
 func (t *tracking) modified(e *kv.Effect) {
 	if t.keys[string(e.Key)] != nil {
 		t.invalidate(e.Key, e.Origin)
+	}
+	for _, s := range t.scripting {
+		s.track.see(e.Key)
 	}
 	for p, x := range t.prefixes {
 		if !strings.HasPrefix(string(e.Key), p) {
@@ -177,7 +188,7 @@ const maxHeldKeys = 10_000
 func (t *tracking) tell(s *session, keys ...[]byte) {
 	tr := s.track
 	switch {
-	case !tr.reading && !s.chunkPending():
+	case !tr.reading:
 		t.send(s, keys)
 	case len(keys) == 0 || len(tr.held)+len(keys) > maxHeldKeys:
 		tr.held, tr.heldAll = nil, true
@@ -255,19 +266,92 @@ func (s *session) invalidate(keys [][]byte, redirected bool) {
 // trackRead enters the keys of a command that is going to be read for this session.
 func (s *session) trackRead(cmd *kv.Command, args [][]byte) {
 	tr := s.track
-	if tr.bcast || tr.optIn && !tr.caching || tr.optOut && tr.caching || cmd.Flags&kv.FlagReadonly == 0 && !cmd.Script {
+	if cmd.Flags&kv.FlagReadonly == 0 && !cmd.Script || tr.optIn && !tr.caching || tr.optOut && tr.caching {
+		return
+	}
+	// From here on invalidations wait for the reply; not for one that may take its time.
+	tr.reading = tr.reading || cmd.Flags&kv.FlagBlocking == 0 || !hasWord(args, "block")
+	if tr.bcast {
 		return
 	}
 	positions, ok := cmd.KeyPositions(args)
 	if !ok {
 		return
 	}
-	tr.reading = true // also what the table's limit pushes out now waits for the reply
+	if cmd.Script {
+		s.trackScript()
+	}
 	for _, i := range positions {
 		if i < len(args) {
 			s.hub().tracking.remember(s, args[i])
 		}
 	}
+}
+
+// trackScript watches all changes until the script's keys are known.
+func (s *session) trackScript() {
+	if s.chunk == nil {
+		s.chunk = s.srv.getChunk()
+	}
+	s.chunk.TrackReads = true
+	s.hub().tracking.scripting[s.id] = s
+}
+
+// see notes a change while a script is under way.
+func (tr *tracker) see(key []byte) {
+	if tr.seen == nil {
+		tr.seen = make(map[string]struct{})
+	}
+	if len(tr.seen) < maxHeldKeys {
+		tr.seen[string(key)] = struct{}{}
+		return
+	}
+	tr.held, tr.heldAll = nil, true
+}
+
+// readByScript enters the keys that the chunk's scripts read; those that were modified
+// meanwhile are told with the others that wait for the reply.
+func (t *tracking) readByScript(s *session, c *kv.Chunk) {
+	delete(t.scripting, s.id)
+	tr := s.track
+	if c.ReadMore {
+		tr.held, tr.heldAll = nil, true
+	}
+	for _, key := range c.ReadKeys {
+		if _, changed := tr.seen[string(key)]; changed {
+			t.tell(s, key)
+		} else {
+			t.remember(s, key)
+		}
+	}
+	tr.seen = nil
+}
+
+// maxLonelyMillis is how long caches are trusted on a node that knows no leader: what
+// others write meanwhile it cannot tell.
+const maxLonelyMillis = 1000
+
+// watchLeader is called every tick.
+func (t *tracking) watchLeader(leader uint64, now int64) {
+	switch {
+	case leader != 0:
+		t.lonelySince = 0
+	case t.lonelySince == 0:
+		t.lonelySince = max(now, 1)
+	case now-t.lonelySince >= maxLonelyMillis:
+		t.lonelySince = now
+		t.flushed()
+		t.broadcast()
+	}
+}
+
+func hasWord(args [][]byte, word string) bool {
+	for _, a := range args {
+		if equalFold(a, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // startTracking sets or changes how the session tracks.
@@ -279,7 +363,7 @@ func (s *session) startTracking(next tracker) {
 		s.srv.subs.track(1)
 	}
 	next.prefixes = append(slices.Clone(s.track.prefixes), next.prefixes...)
-	next.held, next.heldAll, next.reading = s.track.held, s.track.heldAll, s.track.reading
+	next.held, next.heldAll, next.reading, next.seen = s.track.held, s.track.heldAll, s.track.reading, s.track.seen
 	if next.bcast && len(next.prefixes) == 0 {
 		next.prefixes = []string{""}
 	}
@@ -312,6 +396,7 @@ func (s *session) stopTracking() {
 		}
 	}
 	delete(t.trackers, s.id)
+	delete(t.scripting, s.id)
 	s.track = nil
 	s.srv.subs.track(-1)
 	if len(t.trackers) == 0 {

@@ -98,6 +98,14 @@ func TestTrackedKeysAreInvalidatedOnce(t *testing.T) {
 	w.do("set", "ek", "1")
 	c.expect(invalidate("ek"))
 
+	// Keys that a script does not declare, read or in the log.
+	for _, body := range []string{"return redis.call('get', 'und'..'eclared')", "redis.call('incr', 'n') return redis.call('get', 'undeclared')"} {
+		require.Equal(t, "nil", c.do("eval", body, "0"))
+		w.do("set", "undeclared", "1")
+		c.expect(invalidate("undeclared"))
+		w.do("del", "undeclared")
+	}
+
 	// A key that expires was modified.
 	w.do("set", "ex", "1", "px", "50")
 	c.do("get", "ex")
@@ -233,6 +241,33 @@ func TestInvalidationsWaitForTheReplyUnderWay(t *testing.T) {
 	s.node.hold.Store(false)
 	<-other
 	c.expect("*2\r\n$3\r\nold\r\n:1\r\n" + invalidate("k"))
+}
+
+// The keys of a script are known when it ran; what changed meanwhile is told as well.
+func TestScriptsUnderWayMissNoChange(t *testing.T) {
+	s := startServer(t, nil)
+	c, w := s.dial(), s.dial()
+	c.do("hello", "3")
+	c.do("client", "tracking", "on")
+	w.do("set", "k", "old")
+	s.node.hold.Store(true)
+	c.send(command("eval", "redis.call('incr', 'n') return redis.call('get', 'k')", "0"))
+	eventually(t, func() bool { return s.node.proposals.Load() == 2 }, "proposed")
+	other := startedWrite(s, "k", "new")
+	<-other
+	s.node.hold.Store(false)
+	c.expect("$3\r\nold\r\n" + invalidate("k"))
+}
+
+// A node without a leader cannot tell what others write: caches do not outlive that.
+func TestCachesEndWithoutALeader(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	c.do("hello", "3")
+	c.do("client", "tracking", "on")
+	c.do("get", "k")
+	s.node.lonely.Store(true)
+	c.expect(invalidateAll)
 }
 
 // startedWrite makes the loop see the effect of a write before anything else.
