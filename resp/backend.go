@@ -13,6 +13,10 @@ import (
 type Backend interface {
 	// Store is the state machine, for reads under its own lock.
 	Store() *kv.Store
+	// Flush makes everything that Propose, ReadBarrier and Tick were given since the
+	// last call take effect, together; a caller calls it once for many. It does not
+	// wait for disk or network, but may compute.
+	Flush()
 	// Propose submits a chunk that holds at least one logged operation. It never
 	// blocks. c.Waiter.ChunkDone(c) is called exactly once: after this node applied
 	// the chunk (replies on its tape), or with c.Err set to an error in Redis's

@@ -170,6 +170,9 @@ func (n *fakeNode) kick() {
 
 func (n *fakeNode) Store() *kv.Store { return n.store }
 
+// Flush implements Backend: a fakeNode takes everything at once.
+func (n *fakeNode) Flush() {}
+
 func (n *fakeNode) Propose(c *kv.Chunk) {
 	n.proposals.Add(1)
 	n.mu.Lock()

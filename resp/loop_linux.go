@@ -145,6 +145,7 @@ func (l *loop) turn(events []unix.EpollEvent) {
 	l.drainQueue()
 	l.runReady()
 	l.askBarrier()
+	l.srv.backend.Flush() // before the replies: replication is the longer way
 	l.flush()
 	l.bury()
 }

@@ -12,7 +12,9 @@ import (
 )
 
 // applier feeds committed entries to the state machine, in order, and installs
-// snapshots between them. It is the state machine's only writer.
+// snapshots between them. It is the state machine's only writer. A batch is performed
+// by the applier's goroutine, or, if it is small, by a helper that has nothing better
+// to do (Node.pump); busy sees to it that there is one at a time.
 type applier struct {
 	store   *kv.Store
 	owner   kv.Owner
@@ -31,14 +33,18 @@ type applier struct {
 	timeout  atomic.Int64
 	presence atomic.Pointer[[]kv.Presence]
 	waits    uint64 // store.WaitVersion as of then
+	pump     func() // after the goroutine performed a batch: what follows from it
 	mu       sync.Mutex
 	jobs     []applyJob
 	spare    []applyJob // the memory of the batch before
+	busy     bool       // somebody performs a batch, or tidies up
+	dead     bool       // a batch failed
 	closed   bool
 	wake     chan struct{}
 	exit     chan struct{}
 	batch    []kv.LogEntry
-	untidy   atomic.Bool // memory may be given back
+	rounds   atomic.Uint64 // batches performed
+	untidy   atomic.Bool   // memory may be given back
 }
 
 type applyJob struct {
@@ -48,19 +54,66 @@ type applyJob struct {
 }
 
 func newApplier(store *kv.Store, owner kv.Owner) *applier {
-	return &applier{store: store, owner: owner, wake: make(chan struct{}, 1), exit: make(chan struct{})}
+	return &applier{store: store, owner: owner, pump: func() {}, wake: make(chan struct{}, 1), exit: make(chan struct{})}
 }
 
-// put queues a job. The queue is bounded by the core, which hands out committed
-// entries of its memory window or fetches them a message's worth at a time.
-func (a *applier) put(j applyJob) {
+// add queues a job; somebody has to kick or help. The queue is bounded by the core,
+// which hands out committed entries of its memory window or fetches them a message's
+// worth at a time.
+func (a *applier) add(j applyJob) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.jobs = append(a.jobs, j)
-	first := len(a.jobs) == 1
+}
+
+// kick wakes the goroutine if there is work that nobody has begun.
+func (a *applier) kick() {
+	a.mu.Lock()
+	idle := len(a.jobs) > 0 && !a.busy
 	a.mu.Unlock()
-	if first {
+	if idle {
 		a.signal()
 	}
+}
+
+// help performs the next batch on the caller's goroutine, if there is one that
+// nobody has begun and that is brief.
+func (a *applier) help() bool {
+	a.mu.Lock()
+	if a.busy || len(a.jobs) == 0 || !brief(a.jobs) {
+		a.mu.Unlock()
+		return false
+	}
+	jobs := a.begin()
+	a.mu.Unlock()
+	_ = a.perform(jobs) // the error has reached fail
+	return true
+}
+
+// briefBytes bounds what a helper applies: it has other duties.
+const briefBytes = 64 << 10
+
+// brief reports whether jobs take no longer than a helper should be away.
+func brief(jobs []applyJob) bool {
+	bytes := 0
+	for i := range jobs {
+		if jobs[i].restore != nil {
+			return false
+		}
+		for k := range jobs[i].entries {
+			if bytes += len(jobs[i].entries[k].Body); bytes > briefBytes {
+				return false
+			}
+		}
+	}
+	for i := range jobs {
+		for k := range jobs[i].entries {
+			if e := &jobs[i].entries[k]; e.Type == raftcore.EntryNormal && !kv.Brief(e.Body) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (a *applier) signal() {
@@ -81,18 +134,27 @@ func (a *applier) run() {
 			if a.perform(jobs) != nil {
 				return
 			}
-			a.untidy.Store(true)
+			a.pump()
 		case closed:
 			return
 		case !a.untidy.Load():
 			<-a.wake
 		default:
-			rest.Reset(tidyAfter)
-			select {
-			case <-a.wake:
-			case <-rest.C:
-				a.tidyUp()
-			}
+			a.waitToTidy(rest)
+		}
+	}
+}
+
+// waitToTidy waits for work, and tidies up if there was none, for helpers either, for
+// tidyAfter.
+func (a *applier) waitToTidy(rest *time.Timer) {
+	before := a.rounds.Load()
+	rest.Reset(tidyAfter)
+	select {
+	case <-a.wake:
+	case <-rest.C:
+		if a.rounds.Load() == before {
+			a.tidyUp()
 		}
 	}
 }
@@ -104,17 +166,20 @@ const tidyAfter = 10 * time.Millisecond
 
 // tidyUp works in slices of well below a millisecond, as long as nothing else waits.
 func (a *applier) tidyUp() {
-	more := true
-	for more && !a.pending() {
-		more = a.store.Maintain()
+	for {
+		a.mu.Lock()
+		if len(a.jobs) > 0 || a.closed || a.busy {
+			a.mu.Unlock()
+			return
+		}
+		a.busy = true
+		a.mu.Unlock()
+		a.untidy.Store(a.store.Maintain())
+		a.release(false)
+		if !a.untidy.Load() {
+			return
+		}
 	}
-	a.untidy.Store(more)
-}
-
-func (a *applier) pending() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.jobs) > 0 || a.closed
 }
 
 // tidy asks for a round: a cut was closed.
@@ -123,25 +188,52 @@ func (a *applier) tidy() {
 	a.signal()
 }
 
-// take begins a batch of everything that waits; the one before must be finished.
-func (a *applier) take() (jobs []applyJob, closed bool) {
+// take begins a batch of everything that waits, unless one is being performed.
+// Whoever got jobs must perform them. done: the applier has ended, or may.
+func (a *applier) take() (jobs []applyJob, done bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.busy || len(a.jobs) == 0 {
+		return nil, a.dead || a.closed && !a.busy
+	}
+	return a.begin(), false
+}
+
+// begin takes everything that waits. The caller holds mu.
+func (a *applier) begin() (jobs []applyJob) {
 	clear(a.spare)
 	jobs, a.jobs, a.spare = a.jobs, a.spare[:0], a.jobs
-	return jobs, a.closed
+	a.busy = true
+	return jobs
 }
 
 // perform finishes a batch and tells the loop. After an error nothing more may be
-// applied.
+// applied: the applier stays busy for ever.
 func (a *applier) perform(jobs []applyJob) error {
 	if err := a.do(jobs); err != nil {
+		a.release(true)
 		a.fail(err)
 		return err
 	}
 	a.publish()
+	a.rounds.Add(1)
 	a.applied()
+	if !a.untidy.Swap(true) {
+		a.signal() // the goroutine may sleep without a timer
+	}
+	a.release(false)
 	return nil
+}
+
+// release ends what take or tidyUp began.
+func (a *applier) release(dead bool) {
+	a.mu.Lock()
+	a.busy, a.dead = dead, dead
+	wake := dead || a.closed || len(a.jobs) > 0
+	a.mu.Unlock()
+	if wake {
+		a.signal()
+	}
 }
 
 func (a *applier) do(jobs []applyJob) error {

@@ -98,6 +98,7 @@ func do(t *testing.T, n *Node, args ...string) (string, error) {
 	require.NotNil(t, cmd, args[0])
 	c.AppendOp(cmd, argv)
 	n.Propose(c)
+	n.Flush()
 	select {
 	case c = <-w:
 	case <-time.After(20 * time.Second):
@@ -110,6 +111,7 @@ func do(t *testing.T, n *Node, args ...string) (string, error) {
 func get(t *testing.T, n *Node, key string) string {
 	done := make(chan error, 1)
 	n.ReadBarrier(func(err error) { done <- err })
+	n.Flush()
 	require.NoError(t, <-done)
 	c := &kv.Chunk{}
 	c.AddRead(kv.Lookup([]byte("get")), [][]byte{[]byte("get"), []byte(key)})

@@ -9,19 +9,20 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// The node implements effects and gauges for its loop: everything is handed to the
-// goroutine that owns it.
+// The node implements effects and gauges for its loop: everything is queued. What is
+// queued with add or sent has to be followed by Node.dispatch and peerNet.Flush, as
+// takeTurns and pump do.
 
-func (n *Node) save(s *raftcore.Save) { n.syncer.put(syncJob{save: s}) }
+func (n *Node) save(s *raftcore.Save) { n.syncer.add(syncJob{save: s}) }
 
-func (n *Node) apply(es []raftcore.Entry) { n.applier.put(applyJob{entries: es}) }
+func (n *Node) apply(es []raftcore.Entry) { n.applier.add(applyJob{entries: es}) }
 
 func (n *Node) fetch(f raftcore.Fetch) { n.fetcher.put(f) }
 
-func (n *Node) restore(meta raftcore.SnapshotMeta) { n.applier.put(applyJob{restore: &meta}) }
+func (n *Node) restore(meta raftcore.SnapshotMeta) { n.applier.add(applyJob{restore: &meta}) }
 
 func (n *Node) compact(index uint64) {
-	n.syncer.put(syncJob{compact: index, then: func() { n.logBase.Store(n.wal.Bytes()) }})
+	n.syncer.add(syncJob{compact: index, then: func() { n.logBase.Store(n.wal.Bytes()) }})
 }
 
 func (n *Node) send(ms []raftcore.Message) { n.peers.Send(ms) }
@@ -39,7 +40,7 @@ func (n *Node) deliver(ps []kv.Publication) {
 		n.applier.mailBytes.Add(-size)
 		return
 	}
-	n.applier.put(applyJob{deliver: ps})
+	n.applier.add(applyJob{deliver: ps})
 }
 
 func (n *Node) sendRefused(to raftcore.NodeID, seqs []uint64) { n.peers.SendRefused(to, seqs) }

@@ -226,6 +226,7 @@ func TestNoQuorumIsAnHonestError(t *testing.T) {
 	require.ErrorIs(t, err, errNoLeader, "never sent, so the error is definite")
 	done := make(chan error, 1)
 	survivor.ReadBarrier(func(err error) { done <- err })
+	survivor.Flush()
 	require.ErrorIs(t, <-done, errNoLeader)
 }
 
@@ -263,6 +264,7 @@ func TestTickMakesDueKeysExpired(t *testing.T) {
 	require.Eventually(t, func() bool { return n.Now() > deadline }, time.Second, time.Millisecond)
 	done := make(chan error, 1)
 	n.Tick(n.Now(), func(err error) { done <- err })
+	n.Flush()
 	require.NoError(t, <-done)
 	c2 := &kv.Chunk{}
 	c2.AddRead(kv.Lookup([]byte("get")), [][]byte{[]byte("get"), []byte("a")})
@@ -278,6 +280,7 @@ func TestWaitCountsDurableReplicas(t *testing.T) {
 	chunk.Waiter = w
 	chunk.AppendOp(kv.Lookup([]byte("set")), [][]byte{[]byte("set"), []byte("a"), []byte("1")})
 	n.Propose(chunk)
+	n.Flush()
 	<-w
 	require.NoError(t, chunk.Err)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/kv"
@@ -51,28 +52,39 @@ type inbox struct {
 	mu     sync.Mutex
 	in     input
 	spare  input
-	dirty  bool
+	dirty  atomic.Bool // written under mu; read by whoever might turn
+	woken  bool        // the loop's goroutine was told
 	closed bool
 	wake   chan struct{}
 }
 
 func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
 
-// put runs f on the pending input and wakes the loop. After close it drops, and
-// reports false.
+// put runs f on the pending input and wakes the loop's goroutine. After close it
+// drops, and reports false.
 func (b *inbox) put(f func(in *input)) bool {
+	if !b.add(f) {
+		return false
+	}
 	b.mu.Lock()
+	wake := b.dirty.Load() && !b.woken
+	b.woken = b.woken || wake
+	b.mu.Unlock()
+	if wake {
+		b.signal()
+	}
+	return true
+}
+
+// add is put for those who see to it themselves that a turn follows (Node.pump).
+func (b *inbox) add(f func(in *input)) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.closed {
-		b.mu.Unlock()
 		return false
 	}
 	f(&b.in)
-	first := !b.dirty
-	b.dirty = true
-	b.mu.Unlock()
-	if first {
-		b.signal()
-	}
+	b.dirty.Store(true)
 	return true
 }
 
@@ -88,7 +100,8 @@ func (b *inbox) signal() {
 func (b *inbox) take() *input {
 	b.mu.Lock()
 	b.in, b.spare = b.spare, b.in
-	b.dirty = false
+	b.dirty.Store(false)
+	b.woken = false
 	b.in.reset()
 	b.mu.Unlock()
 	return &b.spare

@@ -199,7 +199,7 @@ func (l *loop) work(now time.Time) {
 			l.reads.ask(now, l.core.ReadIndex)
 		}
 		l.drain()
-		if !l.noticeLeader() {
+		if !l.noticeLeader() && !(l.readAgain && l.reads.mayAsk() && l.core.Leader() != 0) {
 			break
 		}
 	}
@@ -257,6 +257,7 @@ func (l *loop) drain() {
 		}
 		for _, r := range rd.Reads {
 			l.reads.answer(r.ID, r.Index, r.Failed)
+			l.readAgain = l.readAgain || !r.Failed // those that waited for the round
 		}
 		for _, f := range rd.Fetch {
 			l.fx.fetch(f)

@@ -43,13 +43,16 @@ type Node struct {
 	fetcher *fetcher
 	lease   leaseView
 	first   *loop // what start runs
+	turns   turns
 	torn    int64 // bytes of a torn last write that recovery cut off
 
 	mu       sync.Mutex
 	identity *Identity
 	known    *acquaintances
-	learned  []raftcore.Member // beside the configuration's
-	failure  error
+	// peerClusterID is the genesis's, computed once: every Send asks for it.
+	peerClusterID [16]byte
+	learned       []raftcore.Member // beside the configuration's
+	failure       error
 
 	running   atomic.Bool
 	ready     atomic.Bool
@@ -107,6 +110,8 @@ type peerNet interface {
 	SendSnapshot(ctx context.Context, to raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error
 	Call(ctx context.Context, addr string, req []byte) ([]byte, error)
 	SetPeers(ps []transport.Peer)
+	// Flush writes what the three Sends queued.
+	Flush()
 	Close() error
 }
 
@@ -161,42 +166,47 @@ func (n *Node) transportIdentity() transport.Identity {
 	defer n.mu.Unlock()
 	id := transport.Identity{Node: n.identity.Node, Incarnation: n.identity.Incarnation, Boot: n.identity.Boot}
 	if n.identity.Genesis != nil {
-		id.ClusterID = n.identity.Genesis.ClusterID()
+		if n.peerClusterID == [16]byte{} {
+			n.peerClusterID = n.identity.Genesis.ClusterID()
+		}
+		id.ClusterID = n.peerClusterID
 	}
 	return id
 }
 
 // start begins the goroutines. They are listed in docs/ARCHITECTURE.md.
 func (n *Node) start() {
+	n.turns.l, n.turns.last = n.first, n.cfg.Now()
+	n.fxSetup(n.first)
 	go n.syncer.run()
 	go n.applier.run()
 	go n.fetcher.run()
 	n.running.Store(true)
-	go n.runLoop(n.first)
+	go n.runLoop()
 	n.spawn(n.watchSpace)
 	n.spawn(n.announceReady)
 }
 
-// runLoop is the shell of loop.turn: wait, drain, step.
-func (n *Node) runLoop(l *loop) {
+// runLoop tells the loop of the time and runs the turns that nobody else does.
+func (n *Node) runLoop() {
 	defer close(n.stopped)
 	ticker := time.NewTicker(n.cfg.tick())
 	defer ticker.Stop()
-	last := n.cfg.Now()
-	n.fxSetup(l)
-	for {
-		ticked := false
+	for n.ctx.Err() == nil {
 		select {
 		case <-n.inbox.wake:
+			n.pump(false)
 		case <-ticker.C:
-			ticked = true
+			n.takeTurns(true)
+			n.dispatch(false)
 		}
-		if n.ctx.Err() != nil {
-			break
-		}
-		last = n.turn(l, ticked, last)
 	}
-	l.stop(n.inbox.take(), last)
+	t := &n.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	n.inbox.close() // first: nothing may slip in behind the last take
+	t.l.stop(n.inbox.take(), t.last)
 }
 
 // stop answers everybody who waits: the node ends.
@@ -218,7 +228,7 @@ func (l *loop) stop(in *input, now time.Time) {
 	l.origin.abandon()
 }
 
-// turn runs one turn of the loop. last is when it was told of a tick before; the
+// turn runs one turn of the loop, under the monitor. last is when it was told of a tick before; the
 // result is what to pass next time.
 func (n *Node) turn(l *loop, ticked bool, last time.Time) time.Time {
 	in, now := n.inbox.take(), n.cfg.Now()
@@ -247,6 +257,7 @@ func (n *Node) announceReady() {
 	for n.ctx.Err() == nil {
 		done := make(chan error, 1)
 		n.ReadBarrier(func(err error) { done <- err })
+		n.Flush()
 		select {
 		case err := <-done:
 			if err == nil {
@@ -279,7 +290,7 @@ func (n *Node) abort() error {
 		if n.running.Load() {
 			<-n.stopped
 		}
-		n.inbox.close()
+		n.inbox.close() // also of a node that never ran
 		n.release()
 	})
 	return n.Err()

@@ -5,14 +5,16 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// The node implements transport.Handler: readers only enqueue.
+// The node implements transport.Handler. Readers run the turns that their frames
+// cause; those of the bulk lanes also write and sync what they received.
 
 // HandleMessages implements transport.Handler.
 func (n *Node) HandleMessages(from raftcore.NodeID, ms []raftcore.Message) {
 	if !n.running.Load() {
 		return
 	}
-	n.inbox.put(func(in *input) { in.messages = append(in.messages, ms...) })
+	n.inbox.add(func(in *input) { in.messages = append(in.messages, ms...) })
+	n.pump(ms[0].Type == raftcore.MsgAppend)
 }
 
 // HandleUnits implements transport.Handler.
@@ -20,7 +22,8 @@ func (n *Node) HandleUnits(from raftcore.NodeID, units []transport.Unit) {
 	if !n.running.Load() {
 		return
 	}
-	n.inbox.put(func(in *input) { in.units = append(in.units, unitsFrom{from, units}) })
+	n.inbox.add(func(in *input) { in.units = append(in.units, unitsFrom{from, units}) })
+	n.pump(true)
 }
 
 // HandleRefused implements transport.Handler.

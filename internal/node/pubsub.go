@@ -65,13 +65,16 @@ func (n *Node) HandleNotes(from raftcore.NodeID, notes [][]byte) {
 	if !n.running.Load() {
 		return
 	}
-	n.call(func(l *loop) {
-		for _, b := range notes {
-			if err := l.note(from, b); err != nil {
-				l.log.Warn("dropped a note", "from", uint64(from), "error", err)
+	n.inbox.add(func(in *input) {
+		in.calls = append(in.calls, func(l *loop) {
+			for _, b := range notes {
+				if err := l.note(from, b); err != nil {
+					l.log.Warn("dropped a note", "from", uint64(from), "error", err)
+				}
 			}
-		}
+		})
 	})
+	n.pump(false)
 }
 
 func (l *loop) publish(p *publishing) {

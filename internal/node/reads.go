@@ -26,6 +26,9 @@ type round struct {
 	bs   []barrier
 }
 
+// maxRounds bounds the read rounds under way.
+const maxRounds = 1
+
 type confirmed struct {
 	index uint64
 	bs    []barrier
@@ -41,9 +44,10 @@ func (r *reads) add(done func(error), now time.Time) {
 	r.waiting = append(r.waiting, barrier{done, now})
 }
 
-// ask starts one round for everything that waits.
+// ask starts one round for everything that waits. While one is under way the others
+// wait for the next: a round costs messages, whatever it serves.
 func (r *reads) ask(now time.Time, readIndex func(id uint64)) {
-	if len(r.waiting) == 0 {
+	if !r.mayAsk() {
 		return
 	}
 	id := r.nextID()
@@ -51,6 +55,8 @@ func (r *reads) ask(now time.Time, readIndex func(id uint64)) {
 	r.waiting = nil
 	readIndex(id)
 }
+
+func (r *reads) mayAsk() bool { return len(r.waiting) > 0 && len(r.asked) < maxRounds }
 
 // answer files a round under its read index. A failed round waits again, under a
 // new id; the caller decides when to ask.

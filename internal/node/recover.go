@@ -160,12 +160,14 @@ func (n *Node) newCore(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (*r
 // wire connects the step functions.
 func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.syncer = newSyncer(n.wal, n.cfg.Now, func(saved uint64) {
-		n.inbox.put(func(in *input) { in.saved = max(in.saved, saved) })
+		n.inbox.add(func(in *input) { in.saved = max(in.saved, saved) })
 	}, n.fail)
+	n.syncer.pump = func() { n.pump(false) }
 	n.applier = newApplier(n.store, n.origin)
+	n.applier.pump = func() { n.pump(false) }
 	n.applier.restore = n.install
 	n.applier.fail = n.fail
-	n.applier.applied = func() { n.inbox.put(func(in *input) { in.applied = true }) }
+	n.applier.applied = func() { n.inbox.add(func(in *input) { in.applied = true }) }
 	n.applier.publish()
 	n.fetcher = newFetcher(n.wal, func(f fetched) {
 		n.inbox.put(func(in *input) { in.fetched = append(in.fetched, f) })

@@ -14,7 +14,7 @@ func (n *Node) Store() *kv.Store { return n.store }
 // Now is the wall clock in Unix ms.
 func (n *Node) Now() int64 { return n.cfg.Wall(n.cfg.Now()) }
 
-// Propose submits a chunk; see resp.Backend. It never blocks.
+// Propose submits a chunk; see resp.Backend. It never blocks. Flush makes it leave.
 func (n *Node) Propose(c *kv.Chunk) {
 	if c.Size() > n.cfg.MaxEntryBytes-(1<<10) {
 		c.Err = errTooBig
@@ -22,7 +22,7 @@ func (n *Node) Propose(c *kv.Chunk) {
 		return
 	}
 	n.origin.bytes.Add(int64(chunkBytes(c)))
-	if !n.inbox.put(func(in *input) { in.chunks = append(in.chunks, c) }) {
+	if !n.inbox.add(func(in *input) { in.chunks = append(in.chunks, c) }) {
 		n.origin.answer(c, errStopped)
 	}
 }
@@ -39,18 +39,19 @@ func (o *origin) outstanding() uint64 {
 	return o.next - o.base
 }
 
-// ReadBarrier calls done once this node is fresh enough for a linearizable read.
+// ReadBarrier calls done once this node is fresh enough for a linearizable read. Flush
+// makes the question leave.
 func (n *Node) ReadBarrier(done func(err error)) {
-	if !n.inbox.put(func(in *input) { in.barriers = append(in.barriers, done) }) {
+	if !n.inbox.add(func(in *input) { in.barriers = append(in.barriers, done) }) {
 		done(errStopped)
 	}
 }
 
 // Tick makes the stamp reach the leader's clock; done is called when this node has
 // applied that. now is the caller's clock, which decides nothing: a caller that is
-// ahead of the leader must not wait for the difference.
+// ahead of the leader must not wait for the difference. Flush makes it leave.
 func (n *Node) Tick(now int64, done func(err error)) {
-	if !n.inbox.put(func(in *input) { in.ticks = append(in.ticks, done) }) {
+	if !n.inbox.add(func(in *input) { in.ticks = append(in.ticks, done) }) {
 		done(errStopped)
 	}
 }

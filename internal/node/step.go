@@ -92,9 +92,7 @@ func (s *Steps) Turn(ticked bool) { s.last = s.turn(s.l, ticked, s.last) }
 
 // Dirty reports whether the loop has something to turn on beside the time.
 func (s *Steps) Dirty() bool {
-	s.inbox.mu.Lock()
-	defer s.inbox.mu.Unlock()
-	return s.inbox.dirty
+	return s.inbox.dirty.Load()
 }
 
 // Core is for looking, not for touching.
@@ -482,5 +480,7 @@ func (stepNet) Call(context.Context, string, []byte) ([]byte, error) { return ni
 
 // SendNote sends nothing: notes may be lost, and the simulator loses them all.
 func (stepNet) SendNote(raftcore.NodeID, []byte) bool { return false }
+
+func (stepNet) Flush() {} // a Host has everything at once
 
 func (stepNet) Close() error { return nil }

@@ -11,16 +11,21 @@ import (
 
 // syncer is the only writer of the log. While one sync runs, everything that
 // arrives becomes the next batch: group commit by back-pressure, never by a timer.
+// A batch is performed by the syncer's goroutine, or by a helper that has nothing
+// better to do (Node.pump); busy sees to it that there is one at a time.
 type syncer struct {
 	log  *segmentlog.Log
 	now  func() time.Time
 	done func(saved uint64) // a batch is durable up to this Save
 	fail func(err error)
+	pump func() // after the goroutine performed a batch: what follows from it
 
 	mu     sync.Mutex
 	jobs   []syncJob
-	spare  []syncJob // the memory of the batch before
-	busy   bool
+	spare  []syncJob       // the memory of the batch before
+	saves  []raftcore.Save // scratch of the batch being performed
+	busy   bool            // somebody performs a batch
+	dead   bool            // a batch failed
 	closed bool
 	wake   chan struct{}
 	// since is when the oldest unfinished job was handed in, Unix ns; 0: idle.
@@ -38,22 +43,50 @@ type syncJob struct {
 }
 
 func newSyncer(log *segmentlog.Log, now func() time.Time, done func(uint64), fail func(error)) *syncer {
-	return &syncer{log: log, now: now, done: done, fail: fail,
+	return &syncer{log: log, now: now, done: done, fail: fail, pump: func() {},
 		wake: make(chan struct{}, 1), exit: make(chan struct{})}
 }
 
+// put queues a job and wakes the goroutine.
 func (s *syncer) put(j syncJob) {
+	s.add(j)
+	s.kick()
+}
+
+// add is put for those who see to it themselves that somebody performs the job.
+func (s *syncer) add(j syncJob) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.jobs = append(s.jobs, j)
-	first := len(s.jobs) == 1 && !s.busy
-	if first {
+	if len(s.jobs) == 1 && !s.busy {
 		// Under mu, or a syncer that is done by now would seem busy for ever.
 		s.since.CompareAndSwap(0, s.now().UnixNano())
 	}
-	s.mu.Unlock()
-	if first {
+}
+
+// kick wakes the goroutine if there is work that nobody has begun.
+func (s *syncer) kick() {
+	if s.idle() {
 		s.signal()
 	}
+}
+
+// idle reports whether work waits and nobody performs any.
+func (s *syncer) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.jobs) > 0 && !s.busy
+}
+
+// help performs the next batch on the caller's goroutine, if there is one that
+// nobody has begun.
+func (s *syncer) help() bool {
+	jobs, _ := s.take()
+	if len(jobs) == 0 {
+		return false
+	}
+	_ = s.perform(jobs) // the error has reached fail
+	return true
 }
 
 func (s *syncer) signal() {
@@ -81,6 +114,7 @@ func (s *syncer) run() {
 			if s.perform(jobs) != nil {
 				return
 			}
+			s.pump()
 		case closed:
 			return
 		default:
@@ -89,25 +123,39 @@ func (s *syncer) run() {
 	}
 }
 
-// take begins a batch of everything that waits; the one before must be finished.
-func (s *syncer) take() (jobs []syncJob, closed bool) {
+// take begins a batch of everything that waits, unless one is being performed.
+// Whoever got jobs must perform them. done: the syncer has ended, or may.
+func (s *syncer) take() (jobs []syncJob, done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.busy || len(s.jobs) == 0 {
+		return nil, s.dead || s.closed && !s.busy
+	}
 	clear(s.spare)
 	jobs, s.jobs, s.spare = s.jobs, s.spare[:0], s.jobs
-	s.busy = len(jobs) > 0
-	if s.busy {
-		s.since.Store(s.now().UnixNano())
-	} else {
-		s.since.Store(0)
-	}
-	return jobs, s.closed
+	s.busy = true
+	s.since.Store(s.now().UnixNano())
+	return jobs, false
 }
 
-// perform finishes a batch. After an error the syncer is done for: since stays set,
-// so that the loop sees a disk that never answers.
+// perform finishes a batch. After an error the syncer is done for: it stays busy and
+// since stays set, so that the loop sees a disk that never answers.
 func (s *syncer) perform(jobs []syncJob) error {
 	err := s.do(jobs)
+	s.mu.Lock()
+	s.busy, s.dead = err != nil, err != nil
+	switch {
+	case err != nil:
+	case len(s.jobs) > 0:
+		s.since.Store(s.now().UnixNano())
+	default:
+		s.since.Store(0)
+	}
+	wake := s.dead || s.closed || len(s.jobs) > 0
+	s.mu.Unlock()
+	if wake {
+		s.signal()
+	}
 	if err != nil {
 		s.fail(err)
 	}
@@ -116,7 +164,8 @@ func (s *syncer) perform(jobs []syncJob) error {
 
 // do performs jobs in order; neighbouring saves become one write and one sync.
 func (s *syncer) do(jobs []syncJob) error {
-	var batch []raftcore.Save
+	batch := s.saves[:0]
+	defer func() { s.saves = batch[:0] }()
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -125,6 +174,7 @@ func (s *syncer) do(jobs []syncJob) error {
 			return err
 		}
 		s.done(batch[len(batch)-1].ID)
+		clear(batch)
 		batch = batch[:0]
 		return nil
 	}

@@ -15,17 +15,20 @@
 //
 // # Why it cannot deadlock
 //
-// A reader only decodes and enqueues (the Handler's duty), whatever the state
-// of any outgoing queue. A writer waits for nothing but its own socket. A queue
-// that is full drops messages, or refuses units, and never blocks its caller.
+// A reader waits for no outgoing queue, whatever its state; the Handler may compute
+// on it, and on a bulk lane wait for the disk, but not for a peer. Flush writes what
+// a socket takes and leaves the rest to the lane's goroutine, which waits for nothing
+// but its own socket. A queue that is full drops messages, or refuses units, and
+// never blocks its caller.
 //
 // # Goroutines
 //
 //   - one acceptor;
 //   - per incoming connection: one that shakes hands, then reads (snapshot and
 //     call handlers run on it, too); a snapshot adds one that says "still alive";
-//   - per peer and lane: one that dials, shakes hands, then writes; while it is
-//     connected, one that notices the other side hanging up;
+//   - per peer and lane: one that dials, shakes hands, then writes what Flush could
+//     not write at once; while it is connected, one that notices the other side
+//     hanging up;
 //   - SendSnapshot and Call run on their caller, a snapshot with one reader.
 //
 // Close ends all of them and waits for them.

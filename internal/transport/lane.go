@@ -22,13 +22,13 @@ type lane struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wake   chan struct{} // pending became non-empty
+	wake   chan struct{} // there is something for the lane's goroutine to write
 	nudge  chan struct{} // the peer showed life: dial now
 
 	mu      sync.Mutex
-	up      bool
+	w       *laneWriter // of the connection, nil without one
 	pending batch
-	writing int // bytes of the batch the writer took
+	writing int // bytes of the batch being written
 	lastErr string
 }
 
@@ -54,7 +54,7 @@ func signal(ch chan struct{}) {
 // room reports whether n more bytes may be queued. A queue with nothing pending
 // takes anything that fits a frame, or the largest could never pass.
 func (l *lane) room(n int) bool {
-	return l.up && (l.pending.bytes == 0 || l.pending.bytes+l.writing+n <= l.limit)
+	return l.w != nil && (l.pending.bytes == 0 || l.pending.bytes+l.writing+n <= l.limit)
 }
 
 // message queues m, or reports that it was dropped.
@@ -113,14 +113,6 @@ func (l *lane) refused(seqs []uint64) {
 		l.pending.addRefused(seqs[:n])
 		seqs = seqs[n:]
 	}
-}
-
-// take moves everything pending into b, which must be empty, for writing.
-func (l *lane) take(b *batch) {
-	l.mu.Lock()
-	l.pending, *b = *b, l.pending
-	l.writing = b.bytes
-	l.mu.Unlock()
 }
 
 // run keeps the lane connected until it is cancelled.
@@ -187,13 +179,13 @@ func (l *lane) serve(conn net.Conn) error {
 	}()
 	defer func() { conn.Close(); <-watcher }()
 
-	l.setUp()
+	w := newLaneWriter(l, conn)
+	l.setUp(w)
 	defer l.setDown()
-	w := laneWriter{l: l, conn: conn}
 	for {
 		select {
 		case <-l.wake:
-			if err := w.flush(); err != nil {
+			if err := w.finish(); err != nil {
 				select {
 				case cause := <-gone: // says more than "use of closed connection"
 					return cause
@@ -218,9 +210,9 @@ func watch(conn net.Conn) error {
 	return errFrame
 }
 
-func (l *lane) setUp() {
+func (l *lane) setUp(w *laneWriter) {
 	l.mu.Lock()
-	l.up, l.lastErr = true, ""
+	l.w, l.lastErr = w, ""
 	l.mu.Unlock()
 	if l.kind == laneControl {
 		l.t.links.outgoingUp(l.peer.ID, l)
@@ -231,7 +223,7 @@ func (l *lane) setUp() {
 // their origin, this node, is told so.
 func (l *lane) setDown() {
 	l.mu.Lock()
-	l.up, l.writing = false, 0
+	l.w, l.writing = nil, 0
 	seqs := append([]uint64(nil), l.pending.seqs...)
 	l.pending.reset()
 	l.mu.Unlock()
@@ -249,61 +241,7 @@ func (l *lane) setDown() {
 func (l *lane) status() (up bool, queued int, lastErr string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up, l.pending.bytes + l.writing, l.lastErr
-}
-
-// laneWriter writes batches to one connection. Its slices are reused.
-type laneWriter struct {
-	l      *lane
-	conn   net.Conn
-	batch  batch
-	pieces net.Buffers
-	vector net.Buffers
-}
-
-// flush writes everything that is pending now.
-func (w *laneWriter) flush() error {
-	w.batch.reset()
-	w.l.take(&w.batch)
-	if w.batch.bytes == 0 {
-		return nil
-	}
-	w.pieces = w.batch.slices(w.pieces[:0])
-	err := w.write(w.pieces)
-	clear(w.pieces)
-	c := &w.l.t.counters
-	c.flushes.Add(1)
-	c.framesOut.Add(uint64(w.batch.frames))
-	w.l.mu.Lock()
-	w.l.writing = 0
-	w.l.mu.Unlock()
-	w.batch.reset()
-	return err
-}
-
-// maxVector is IOV_MAX on Linux; package net cuts there as well.
-const maxVector = 1024
-
-// write sends pieces with as few vectored writes as the deadline's slices allow.
-func (w *laneWriter) write(pieces net.Buffers) error {
-	for len(pieces) > 0 {
-		n, size := 0, 0
-		for n < len(pieces) && n < maxVector && (n == 0 || size+len(pieces[n]) <= writeSlice) {
-			size += len(pieces[n])
-			n++
-		}
-		if err := w.conn.SetWriteDeadline(time.Now().Add(w.l.t.opts.WriteTimeout)); err != nil {
-			return err
-		}
-		w.vector = pieces[:n:n]
-		written, err := w.vector.WriteTo(w.conn)
-		w.l.t.counters.bytesOut.Add(uint64(written))
-		if err != nil {
-			return err
-		}
-		pieces = pieces[n:]
-	}
-	return nil
+	return l.w != nil, l.pending.bytes + l.writing, l.lastErr
 }
 
 // backoff is the waiting time between dials: doubling, jittered by up to half so

@@ -15,7 +15,7 @@ import (
 // beside the log's.
 const noteQueueBytes = 16 << 20
 
-// SendNote queues a note and returns at once. False means that it was not queued and
+// SendNote queues a note and returns at once; Flush writes it. False means that it was not queued and
 // will not be sent. The bytes are shared until written.
 func (t *Transport) SendNote(to raftcore.NodeID, note []byte) bool {
 	lanes := t.lanes(to)
@@ -23,7 +23,6 @@ func (t *Transport) SendNote(to raftcore.NodeID, note []byte) bool {
 		t.counters.droppedNotes.Add(1)
 		return false
 	}
-	signal(lanes.bulk.wake)
 	return true
 }
 
@@ -34,7 +33,7 @@ func (l *lane) note(note []byte) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if waiting := l.pending.noteBytes; !l.up || waiting > 0 && waiting+len(note) > noteQueueBytes {
+	if waiting := l.pending.noteBytes; l.w == nil || waiting > 0 && waiting+len(note) > noteQueueBytes {
 		return false
 	}
 	l.pending.addNote(note)

@@ -18,6 +18,7 @@ func TestNotesKeepTheirOrder(t *testing.T) {
 		note := bytes.Repeat([]byte(fmt.Sprint(i)), 1+i%700)
 		want = append(want, note)
 		require.True(t, a.SendNote(2, note))
+		a.Flush()
 	}
 	eventually(t, func() bool { return get(b, func() int { return len(b.notes) }) == len(want) })
 	require.Equal(t, want, get(b, func() [][]byte { return b.notes }))

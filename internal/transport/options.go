@@ -36,8 +36,8 @@ type Unit struct {
 }
 
 // Handler receives what peers send. All methods but HandleSnapshot and
-// HandleCall are called on reader goroutines: they must only enqueue, or peers
-// stall each other. Slices belong to the callee after the call. Calls for one
+// HandleCall are called on reader goroutines: they must not wait for a peer, and on
+// the control lane for nothing at all. Slices belong to the callee after the call. Calls for one
 // lane of one peer are in the order of sending.
 //
 // The bodies of one message's entries, and the bytes of the units of one call,

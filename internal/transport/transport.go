@@ -207,7 +207,8 @@ func (l *peerLanes) accepts(p *party) bool {
 // lanes returns the lanes to a peer, or nil.
 func (t *Transport) lanes(id raftcore.NodeID) *peerLanes { return (*t.peers.Load())[id] }
 
-// Send queues messages for the peers they are addressed to and returns at once.
+// Send queues messages for the peers they are addressed to and returns at once;
+// Flush writes them.
 // What cannot be queued (peer unknown or not connected, queue full) is dropped
 // and counted. From and Clock are filled in here, in the wire's copy. Entry
 // bodies are shared with the caller until written: nobody may write to them.
@@ -224,13 +225,6 @@ func (t *Transport) Send(ms []raftcore.Message) {
 		m := ms[i]
 		m.From, m.Clock = self, clock
 		t.sendOne(peers[m.To], &m)
-	}
-	// Writers are woken after everything is queued: what belongs together
-	// leaves in one write.
-	for i := range ms {
-		if lanes := peers[ms[i].To]; lanes != nil {
-			signal(lanes.of(ms[i].Type).wake)
-		}
 	}
 }
 
@@ -262,8 +256,16 @@ func (t *Transport) SendUnits(to raftcore.NodeID, us []Unit) bool {
 		t.counters.refusedUnits.Add(uint64(len(us)))
 		return false
 	}
-	signal(lanes.bulk.wake)
 	return true
+}
+
+// Flush writes what was queued: at once as far as the sockets take it, the rest later
+// from the lanes' own goroutines. It never blocks.
+func (t *Transport) Flush() {
+	for _, lanes := range *t.peers.Load() {
+		lanes.control.flush()
+		lanes.bulk.flush()
+	}
 }
 
 // SendRefused tells the origin that this node could not take its units. It may
@@ -271,7 +273,6 @@ func (t *Transport) SendUnits(to raftcore.NodeID, us []Unit) bool {
 func (t *Transport) SendRefused(to raftcore.NodeID, seqs []uint64) {
 	if lanes := t.lanes(to); lanes != nil {
 		lanes.bulk.refused(seqs)
-		signal(lanes.bulk.wake)
 	}
 }
 

@@ -26,6 +26,7 @@ func TestThreeNodesExchange(t *testing.T) {
 		{Type: raftcore.MsgAppend, To: 3, Term: 5, Entries: []raftcore.Entry{entry(5, 1, body), entry(5, 2, []byte("small"))}},
 		{Type: raftcore.MsgHeartbeat, To: 9},
 	})
+	a.Flush()
 	eventually(t, func() bool { return len(b.received()) == 1 && len(c.received()) == 1 })
 	require.Equal(t, raftcore.Message{Type: raftcore.MsgHeartbeat, From: 1, To: 2, Incarnation: 101, Term: 5, Matches: []uint64{3, 2}, Clock: 1234567}, b.received()[0])
 	got := c.received()[0]
@@ -34,9 +35,11 @@ func TestThreeNodesExchange(t *testing.T) {
 
 	require.True(t, b.SendUnits(1, []Unit{{1, []byte("u1")}, {2, body}}))
 	require.True(t, b.SendUnits(1, []Unit{{3, []byte("u3")}}))
+	b.Flush()
 	eventually(t, func() bool { return get(a, func() int { return len(a.units) }) == 3 })
 	require.Equal(t, []Unit{{1, []byte("u1")}, {2, body}, {3, []byte("u3")}}, get(a, func() []Unit { return a.units }))
 	a.SendRefused(2, []uint64{2, 3})
+	a.Flush()
 	eventually(t, func() bool { return get(b, func() int { return len(b.refused) }) == 2 })
 	require.False(t, b.SendUnits(9, []Unit{{1, nil}}))
 
@@ -59,6 +62,7 @@ func TestOrderWithinALane(t *testing.T) {
 				Entries: []raftcore.Entry{entry(1, n, bytes.Repeat([]byte{byte(n)}, int(n*7)%3000))}})
 		}
 		a.Send(ms)
+		a.Flush()
 	}
 	eventually(t, func() bool { return len(b.received()) == rounds*each })
 	for i, m := range b.received() {
@@ -79,6 +83,7 @@ func TestReconnectAfterPeerRestart(t *testing.T) {
 	b.SetPeers([]Peer{a.asPeer()})
 	eventually(t, func() bool { return a.isUp(2) && b.isUp(1) })
 	a.Send([]raftcore.Message{{Type: raftcore.MsgHeartbeat, To: 2}})
+	a.Flush()
 	eventually(t, func() bool { return len(b.received()) == 1 })
 	require.Equal(t, []bool{true, false, true}, get(a, func() []bool { return a.upEvents }))
 }
@@ -89,6 +94,7 @@ func TestRemovedPeerIsDropped(t *testing.T) {
 	a.SetPeers(nil)
 	eventually(t, func() bool { return !get(b, func() bool { return b.ups[1] }) })
 	a.Send([]raftcore.Message{{Type: raftcore.MsgHeartbeat, To: 2}})
+	a.Flush()
 	require.EqualValues(t, 1, a.Stats().DroppedControl)
 }
 
@@ -102,14 +108,19 @@ func TestControlFlowsWhileBulkIsStuffed(t *testing.T) {
 		body := make([]byte, 256<<10)
 		eventually(t, func() bool {
 			from.Send([]raftcore.Message{{Type: raftcore.MsgAppend, To: to, Entries: []raftcore.Entry{entry(1, 1, body)}}})
-			return from.Stats().DroppedBulk > 0 && !from.SendUnits(to, []Unit{{1, body}})
+			from.Flush()
+			refused := !from.SendUnits(to, []Unit{{1, body}})
+			from.Flush()
+			return from.Stats().DroppedBulk > 0 && refused
 		})
 	}
 	full(a, 2)
 	full(b, 1)
 	for i := range 100 {
 		a.Send([]raftcore.Message{{Type: raftcore.MsgHeartbeat, To: 2, Round: uint64(i)}})
+		a.Flush()
 		b.Send([]raftcore.Message{{Type: raftcore.MsgAppendResp, To: 1, Round: uint64(i)}})
+		b.Flush()
 	}
 	eventually(t, func() bool { return len(a.received()) == 100 && len(b.received()) == 100 })
 	require.Zero(t, a.Stats().DroppedControl)
@@ -135,6 +146,7 @@ func TestUnsentUnitsAreRefusedWhenTheLaneBreaks(t *testing.T) {
 		if seq++; a.SendUnits(2, []Unit{{seq, body}}) {
 			sent[seq] = true
 		}
+		a.Flush()
 		return get(a, func() int { return len(a.refused) }) > 0
 	})
 	refused := get(a, func() []uint64 { return a.refused })
@@ -149,6 +161,7 @@ func TestLargestEntryPasses(t *testing.T) {
 	connect(t, a, b)
 	body := make([]byte, 64<<20)
 	a.Send([]raftcore.Message{{Type: raftcore.MsgAppend, To: 2, Entries: []raftcore.Entry{entry(1, 1, body)}}})
+	a.Flush()
 	eventually(t, func() bool { return len(b.received()) == 1 })
 	require.Len(t, b.received()[0].Entries[0].Body, len(body))
 }
@@ -162,6 +175,7 @@ func TestDamagedEntryClosesTheConnection(t *testing.T) {
 		{Type: raftcore.MsgAppend, To: 2, Round: 1, Entries: []raftcore.Entry{entry(1, 1, []byte("good"))}},
 		{Type: raftcore.MsgAppend, To: 2, Round: 2, Entries: []raftcore.Entry{bad}},
 	})
+	a.Flush()
 	eventually(t, func() bool { return b.Stats().BadFrames == 1 && len(b.received()) == 1 })
 	require.EqualValues(t, 1, b.received()[0].Round)
 	eventually(t, func() bool { return a.isUp(2) })
@@ -338,6 +352,7 @@ func TestCloseUnderLoad(t *testing.T) {
 						{Type: raftcore.MsgHeartbeat, To: other.id.Node},
 						{Type: raftcore.MsgAppend, To: other.id.Node, Entries: []raftcore.Entry{entry(1, 1, body)}}})
 					n.SendUnits(other.id.Node, []Unit{{1, body}})
+					n.Flush()
 				}
 				n.Stats()
 			}
@@ -373,6 +388,7 @@ func BenchmarkLoopbackAppend(b *testing.B) {
 	for b.Loop() {
 		before := get(receiver, func() int { return len(receiver.ms) })
 		sender.Send([]raftcore.Message{m})
+		sender.Flush()
 		for get(receiver, func() int { return len(receiver.ms) }) == before {
 		}
 		receiver.mu.Lock()
