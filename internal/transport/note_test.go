@@ -41,10 +41,12 @@ func TestNotesForASlowPeerAreDropped(t *testing.T) {
 		if !a.SendNote(2, note) {
 			dropped++
 		}
+		a.Flush()
 	}
 	require.Greater(t, dropped, 100)
 	before := a.Stats().DroppedBulk
 	a.Send([]raftcore.Message{{Type: raftcore.MsgAppend, To: 2, Round: 7}})
+	a.Flush()
 	require.Equal(t, before, a.Stats().DroppedBulk)
 	b.unblock()
 	eventually(t, func() bool { return len(b.received()) == 1 })
