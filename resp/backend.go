@@ -26,6 +26,11 @@ type Backend interface {
 	// Leave tells that the client of a proposed chunk has gone: if it waits in a blocking
 	// command it must not be served. ChunkDone may or may not be called after it.
 	Leave(c *kv.Chunk)
+	// ClientCall asks another node of the cluster to do something with one of its
+	// clients, and blocks until it did: the number is what it answered, 0 if there is
+	// no such node. ServeClientCalls sets who answers such calls here; serve may block.
+	ClientCall(ctx context.Context, node uint64, words []string) (int64, error)
+	ServeClientCalls(serve func(words []string) (int64, error))
 	// ReadBarrier calls done(nil) once this node's state machine holds everything
 	// that was acknowledged anywhere before the call: a read made then is
 	// linearizable. One call serves any number of reads waiting at that moment.

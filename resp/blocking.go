@@ -2,6 +2,8 @@ package resp
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"time"
 
 	"github.com/rkvdb/rkv/kv"
@@ -185,8 +187,8 @@ func clientUnblock(s *session, args [][]byte, out *kv.Reply) {
 		out.Error(errNotInt)
 		return
 	}
-	s.async = func(_ context.Context, done func(func(out *kv.Reply))) {
-		s.srv.unblock(uint64(id), how, func(ended bool, err error) {
+	s.async = func(ctx context.Context, done func(func(out *kv.Reply))) {
+		answer := func(ended bool, err error) {
 			done(func(out *kv.Reply) {
 				if err != nil {
 					out.Error(err.Error())
@@ -194,7 +196,54 @@ func clientUnblock(s *session, args [][]byte, out *kv.Reply) {
 				}
 				out.Bool(ended)
 			})
-		})
+		}
+		if node := clientNode(uint64(id)); node == s.srv.nodeID || id <= 0 {
+			s.srv.unblock(uint64(id), how, answer)
+		} else {
+			s.srv.unblockElsewhere(ctx, node, uint64(id), how, answer)
+		}
+	}
+}
+
+// unblockElsewhere asks the node that has the client.
+func (s *Server) unblockElsewhere(ctx context.Context, node, id uint64, how string, done func(ended bool, err error)) {
+	s.adminWG.Add(1)
+	go func() {
+		defer s.adminWG.Done()
+		ctx, cancel := context.WithTimeout(ctx, clientCallTimeout)
+		defer cancel()
+		n, err := s.backend.ClientCall(ctx, node, []string{"unblock", strconv.FormatUint(id, 10), how})
+		done(n > 0, err)
+	}()
+}
+
+// clientCallTimeout bounds what another node is asked; it is below the time-outs of
+// common clients.
+const clientCallTimeout = 1500 * time.Millisecond
+
+// serveClientCall does what another node asks about a client of this one.
+func (s *Server) serveClientCall(words []string) (int64, error) {
+	if len(words) != 3 || words[0] != "unblock" || words[2] != kv.UnblockTimeout && words[2] != kv.UnblockError {
+		return 0, errors.New("ERR this node does not know the request; is it of an older version?")
+	}
+	id, err := strconv.ParseUint(words[1], 10, 64)
+	if err != nil {
+		return 0, errors.New(errNotInt)
+	}
+	type result struct {
+		ended bool
+		err   error
+	}
+	answer := make(chan result, 1)
+	s.unblock(id, words[2], func(ended bool, err error) { answer <- result{ended, err} })
+	select {
+	case r := <-answer:
+		if r.ended {
+			return 1, r.err
+		}
+		return 0, r.err
+	case <-time.After(clientCallTimeout):
+		return 0, errors.New("TIMEOUT the client may or may not have been unblocked")
 	}
 }
 

@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,15 @@ func TestClientUnblock(t *testing.T) {
 		b.expect(":1\r\n:0\r\n")
 		a.expect("-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")
 	}
+	// Another node's client is that node's business.
+	a.send(command("BLPOP", "q", "0"))
+	s.waitBlocked(1)
+	n, err := strconv.ParseUint(id, 10, 64)
+	require.NoError(t, err)
+	elsewhere := strconv.FormatUint(n&(1<<40-1)|4<<40, 10)
+	b.send(command("CLIENT", "UNBLOCK", elsewhere) + command("CLIENT", "UNBLOCK", elsewhere, "ERROR"))
+	b.expect(":1\r\n:0\r\n")
+	a.expect("*-1\r\n")
 	b.send(command("CLIENT", "UNBLOCK", "12345") + command("CLIENT", "UNBLOCK", "x") + command("CLIENT", "UNBLOCK", id, "FOO"))
 	b.expect(":0\r\n-ERR value is not an integer or out of range\r\n-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n")
 }

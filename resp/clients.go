@@ -37,6 +37,9 @@ func (t *clientTable) init(node uint64) {
 	t.byID = make(map[uint64]*client)
 }
 
+// clientNode is the node that gave out the id.
+func clientNode(id uint64) uint64 { return id >> 40 }
+
 func (t *clientTable) nextID() uint64 { return t.base | t.last.Add(1)&(1<<40-1) }
 
 func (t *clientTable) add(c *client) {

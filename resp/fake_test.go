@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type fakeNode struct {
 	barriers    atomic.Int64
 	proposals   atomic.Int64
 	ticksAsked  atomic.Int64
+	clientCalls func([]string) (int64, error)
 	leaves      atomic.Int64 // calls of Leave that took effect
 	offset      atomic.Int64 // added to the clock
 	failBarrier atomic.Bool  // the next barrier fails
@@ -150,6 +152,17 @@ func (n *fakeNode) Blocked(c *kv.Chunk, _ int64) {
 	n.waiting[c.Seq] = c
 	c.Waiter.(kv.BlockWaiter).ChunkBlocked(c)
 }
+
+// ClientCall and ServeClientCalls implement Backend: node 4 is this one over again.
+func (n *fakeNode) ClientCall(_ context.Context, node uint64, words []string) (int64, error) {
+	if node != 4 {
+		return 0, nil
+	}
+	id, _ := strconv.ParseUint(words[1], 10, 64)
+	return n.clientCalls([]string{words[0], strconv.FormatUint(id&(1<<40-1)|3<<40, 10), words[2]})
+}
+
+func (n *fakeNode) ServeClientCalls(serve func([]string) (int64, error)) { n.clientCalls = serve }
 
 // Leave implements Backend.
 func (n *fakeNode) Leave(c *kv.Chunk) {

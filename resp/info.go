@@ -144,7 +144,10 @@ func (s *Server) infoClients(_ *Status, _ *kv.Stats) (f infoFields) {
 	f.int("pubsub_clients", int64(listening))
 	f.int("watching_clients", watching)
 	f.zero("clients_in_timeout_table", "total_watched_keys")
-	keys, onNoKey := s.backend.Store().BlockedKeys()
+	keys, onNoKey := 0, 0
+	if s.stats.blocked.Load() > 0 { // the rows of clients who left go a moment later
+		keys, onNoKey = s.backend.Store().BlockedKeys()
+	}
 	f.int("total_blocking_keys", int64(keys))
 	f.int("total_blocking_keys_on_nokey", int64(onNoKey))
 	return f

@@ -148,6 +148,7 @@ func newServer(opt Options) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.clients.init(s.nodeID)
+	opt.Backend.ServeClientCalls(s.serveClientCall)
 	s.live.init(&opt)
 	s.subs.init(s)
 	s.refresh()

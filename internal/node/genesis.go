@@ -23,6 +23,8 @@ type call struct {
 	Cluster string
 	Anchor  uint64
 	Offset  int
+	// Words are what a client call is about.
+	Words []string
 }
 
 type callReply struct {
@@ -37,6 +39,8 @@ type callReply struct {
 	Members []raftcore.Member
 	// Lease is what the callee's flags say a new cluster reads by.
 	Lease raftcore.LeasePolicy
+	// Value is the answer to a client call.
+	Value int64
 }
 
 const (
@@ -156,6 +160,8 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	case callProbe:
 	case callJoin:
 		n.answerJoin(c.From, &r)
+	case callClient:
+		n.answerClientCall(c, &r)
 	case callEntry:
 		r.Entry = n.answerEntry(c)
 	default:

@@ -76,6 +76,7 @@ type Node struct {
 	failOnce    sync.Once
 	stopOnce    sync.Once
 	workers     sync.WaitGroup // short-lived goroutines: snapshots, streams
+	clientCalls atomic.Pointer[func(words []string) (int64, error)]
 }
 
 const lockName = "LOCK"
