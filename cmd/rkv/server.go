@@ -64,7 +64,11 @@ func runServer(cfg *serverConfig) error {
 		}
 	}
 	cfg.node.Logger = log
+	procs := newProcessors()
+	cfg.node.LongWork = procs.begin
+	opened := procs.begin()
 	n, err := node.Open(ctx, cfg.node)
+	opened()
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return nil // told to stop before the cluster was formed

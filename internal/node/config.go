@@ -71,6 +71,10 @@ type Config struct {
 	// machine sleeps. Nil: CLOCK_BOOTTIME, or Now if that is given.
 	Elapsed func() int64
 
+	// LongWork, if set, is called when work begins that keeps processors busy for long
+	// (a snapshot being written or loaded); what it returns, when that ends.
+	LongWork func() (end func())
+
 	// The rest is the simulator's: see step.go. Zero in production.
 
 	// Wall is the wall clock, Unix ms, at a reading of Now: there Now is the
@@ -85,6 +89,9 @@ type Config struct {
 }
 
 func (c *Config) fill() error {
+	if c.LongWork == nil {
+		c.LongWork = func() func() { return func() {} }
+	}
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
 			*d = v

@@ -59,6 +59,7 @@ const snapshotRetry = 5 * time.Second
 func (n *Node) snapshotOnce() (uint64, error) {
 	n.snapMu.Lock()
 	defer n.snapMu.Unlock()
+	defer n.cfg.LongWork()()
 	j := n.cutSnapshot()
 	defer j.close()
 	if err := n.onLoop(n.ctx, j.name); err != nil {
@@ -229,6 +230,7 @@ func (n *Node) receive(from raftcore.NodeID, meta raftcore.SnapshotMeta, size in
 // install replaces the state machine by the received snapshot, then empties the
 // log, then tells the core (R34). It runs on the applier.
 func (n *Node) install(meta raftcore.SnapshotMeta) error {
+	defer n.cfg.LongWork()()
 	if err := n.load(meta.Index); err != nil {
 		return fmt.Errorf("installing the snapshot at %d: %w", meta.Index, err)
 	}
