@@ -28,6 +28,8 @@ type tracker struct {
 	heldAll bool
 	// seen are the keys modified while a script of the session is under way.
 	seen map[string]struct{}
+	// declared are the keys that scripts under way name; they count if one reads any.
+	declared [][]byte
 }
 
 // tracking is which clients of one event loop have to hear of which keys. A client
@@ -282,7 +284,9 @@ func (s *session) trackRead(cmd *kv.Command, args [][]byte) {
 		s.trackScript()
 	}
 	for _, i := range positions {
-		if i < len(args) {
+		if i < len(args) && cmd.Script {
+			tr.declared = append(tr.declared, slices.Clone(args[i]))
+		} else if i < len(args) {
 			s.hub().tracking.remember(s, args[i])
 		}
 	}
@@ -317,14 +321,18 @@ func (t *tracking) readByScript(s *session, c *kv.Chunk) {
 	if c.ReadMore {
 		tr.held, tr.heldAll = nil, true
 	}
-	for _, key := range c.ReadKeys {
+	keys := c.ReadKeys
+	if len(keys) > 0 { // as in Redis: then the script depends on all it names
+		keys = append(keys, tr.declared...)
+	}
+	for _, key := range keys {
 		if _, changed := tr.seen[string(key)]; changed {
 			t.tell(s, key)
 		} else {
 			t.remember(s, key)
 		}
 	}
-	tr.seen = nil
+	tr.seen, tr.declared = nil, nil
 }
 
 // maxLonelyMillis is how long caches are trusted on a node that knows no leader: what
@@ -364,6 +372,7 @@ func (s *session) startTracking(next tracker) {
 	}
 	next.prefixes = append(slices.Clone(s.track.prefixes), next.prefixes...)
 	next.held, next.heldAll, next.reading, next.seen = s.track.held, s.track.heldAll, s.track.reading, s.track.seen
+	next.declared = s.track.declared
 	if next.bcast && len(next.prefixes) == 0 {
 		next.prefixes = []string{""}
 	}

@@ -98,6 +98,13 @@ func TestTrackedKeysAreInvalidatedOnce(t *testing.T) {
 	w.do("set", "ek", "1")
 	c.expect(invalidate("ek"))
 
+	// A script that reads nothing tracks nothing; one that reads, all it names.
+	c.do("eval", "redis.call('set', 'key3', 'bar')", "2", "key1", "key2")
+	w.do("mset", "key2", "2", "key1", "2")
+	c.do("eval", "redis.call('get', 'key3')", "2", "key1", "key2")
+	w.do("mset", "key2", "2", "key1", "2")
+	c.expect(invalidate("key2") + invalidate("key1"))
+
 	// Keys that a script does not declare, read or in the log.
 	for _, body := range []string{"return redis.call('get', 'und'..'eclared')", "redis.call('incr', 'n') return redis.call('get', 'undeclared')"} {
 		require.Equal(t, "nil", c.do("eval", body, "0"))
