@@ -267,6 +267,7 @@ func (l *loop) tick() {
 	}
 	if len(l.hub.tracking.trackers) > 0 {
 		l.hub.tracking.watchLeader(l.srv.backend.Status().LeaderID, l.mono)
+		l.hub.tracking.limit("") // it may have been lowered
 	}
 	l.resumeAll()
 	for _, c := range l.conns {

@@ -222,6 +222,10 @@ func TestTrackingTableIsBounded(t *testing.T) {
 	}
 	require.Len(t, lost, 40)
 	require.Contains(t, w.do("info", "stats"), `tracking_total_keys:10\r\n`)
+	require.Equal(t, "+OK", w.do("config", "set", "tracking-table-max-keys", "3"))
+	for range 7 {
+		c.push()
+	}
 }
 
 // push reads one invalidation of one key.
