@@ -206,6 +206,8 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	s.fx.begin(s, chunk)
 	r.entry, r.index, r.unit, r.open = it.Header, index, number, u.Session == 0
 	r.id, r.ops = unitID{u.Session, u.Seq}, u.Ops
+	r.user = nil
+	r.actAs(u.User)
 	s.ctx.now, s.ctx.logged = s.st.Stamp, true
 	if chunk == nil {
 		r.out = &s.discard

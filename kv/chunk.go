@@ -43,6 +43,16 @@ type Chunk struct {
 	Err    error
 	Waiter Waiter
 
+	// User is 1 + the id of the user whose commands these are, who may have lost
+	// permissions by the time they run; 0: nothing is checked. Denied are the commands
+	// that were refused for that reason.
+	User   uint64
+	Denied []Denial
+	// Called collects the commands that scripts called, if Watching asks for them
+	// (MONITOR).
+	Called   [][][]byte
+	Watching bool
+
 	ctx        Ctx    // for Store.Read
 	run        runner // for Store.Read
 	db, sentDB int    // selected for what is added next; selected by Ops so far
@@ -116,6 +126,7 @@ func (c *Chunk) Reset() {
 	c.Ops, c.Reads, c.Ends = c.Ops[:0], c.Reads[:0], c.Ends[:0]
 	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
+	c.User, c.Denied, c.Called, c.Watching = 0, nil, nil, false
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
 	c.TrackReads, c.ReadKeys, c.ReadMore = false, nil, false
@@ -164,6 +175,13 @@ func (c *Chunk) appendControl(code Opcode, args ...[]byte) {
 // replies OK, or an error if a value is refused (ValidateSettings tells before).
 func (c *Chunk) AppendConfigSet(pairs [][]byte) {
 	c.appendControl(opConfigSet, pairs...)
+	c.writes++
+	c.countValue()
+}
+
+// AppendACLLoad adds ACL LOAD: a line per user (ACL.ValidateACL tells before).
+func (c *Chunk) AppendACLLoad(lines [][]byte) {
+	c.appendControl(opACLLoad, lines...)
 	c.writes++
 	c.countValue()
 }
@@ -273,4 +291,5 @@ func (c *Chunk) restart() {
 	c.Ends = c.Ends[:0]
 	c.wantsLog, c.tooLong, c.waits, c.Misses = false, false, false, nil
 	c.ReadKeys, c.ReadMore = nil, false
+	c.Denied, c.Called = nil, nil
 }

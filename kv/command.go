@@ -65,6 +65,13 @@ type Command struct {
 	// argv0 is what stands before the arguments in Ctx.Args: the name, and the
 	// subcommand's. Set when the table is built.
 	argv0 [][]byte
+	// Set when the table is built, from command_facts.tsv; id is the command's place
+	// among all rows, subcommands included, and differs between versions.
+	id         int
+	parent     *Command
+	categories Category
+	tips       []string
+	specs      []KeySpec
 }
 
 // IsWrite reports whether the command goes through the log.

@@ -42,6 +42,12 @@ type Ctx struct {
 	reader *Chunk
 	rng    rng
 	cmd    *Command
+	// user is whose permissions scripts are held to; nil: they may do everything.
+	// denied collects refusals on the client's node.
+	user   *User
+	denied *[]Denial
+	// watcher collects what scripts call, for MONITOR on the client's node.
+	watcher *Chunk
 	// cost is what the command spent beyond its base price (apply slices).
 	cost int
 	// marked is the key last noted as modified by this unit: put and touched both

@@ -448,9 +448,22 @@ func (vm *luaVM) redisACLCheck(L *lua.LState) int {
 	if L.GetTop() == 0 {
 		vm.raise(L, "ERR Please specify at least one argument for this redis.acl_check_cmd() call")
 	}
-	if Lookup([]byte(vm.str(L, 1))) == nil {
+	args := make([][]byte, L.GetTop())
+	for i := range args {
+		args[i] = []byte(vm.str(L, i+1))
+	}
+	cmd := Lookup(args[0])
+	if cmd != nil && cmd.Sub != nil && len(args) > 1 {
+		cmd = cmd.Subcommand(args[1])
+	}
+	if cmd == nil {
 		vm.raise(L, "ERR Invalid command passed to redis.acl_check_cmd()")
 	}
-	L.Push(lua.LTrue)
+	allowed := true
+	if vm.run != nil && vm.run.c.user != nil {
+		d := vm.run.c.user.Check(cmd, args)
+		allowed = d.Reason == DeniedNone
+	}
+	L.Push(lua.LBool(allowed))
 	return 1
 }

@@ -14,6 +14,32 @@ func (s *Store) MemoryUsage(db int, key []byte) (bytes int64, ok bool) {
 	return memoryUsage(key, v), true
 }
 
+// cmdMemoryUsage is MEMORY USAGE key [SAMPLES n]. The estimate is exact enough
+// without sampling, so SAMPLES changes nothing.
+func cmdMemoryUsage(c *Ctx) {
+	switch {
+	case len(c.Args) == 3:
+	case len(c.Args) == 5 && is(c.Args[3], "samples"):
+		n, ok := c.intArg(4)
+		if !ok {
+			return
+		}
+		if n < 0 {
+			c.syntaxError()
+			return
+		}
+	default:
+		c.syntaxError()
+		return
+	}
+	v, ok := c.lookup(c.Args[2])
+	if !ok {
+		c.Out.Null()
+		return
+	}
+	c.Out.Int(memoryUsage(c.Args[2], v))
+}
+
 const (
 	// keySlotBytes is a key's part of a segment, which is seven tenths full.
 	keySlotBytes = 8 * 10 / 7

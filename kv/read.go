@@ -80,6 +80,8 @@ type runner struct {
 	open     bool   // a unit of session 0: only OPEN and PRESENCE are allowed
 	readOnly bool
 	groups   int // transactions met so far
+	inGroup  bool
+	user     *User // whose permissions are to be checked; nil: nobody's
 	o        op
 }
 
@@ -95,12 +97,25 @@ func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 	if chunk != nil {
 		chunk.restart()
 		r.out, r.reads = &chunk.Reply, chunk.Reads
+		r.actAs(chunk.User)
 		if f := s.st.Settings.notify(); f&NotifyKeyMiss != 0 && f.enabled() {
 			c.missesTo = chunk
 		}
 		if chunk.TrackReads {
 			c.readsTo = chunk
 		}
+	}
+}
+
+// actAs makes the permissions of a user count; user is 1 + the id (Chunk.User).
+func (r *runner) actAs(user uint64) {
+	if user == 0 || user == DefaultUser+1 && r.s.st.acl.openDefault {
+		return
+	}
+	if r.user = r.s.st.acl.UserByID(user - 1); r.user == nil {
+		r.user = noUser
+	} else if r.user.Unlimited() {
+		r.user = nil
 	}
 }
 
@@ -198,6 +213,8 @@ func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
 	} else if r.chunk != nil && r.groups <= len(r.chunk.groups) {
 		r.out.Array(r.chunk.groups[r.groups-1].values)
 	}
+	r.inGroup = true
+	defer func() { r.inGroup = false }()
 	return r.some(data, first, count, r.groups, !hold)
 }
 
@@ -273,9 +290,16 @@ func (r *runner) operation(n uint64) {
 		r.s.setPresence(session, presence, r.index)
 		r.out.OK()
 	case opConfigSet:
-		if msg := r.s.st.Settings.set(r.o.args); msg != "" {
+		if msg := r.s.configSet(r.o.args); msg != "" {
 			r.out.Error(msg)
 		} else {
+			r.out.OK()
+		}
+	case opACLLoad:
+		if next, msg := r.s.st.acl.load(r.o.args, r.s.st.Settings.newChannels()); msg != "" {
+			r.out.Error(msg)
+		} else {
+			r.s.setACL(next)
 			r.out.OK()
 		}
 	default:
@@ -288,11 +312,19 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	c, out := r.c, r.out
 	c.Args, c.Out, c.cmd, c.marked = args, out, cmd, nil
 	c.rng = newRNG(r.entry.Seed, r.unit, int(n))
+	c.user, c.denied, c.watcher = r.user, nil, nil
+	if r.chunk != nil {
+		c.denied = &r.chunk.Denied
+		if r.chunk.Watching {
+			c.watcher = r.chunk
+		}
+	}
 	c.oom = c.logged && r.entry.Flags&EntryOOM != 0
 	before := out.Len()
 	switch {
 	case !cmd.ArityOK(len(args)):
 		c.wrongArgs()
+	case r.user != nil && r.denies(cmd, args):
 	case c.logged && r.entry.Flags&EntryOOM != 0 && cmd.Flags&FlagDenyOOM != 0:
 		out.Error(errOOM)
 	case c.logged && tooLong(args, c.settings().ProtoMaxBulkLen):
@@ -309,6 +341,35 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	}
 	c.cost += opCost + size/bytesPerCost
 }
+
+// denies checks the user's permissions as they are now. The session checked them as
+// its node knew them; here they are in the log's order.
+func (r *runner) denies(cmd *Command, args [][]byte) bool {
+	if cmd.categories == 0 {
+		return false // listed nowhere: the session checked the command that stands for it
+	}
+	d := r.user.Check(cmd, args)
+	if d.Reason == DeniedNone {
+		return false
+	}
+	if d.InExec = r.inGroup; d.InExec {
+		r.out.Error(d.execError())
+	} else {
+		r.out.Error(d.Error())
+	}
+	r.c.noteDenied(d)
+	return true
+}
+
+// noteDenied tells the client's node, for ACL LOG.
+func (c *Ctx) noteDenied(d Denial) {
+	if c.denied != nil && len(*c.denied) < maxDenials {
+		*c.denied = append(*c.denied, d)
+	}
+}
+
+// maxDenials bounds what one chunk reports: a script may try a million times.
+const maxDenials = 16
 
 // tooLong reports whether an argument is beyond the limit. The front end refuses
 // it before; here it counts again because the limit may have been lowered since.

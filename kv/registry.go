@@ -12,20 +12,24 @@ type registry struct {
 	byName map[string]*Command
 	byOp   []*Command
 	all    []*Command
+	flat   []*Command // with subcommands, by name; Command.id is the place
 }
 
 var commands registry
 
 func init() {
 	commands = newRegistry(
-		stringCommands, genericCommands, serverCommands, localCommands, pubsubCommands,
+		stringCommands, genericCommands, serverCommands, localCommands, adminCommands, aclCommands, pubsubCommands,
 		scriptCommands, functionCommands,
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
 		bitmapCommands, blockingCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,
 	)
 	for i := range debugCommands {
 		commands.register(&debugCommands[i]) // known to the log, listed nowhere
+		debugCommands[i].id = len(commands.flat)
+		commands.flat = append(commands.flat, &debugCommands[i])
 	}
+	noUser = newUser("", 0, false)
 }
 
 // maxNameLen bounds Lookup's work for a name no command has.
@@ -39,6 +43,14 @@ func newRegistry(groups ...[]Command) registry {
 		}
 	}
 	sort.Slice(r.all, func(i, j int) bool { return r.all[i].Name < r.all[j].Name })
+	for _, cmd := range r.all {
+		r.flat = append(r.flat, cmd)
+		r.flat = append(r.flat, cmd.Sub...)
+	}
+	for i, cmd := range r.flat {
+		cmd.id = i
+	}
+	r.loadFacts(factsTable)
 	return r
 }
 
@@ -47,6 +59,7 @@ func (r *registry) add(cmd *Command) {
 	r.all = append(r.all, cmd)
 	sort.Slice(cmd.Sub, func(i, j int) bool { return cmd.Sub[i].Name < cmd.Sub[j].Name })
 	for _, sub := range cmd.Sub {
+		sub.parent = cmd
 		r.register(sub)
 	}
 }
@@ -167,3 +180,9 @@ func (c *Command) KeyPositions(args [][]byte) (keys []int, ok bool) {
 	}
 	return keys, true
 }
+
+// NumCommands counts all rows, subcommands included: Command.ID is below it.
+func NumCommands() int { return len(commands.flat) }
+
+// ID is the command's place among all rows of this version.
+func (c *Command) ID() int { return c.id }

@@ -61,6 +61,7 @@ func (s *scriptRun) call(vm *luaVM, L *lua.LState) (msg string) {
 	if msg != "" {
 		return msg
 	}
+	s.watched()
 	s.execute(vm, cmd)
 	if vm.panic != nil {
 		vm.meter.halt(luaBudget) // nothing more runs; the panic is raised outside
@@ -134,6 +135,13 @@ func (s *scriptRun) resolve() (cmd *Command, msg string) {
 
 // allowed says why the script may not execute the command; "" if it may.
 func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
+	if s.c.user != nil {
+		if d := s.c.user.Check(cmd, s.args); d.Reason != DeniedNone {
+			d.InScript = true
+			s.c.noteDenied(d)
+			return d.scriptError()
+		}
+	}
 	switch {
 	case cmd.Flags&FlagNoScript != 0, cmd.Script:
 		return "ERR This Redis command is not allowed from script"
@@ -157,6 +165,22 @@ func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
 	}
 	return ""
 }
+
+// watched notes the call for MONITOR.
+func (s *scriptRun) watched() {
+	w := s.c.watcher
+	if w == nil || len(w.Called) >= maxWatchedCalls {
+		return
+	}
+	args := make([][]byte, len(s.args))
+	for i, a := range s.args {
+		args[i] = append([]byte(nil), a[:min(len(a), 1<<10)]...)
+	}
+	w.Called = append(w.Called, args)
+}
+
+// maxWatchedCalls bounds what one chunk's scripts show to MONITOR.
+const maxWatchedCalls = 1000
 
 // execute runs the command. A panic in it is a bug of ours: it must reach the
 // applier and not end as an error that the script catches.

@@ -3,6 +3,7 @@ package kv
 import (
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Settings are the replicated settings: everything configurable that apply reads
@@ -39,6 +40,17 @@ type Settings struct {
 	// NotifyKeyspaceEvents are NotifyFlags. Every selected event costs every node that
 	// has a subscriber for it.
 	NotifyKeyspaceEvents int64
+	// ACLPubsubDefault: new users may use all channels (1) or none (0).
+	ACLPubsubDefault int64
+	// ActiveExpire removes keys when they are due, also if nobody asks for them;
+	// 0 is for tests (DEBUG SET-ACTIVE-EXPIRE).
+	ActiveExpire int64
+	// MaxMemory is how many bytes of data and overhead a node may hold before keys are
+	// evicted or writes refused; 0: no limit. MaxMemoryPolicy is an index into
+	// EvictionPolicies; MaxMemorySamples how many keys are compared for each eviction.
+	MaxMemory        int64
+	MaxMemoryPolicy  int64
+	MaxMemorySamples int64
 }
 
 // defaultSettings are those of a cluster at genesis.
@@ -52,6 +64,8 @@ func defaultSettings() Settings {
 		StreamNodeMaxBytes: 4096, StreamNodeMaxEntries: 100,
 		ProtoMaxBulkLen: 32 << 20,
 		ScriptMaxSteps:  50_000_000, ScriptMaxMemory: 256 << 20,
+		ActiveExpire:    1,
+		MaxMemoryPolicy: NoEviction, MaxMemorySamples: 5,
 	}
 }
 
@@ -67,6 +81,8 @@ const maxThreshold = 1 << 20 // a packed value is scanned: beyond this it would 
 
 // settingRows is ordered by name.
 var settingRows = []setting{
+	{"acl-pubsub-default", func(s *Settings) *int64 { return &s.ACLPubsubDefault }, 0, 1, false},
+	{"active-expire", func(s *Settings) *int64 { return &s.ActiveExpire }, 0, 1, false},
 	{"hash-max-listpack-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
 	{"hash-max-listpack-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
 	{"hash-max-ziplist-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
@@ -74,6 +90,9 @@ var settingRows = []setting{
 	{"hll-sparse-max-bytes", func(s *Settings) *int64 { return &s.HLLSparseMaxBytes }, 0, 1 << 20, true},
 	{"list-max-listpack-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"list-max-ziplist-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
+	{"maxmemory", func(s *Settings) *int64 { return &s.MaxMemory }, 0, math.MaxInt64, true},
+	{"maxmemory-policy", func(s *Settings) *int64 { return &s.MaxMemoryPolicy }, 0, 7, false},
+	{"maxmemory-samples", func(s *Settings) *int64 { return &s.MaxMemorySamples }, 1, 64, false},
 	{"notify-keyspace-events", func(s *Settings) *int64 { return &s.NotifyKeyspaceEvents }, 0, math.MaxUint32, false},
 	{"proto-max-bulk-len", func(s *Settings) *int64 { return &s.ProtoMaxBulkLen }, 1 << 20, 32 << 20, true},
 	{"script-max-instructions", func(s *Settings) *int64 { return &s.ScriptMaxSteps }, 10_000, 1_000_000_000, false},
@@ -88,6 +107,26 @@ var settingRows = []setting{
 	{"zset-max-ziplist-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},
 	{"zset-max-ziplist-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, maxThreshold, true},
 }
+
+// settingWords are the values of settings that are words; a setting holds the place.
+var settingWords = map[string][]string{
+	"acl-pubsub-default": {"resetchannels", "allchannels"},
+	"active-expire":      {"no", "yes"},
+	"maxmemory-policy":   EvictionPolicies[:],
+}
+
+// EvictionPolicies are the values of maxmemory-policy; NoEviction is the last one's
+// place.
+var EvictionPolicies = [...]string{
+	"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+	"allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction",
+}
+
+// NoEviction is the policy under which writes are refused when memory is short.
+const NoEviction = 7
+
+// newChannels reports whether new users may use all channels.
+func (s *Settings) newChannels() bool { return s.ACLPubsubDefault == 1 }
 
 func findSetting(name []byte) *setting {
 	for i := range settingRows {
@@ -106,8 +145,49 @@ func IsSetting(name []byte) bool { return findSetting(name) != nil }
 // GET shows it.
 func (s *Settings) Each(fn func(name, value string)) {
 	for i := range settingRows {
-		fn(settingRows[i].name, settingRows[i].format(*settingRows[i].field(s)))
+		row := &settingRows[i]
+		value := row.format(*row.field(s))
+		if words := settingWords[row.name]; words != nil {
+			value = words[*row.field(s)]
+		}
+		fn(row.name, value)
 	}
+}
+
+// PasswordSetting stands for requirepass among the pairs of a logged CONFIG SET: its
+// value is the hash of the default user's password, "" for none (PasswordValue).
+const PasswordSetting = "requirepass"
+
+// PasswordValue is what PasswordSetting holds for a password.
+func PasswordValue(password string) []byte {
+	if password == "" {
+		return []byte{}
+	}
+	return []byte(HashPassword([]byte(password)))
+}
+
+// configSet is a logged CONFIG SET: all pairs count, or none.
+func (s *Store) configSet(pairs [][]byte) (msg string) {
+	next := s.st.Settings
+	if msg := next.set(pairs); msg != "" {
+		return msg
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if !is(pairs[i], PasswordSetting) {
+			continue
+		}
+		rules := [][]byte{[]byte("resetpass"), []byte("nopass")}
+		if len(pairs[i+1]) > 0 {
+			rules = [][]byte{[]byte("resetpass"), append([]byte("#"), pairs[i+1]...)}
+		}
+		acl, msg := s.st.acl.setUser([]byte("default"), rules, false)
+		if msg != "" {
+			return msg
+		}
+		s.setACL(acl)
+	}
+	s.st.Settings = next
+	return ""
 }
 
 // ValidateSettings checks name, value, name, value ... before they are proposed:
@@ -126,6 +206,9 @@ func (s *Settings) set(pairs [][]byte) string {
 	}
 	var seen []*setting
 	for ; len(pairs) > 0; pairs = pairs[2:] {
+		if is(pairs[0], PasswordSetting) {
+			continue // Store.configSet
+		}
 		row := findSetting(pairs[0])
 		if row == nil {
 			return "ERR Unknown option or number of arguments for CONFIG SET - '" + clip(pairs[0], 128) + "'"
@@ -137,9 +220,11 @@ func (s *Settings) set(pairs [][]byte) string {
 		}
 		seen = append(seen, row)
 		v, ok := row.parse(pairs[1])
-		switch {
+		switch words := settingWords[row.name]; {
 		case !ok && row.isNotify():
 			return configFailed(row.name, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+		case !ok && words != nil:
+			return configFailed(row.name, "argument(s) must be one of the following: "+strings.Join(words, ", "))
 		case !ok && row.memory:
 			return configFailed(row.name, "argument must be a memory value")
 		case !ok:
@@ -172,6 +257,14 @@ func (r *setting) parse(b []byte) (int64, bool) {
 	if r.isNotify() {
 		f, ok := parseNotify(b)
 		return int64(f), ok
+	}
+	if words := settingWords[r.name]; words != nil {
+		for i, w := range words {
+			if is(b, w) {
+				return int64(i), true
+			}
+		}
+		return 0, false
 	}
 	if r.memory {
 		return ParseMemory(b)

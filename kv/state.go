@@ -29,10 +29,11 @@ type state struct {
 	scripts   scriptTable
 	functions functionTable
 	waiters   waiterTable
+	acl       *ACL // immutable
 }
 
 func newState(hashSeed uint64, databases int) state {
-	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil)}
+	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil), acl: newACL()}
 }
 
 // freeze is a copy that later changes do not touch; its cost is a few hundred
@@ -70,6 +71,9 @@ type stateWire struct {
 	// Waiters are the clients in blocking commands, in the order in which they came.
 	Waiters    []waiter
 	LastTicket uint64
+	// ACL is the users by name; NextUser the next one's id.
+	ACL      []aclRow
+	NextUser uint64
 }
 
 func newHandle() *codec.MsgpackHandle {
@@ -86,6 +90,7 @@ func (s *state) encode() []byte {
 		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
 		Scripts: s.scripts.rows, Functions: s.functions.rows,
 		Waiters: s.waiters.wire(), LastTicket: s.waiters.last,
+		ACL: s.acl.rows(), NextUser: s.acl.nextID,
 	}
 	var out []byte
 	if err := codec.NewEncoderBytes(&out, newHandle()).Encode(&w); err != nil {
@@ -120,9 +125,10 @@ func decodeState(b []byte) (s state, err error) {
 	s.scripts = newScriptTable(w.Scripts)
 	var loaded bool
 	s.functions, loaded = loadFunctions(w.Functions)
-	var waiting bool
+	var waiting, known bool
 	s.waiters, waiting = newWaiterTable(w.Waiters, w.LastTicket, len(w.Flush))
-	if !sorted || !loaded || !waiting || !s.watch.decode(w.Watch) {
+	s.acl, known = aclFromRows(w.ACL, w.NextUser)
+	if !sorted || !loaded || !waiting || !known || !s.watch.decode(w.Watch) {
 		return s, errState
 	}
 	return s, nil

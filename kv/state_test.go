@@ -24,6 +24,7 @@ var wiredState = map[string][]string{
 	"waiters.rows":   {"Waiters"},
 	"waiters.last":   {"LastTicket"},
 	"watch.swap":     {"Swap"},
+	"acl":            {"ACL", "NextUser"},
 }
 
 // Every field of the system state is in the snapshot or declared derived: one that

@@ -40,6 +40,13 @@ type Store struct {
 	// node's own: reads change nothing.
 	readSeed atomic.Uint64
 
+	// access and reads are this node's: when keys were used, and counters.
+	access *accessTable
+	reads  readStats
+
+	// acl is st.acl, for those that hold no lock.
+	acl atomic.Pointer[ACL]
+
 	// scripts runs scripts; it has a lock of its own.
 	scripts scriptEngine
 
@@ -72,10 +79,11 @@ func New(o Options) *Store {
 	if o.Databases == 0 {
 		o.Databases = 16
 	}
-	s := &Store{databases: o.Databases}
+	s := &Store{databases: o.Databases, access: newAccessTable()}
 	s.scripts.slots = make(chan struct{}, maxLongReads)
 	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
 	s.st = newState(o.HashSeed, o.Databases)
+	s.acl.Store(s.st.acl)
 	return s
 }
 

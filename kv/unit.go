@@ -236,6 +236,7 @@ const (
 	opConfigSet Opcode = 4 // name, value, name, value ...
 	opUnblock   Opcode = 8 // seq as decimal text, how (UnblockTimeout ...)
 	opPresence  Opcode = 9 // session, presence as decimal text
+	opACLLoad   Opcode = 5 // a line per user: "user name rule ..."
 	firstOpcode Opcode = 16
 )
 
@@ -296,6 +297,7 @@ func (o *op) check(following uint64) error {
 		_, _, ok = o.presence()
 	case opConfigSet:
 		ok = len(o.args) >= 2 && len(o.args)%2 == 0
+	case opACLLoad:
 	default:
 		if o.cmd == nil {
 			return fmt.Errorf("%w: opcode %d", ErrUnknown, o.code)

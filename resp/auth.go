@@ -55,16 +55,13 @@ func (t *authThrottle) exceeded(now int64) bool {
 
 // authenticate checks the pair and returns an error reply, "" if it is right.
 func (s *session) authenticate(user, password []byte) string {
-	want := s.srv.live.password()
-	ok := equalSecret(password, want)
-	if want == "" {
-		ok = true // the default user accepts any password, as Redis's nopass does
-	}
-	if string(user) == "default" && ok {
-		s.authed, s.auth.failed = true, 0
+	if u := s.login(user, password); u != nil {
+		s.become(u)
+		s.auth.failed = 0
 		return ""
 	}
 	s.srv.stats.authDenied.Add(1)
+	s.srv.aclLog.add(s, "auth", s.contextWord(), "AUTH", string(cut(user, 128)))
 	s.auth.failed++
 	if s.auth.failed > freeAuthFailures || s.srv.authLog.exceeded(s.now) {
 		s.pausedUntil = s.now + authDelayMillis
@@ -78,6 +75,13 @@ func (s *session) authenticate(user, password []byte) string {
 	return errWrongPass
 }
 
+func (s *session) contextWord() string {
+	if s.inExec {
+		return "multi"
+	}
+	return "toplevel"
+}
+
 // equalSecret compares in time that depends on neither content: lengths differ in
 // the clear after hashing only.
 func equalSecret(got []byte, want string) bool {
@@ -85,6 +89,8 @@ func equalSecret(got []byte, want string) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
+// cmdAuth is AUTH [user] password. What fails is looked at again when this node
+// knows all that was acknowledged: the user may just have been made elsewhere.
 func cmdAuth(s *session, args [][]byte, out *kv.Reply) {
 	user, pass := []byte("default"), args[len(args)-1]
 	switch {
@@ -93,10 +99,20 @@ func cmdAuth(s *session, args [][]byte, out *kv.Reply) {
 		return
 	case len(args) == 3:
 		user = args[1]
-	case !s.srv.passwordSet():
+	case s.acl.Default().NoPass() && (s.acl.Default().Changed || !s.srv.passwordSet()):
 		out.Error(errNoPass)
 		return
 	}
+	if u := s.login(user, pass); u == nil && !s.inExec {
+		user, pass := append([]byte(nil), user...), append([]byte(nil), pass...)
+		s.afterBarrier = func(out *kv.Reply) { s.auth2(user, pass, out) }
+		s.beyond = true
+		return
+	}
+	s.auth2(user, pass, out)
+}
+
+func (s *session) auth2(user, pass []byte, out *kv.Reply) {
 	if msg := s.authenticate(user, pass); msg != "" {
 		out.Error(msg)
 		return
@@ -106,7 +122,7 @@ func cmdAuth(s *session, args [][]byte, out *kv.Reply) {
 
 // denied reports whether protected mode refuses the client (DESIGN 22).
 func (s *Server) denied(addr clientAddr) bool {
-	return !addr.loopback && s.live.protected.Load() && !s.passwordSet()
+	return !addr.loopback && s.live.protected.Load() && s.defaultOpen(s.backend.Store().ACL())
 }
 
 const (

@@ -28,6 +28,8 @@ type client struct {
 	// endWaitSoon ends its wait in a blocking command; false if it is gone, and done is
 	// not called.
 	endWaitSoon func(how string, done func(ended bool, err error)) bool
+	// push sends bytes that are not a reply, from any goroutine (MONITOR).
+	push func(b []byte)
 }
 
 // init makes ids unique in the cluster: the node's id, then a counter. They stay

@@ -41,6 +41,7 @@ func init() {
 		connectionHandlers(), clientHandlers(), transactionHandlers(), serverHandlers(),
 		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(),
 		pubsubHandlers(), trackingHandlers(), debugHandlers(),
+		aclHandlers(), slowlogHandlers(), latencyHandlers(),
 	} {
 		for name, h := range group {
 			if cmd := findRow(name); cmd != nil {

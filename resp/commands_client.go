@@ -155,7 +155,7 @@ func clientType(b []byte) (known, normal bool) {
 
 // describe appends the session's line as Redis 7.2 formats it. What this server does
 // not measure is 0.
-func (s *session) describe(b *strings.Builder) {
+func (s *session) describe(b lineWriter) {
 	v := &s.vis
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -192,17 +192,29 @@ func (s *session) describe(b *strings.Builder) {
 	num("tot-mem", int64(v.qbuf+v.omem))
 	field("events", "r")
 	field("cmd", v.cmd)
-	field("user", "default")
+	field("user", v.user)
 	num("redir", v.redir)
 	num("resp", int64(v.proto))
 	field("lib-name", v.libName)
 	b.WriteString("lib-ver=" + v.libVer + "\n")
 }
 
+// lineWriter is a buffer of either kind.
+type lineWriter interface {
+	WriteString(string) (int, error)
+	WriteByte(byte) error
+}
+
 func (v *visible) flagLetters() string {
 	f := ""
 	if v.subs != [kv.SubscriptionKinds]int{} {
 		f += "P"
+	}
+	if v.monitor {
+		f += "O"
+	}
+	if v.blocked {
+		f += "b"
 	}
 	if v.multi >= 0 {
 		f += "x"

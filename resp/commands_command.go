@@ -60,7 +60,10 @@ func describeCommand(cmd *kv.Command, out *kv.Reply) {
 	out.Int(int64(cmd.LastKey))
 	out.Int(int64(cmd.KeyStep))
 	statuses(out, categories(cmd))
-	out.Array(0) // tips
+	out.Array(len(cmd.Tips()))
+	for _, t := range cmd.Tips() {
+		out.BulkString(t)
+	}
 	describeKeys(cmd, out)
 	out.Array(len(cmd.Sub))
 	for _, sub := range cmd.Sub {
@@ -75,77 +78,63 @@ func statuses(out *kv.Reply, list []string) {
 	}
 }
 
-// groupCategory maps COMMAND's groups to the ACL categories named otherwise.
-var groupCategory = map[string]string{
-	"sorted-set": "sortedset", "transactions": "transaction", "generic": "keyspace", "cluster": "", "server": "",
-}
-
-// categories are the ACL categories that follow from a row.
+// categories are the names of a command's ACL categories.
 func categories(cmd *kv.Command) []string {
-	var list []string
-	add := func(when bool, name string) {
-		if when {
-			list = append(list, "@"+name)
-		}
+	names := cmd.Categories().Names()
+	for i := range names {
+		names[i] = "@" + names[i]
 	}
-	group, named := groupCategory[cmd.Group]
-	if !named {
-		group = cmd.Group
-	}
-	add(cmd.Flags&kv.FlagWrite != 0, "write")
-	add(cmd.Flags&kv.FlagReadonly != 0, "read")
-	add(group != "", group)
-	add(cmd.Flags&kv.FlagAdmin != 0, "admin")
-	add(cmd.Flags&kv.FlagAdmin != 0, "dangerous")
-	add(cmd.Flags&kv.FlagBlocking != 0, "blocking")
-	add(cmd.Flags&kv.FlagFast != 0, "fast")
-	add(cmd.Flags&kv.FlagFast == 0, "slow")
-	return list
+	return names
 }
 
-// describeKeys appends the key specifications: one range, as far as the table's
-// first, last and step say; none for commands that count their keys (movablekeys).
+// describeKeys appends the key specifications.
 func describeKeys(cmd *kv.Command, out *kv.Reply) {
-	if cmd.FirstKey == 0 {
-		out.Array(0)
-		return
+	specs := cmd.KeySpecs()
+	out.Array(len(specs))
+	for i := range specs {
+		describeSpec(&specs[i], out)
 	}
-	last := cmd.LastKey
-	if last >= 0 {
-		last -= cmd.FirstKey // relative to the first in this notation
+}
+
+func describeSpec(k *kv.KeySpec, out *kv.Reply) {
+	section := func(name, kind string, fields int) {
+		out.BulkString(name)
+		out.Map(2)
+		out.BulkString("type")
+		out.BulkString(kind)
+		out.BulkString("spec")
+		out.Map(fields)
 	}
-	out.Array(1)
+	num := func(name string, n int) { out.BulkString(name); out.Int(int64(n)) }
 	out.Map(3)
 	out.BulkString("flags")
-	statuses(out, keyFlags(cmd))
-	out.BulkString("begin_search")
-	out.Map(2)
-	out.BulkString("type")
-	out.BulkString("index")
-	out.BulkString("spec")
-	out.Map(1)
-	out.BulkString("index")
-	out.Int(int64(cmd.FirstKey))
-	out.BulkString("find_keys")
-	out.Map(2)
-	out.BulkString("type")
-	out.BulkString("range")
-	out.BulkString("spec")
-	out.Map(3)
-	out.BulkString("lastkey")
-	out.Int(int64(last))
-	out.BulkString("keystep")
-	out.Int(int64(cmd.KeyStep))
-	out.BulkString("limit")
-	out.Int(0)
-}
-
-// keyFlags says how a command uses its keys, as precisely as its row tells.
-func keyFlags(cmd *kv.Command) []string {
-	if cmd.IsWrite() {
-		return []string{"RW", "access", "update"}
+	statuses(out, k.Flags.Names())
+	switch {
+	case k.UnknownBegin:
+		section("begin_search", "unknown", 0)
+	case k.Keyword != "":
+		section("begin_search", "keyword", 2)
+		out.BulkString("keyword")
+		out.BulkString(k.Keyword)
+		num("startfrom", k.StartFrom)
+	default:
+		section("begin_search", "index", 1)
+		num("index", k.Index)
 	}
-	return []string{"RO", "access"}
+	switch {
+	case k.UnknownKeys:
+		section("find_keys", "unknown", 0)
+	case k.KeyNum:
+		section("find_keys", "keynum", 3)
+		num("keynumidx", k.NumAt)
+		num("firstkey", k.First)
+		num("keystep", k.Step)
+	default:
+		section("find_keys", "range", 3)
+		num("lastkey", k.Last)
+		num("keystep", k.Step)
+		num("limit", k.Limit)
+	}
 }
 
 // commandDocs is a map from name to facts. redis-cli asserts on the types: keys and
@@ -203,7 +192,7 @@ func commandList(_ *session, args [][]byte, out *kv.Reply) {
 		case "aclcat":
 			keep = func(c *kv.Command) bool { return contains(categories(c), "@"+want) }
 		case "pattern":
-			keep = func(c *kv.Command) bool { return globMatch(want, c.Name) }
+			keep = func(c *kv.Command) bool { return kv.MatchGlob([]byte(want), []byte(c.Name), true) }
 		default:
 			out.Error(errSyntax)
 			return
@@ -236,42 +225,44 @@ func contains(list []string, s string) bool {
 }
 
 // keysOf finds the keys of the full command in args; msg is the error reply.
-func keysOf(args [][]byte) (cmd *kv.Command, full [][]byte, keys []int, msg string) {
+func keysOf(args [][]byte) (full [][]byte, keys []kv.KeyRef, msg string) {
 	full = args[2:]
-	cmd = lookup(full[0])
+	cmd := lookup(full[0])
 	if cmd != nil && len(cmd.Sub) > 0 && len(full) > 1 {
 		cmd = cmd.Subcommand(full[1])
 	}
-	if cmd == nil {
-		return nil, nil, nil, "ERR Invalid command specified"
+	switch {
+	case cmd == nil:
+		return nil, nil, "ERR Invalid command specified"
+	case len(cmd.KeySpecs()) == 0:
+		return nil, nil, "ERR The command has no key arguments"
+	case !cmd.ArityOK(len(full)):
+		return nil, nil, "ERR Invalid number of arguments specified for command"
 	}
-	if cmd.FirstKey == 0 && cmd.Keys == nil {
-		return nil, nil, nil, "ERR The command has no key arguments"
+	keys, ok := cmd.KeyRefs(nil, full)
+	switch {
+	case ok && len(keys) > 0:
+		return full, keys, ""
+	case ok && cmd.Flags&kv.FlagNoMandatoryKeys != 0:
+		return full, nil, ""
 	}
-	if !cmd.ArityOK(len(full)) {
-		return nil, nil, nil, "ERR Invalid number of arguments specified for command"
-	}
-	keys, ok := cmd.KeyPositions(full)
-	if !ok || len(keys) == 0 {
-		return nil, nil, nil, "ERR Invalid arguments specified for command"
-	}
-	return cmd, full, keys, ""
+	return nil, nil, "ERR Invalid arguments specified for command"
 }
 
 func commandGetKeys(_ *session, args [][]byte, out *kv.Reply) {
-	_, full, keys, msg := keysOf(args)
+	full, keys, msg := keysOf(args)
 	if msg != "" {
 		out.Error(msg)
 		return
 	}
 	out.Array(len(keys))
 	for _, k := range keys {
-		out.Bulk(full[k])
+		out.Bulk(full[k.Pos])
 	}
 }
 
 func commandGetKeysAndFlags(_ *session, args [][]byte, out *kv.Reply) {
-	cmd, full, keys, msg := keysOf(args)
+	full, keys, msg := keysOf(args)
 	if msg != "" {
 		out.Error(msg)
 		return
@@ -279,7 +270,7 @@ func commandGetKeysAndFlags(_ *session, args [][]byte, out *kv.Reply) {
 	out.Array(len(keys))
 	for _, k := range keys {
 		out.Array(2)
-		out.Bulk(full[k])
-		statuses(out, keyFlags(cmd))
+		out.Bulk(full[k.Pos])
+		statuses(out, k.Flags.Names())
 	}
 }

@@ -10,8 +10,8 @@ func connectionHandlers() map[string]handler {
 	return map[string]handler{
 		"ping":      {run: cmdPing, anywhere: true, subscriber: true},
 		"echo":      {run: cmdEcho, anywhere: true},
-		"auth":      {run: cmdAuth, alone: true},
-		"hello":     {run: cmdHello, alone: true},
+		"auth":      {run: cmdAuth},
+		"hello":     {run: cmdHello},
 		"select":    {run: cmdSelect, inExec: selectInExec},
 		"quit":      {run: cmdQuit, transaction: true, subscriber: true},
 		"reset":     {run: cmdReset, transaction: true, subscriber: true},
@@ -82,61 +82,85 @@ func cmdReset(s *session, _ [][]byte, out *kv.Reply) {
 	s.proto, s.db, s.stale, s.name = resp2, 0, false, ""
 	s.multi, s.watches, s.reply = nil, nil, replyOn
 	s.noEvict, s.noTouch = false, false
-	s.authed = !s.srv.passwordSet()
+	s.leaveMonitor()
+	s.userID, s.authed = kv.DefaultUser, false
+	s.refreshUser(s.srv.backend.Store().ACL())
 	out.Status("RESET")
 }
 
-// cmdHello is HELLO [protover [AUTH user password] [SETNAME name]].
+// cmdHello is HELLO [protover [AUTH user password] [SETNAME name]]. As with AUTH, a
+// wrong password gets a second look.
 func cmdHello(s *session, args [][]byte, out *kv.Reply) {
-	proto := s.proto
-	if len(args) > 1 {
-		n, ok := parseLen(args[1])
-		switch {
-		case !ok:
-			out.Error("ERR Protocol version is not an integer or out of range")
-			return
-		case n < resp2 || n > resp3:
-			out.Error("NOPROTO unsupported protocol version")
-			return
-		}
-		proto = int(n)
-	}
-	name, msg := s.helloOptions(args)
-	if msg == "" && !s.authed {
-		msg = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> " +
-			"AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol " +
-			"version at the same time"
-	}
+	h, msg := parseHello(s, args)
 	if msg != "" {
 		out.Error(msg)
 		return
 	}
-	if name != nil {
-		s.name = string(name)
+	if h.user != nil && !s.inExec && s.login(h.user, h.pass) == nil {
+		h.user, h.pass = append([]byte(nil), h.user...), append([]byte(nil), h.pass...)
+		h.name = append([]byte(nil), h.name...)
+		s.afterBarrier = func(out *kv.Reply) { s.helloWith(h, out) }
+		s.beyond = true
+		return
 	}
-	s.proto = proto
-	s.hello(out)
+	s.helloWith(h, out)
 }
 
-func (s *session) helloOptions(args [][]byte) (name []byte, msg string) {
+type helloOptions struct {
+	proto      int
+	user, pass []byte // nil: no AUTH
+	name       []byte
+	named      bool
+}
+
+func parseHello(s *session, args [][]byte) (h helloOptions, msg string) {
+	h.proto = s.proto
+	if len(args) > 1 {
+		n, ok := parseLen(args[1])
+		switch {
+		case !ok:
+			return h, "ERR Protocol version is not an integer or out of range"
+		case n < resp2 || n > resp3:
+			return h, "NOPROTO unsupported protocol version"
+		}
+		h.proto = int(n)
+	}
 	for i := 2; i < len(args); {
 		switch {
 		case equalFold(args[i], "auth") && i+2 < len(args):
-			if msg := s.authenticate(args[i+1], args[i+2]); msg != "" {
-				return nil, msg
-			}
+			h.user, h.pass = args[i+1], args[i+2]
 			i += 3
 		case equalFold(args[i], "setname") && i+1 < len(args):
 			if !validName(args[i+1]) {
-				return nil, errBadName
+				return h, errBadName
 			}
-			name = args[i+1]
+			h.name, h.named = args[i+1], true
 			i += 2
 		default:
-			return nil, "ERR Syntax error in HELLO option '" + string(cut(args[i], 128)) + "'"
+			return h, "ERR Syntax error in HELLO option '" + string(cut(args[i], 128)) + "'"
 		}
 	}
-	return name, ""
+	return h, ""
+}
+
+func (s *session) helloWith(h helloOptions, out *kv.Reply) {
+	if h.user != nil {
+		if msg := s.authenticate(h.user, h.pass); msg != "" {
+			out.Error(msg)
+			return
+		}
+	}
+	if !s.authed {
+		out.Error("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> " +
+			"AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol " +
+			"version at the same time")
+		return
+	}
+	if h.named {
+		s.name = string(h.name)
+	}
+	s.proto = h.proto
+	s.hello(out)
 }
 
 // hello is the reply; clients require bulk strings and integers (CLIENTS.md 1.1).

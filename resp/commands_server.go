@@ -9,7 +9,10 @@ import (
 	"github.com/rkvdb/rkv/kv"
 )
 
-const noClusterHere = "ERR This instance has cluster support disabled"
+const (
+	noClusterHere = "ERR This instance has cluster support disabled"
+	noModules     = "ERR Error loading the extension. Please check the server logs."
+)
 
 func serverHandlers() map[string]handler {
 	const useRaft = "ERR replication is by consensus here; use RAFT ADD and RAFT REMOVE"
@@ -30,40 +33,19 @@ func serverHandlers() map[string]handler {
 		"slaveof":   refused(useRaft),
 		"shutdown": refused("ERR SHUTDOWN is not available to clients; stop the process with SIGTERM: " +
 			"it hands over leadership, finishes what is in flight and exits"),
-		"module": subcommands("module", map[string]func(*session, [][]byte, *kv.Reply){
-			"list": emptyArray,
-		}),
-		"slowlog": subcommands("slowlog", map[string]func(*session, [][]byte, *kv.Reply){
-			"get": emptyArray, "len": zero, "reset": replyOK,
-		}),
-		"latency": subcommands("latency", map[string]func(*session, [][]byte, *kv.Reply){
-			"latest": emptyArray, "history": emptyArray, "reset": zero, "doctor": latencyDoctor,
-			"histogram": func(_ *session, _ [][]byte, out *kv.Reply) { out.Map(0) },
-		}),
-		"memory": subcommands("memory", map[string]func(*session, [][]byte, *kv.Reply){
-			"doctor": memoryDoctor, "purge": replyOK,
-			"usage": func(_ *session, _ [][]byte, out *kv.Reply) {
-				out.Error("ERR MEMORY USAGE is not supported yet")
-			},
-			"stats": func(_ *session, _ [][]byte, out *kv.Reply) {
-				out.Error("ERR MEMORY STATS is not supported yet; see INFO memory")
-			},
-		}),
+		"monitor":     {run: cmdMonitor},
+		"module|list": {run: emptyArray, anywhere: true},
+		"module|help": help("module"),
+		"module|load": refused(noModules), "module|loadex": refused(noModules), "module|unload": refused(noModules),
+		"memory|doctor": {run: memoryDoctor},
+		"memory|purge":  {run: replyOK},
+		"memory|help":   help("memory"), "memory|malloc-stats": {run: memoryMallocStats}, "memory|stats": {run: memoryStats},
 		"asking": refused(noClusterHere),
 	}
 }
 
 func emptyArray(_ *session, _ [][]byte, out *kv.Reply) { out.Array(0) }
-func zero(_ *session, _ [][]byte, out *kv.Reply)       { out.Int(0) }
 func replyOK(_ *session, _ [][]byte, out *kv.Reply)    { out.OK() }
-
-func latencyDoctor(_ *session, _ [][]byte, out *kv.Reply) {
-	out.Verbatim("txt", []byte("Latency monitoring is not available in this version.\n"))
-}
-
-func memoryDoctor(_ *session, _ [][]byte, out *kv.Reply) {
-	out.Verbatim("txt", []byte("No memory diagnosis is available in this version; see INFO memory.\n"))
-}
 
 func cmdTime(s *session, _ [][]byte, out *kv.Reply) {
 	now := time.Now()

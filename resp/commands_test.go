@@ -168,17 +168,29 @@ func TestReplies(t *testing.T) {
 		`},
 		{"config", `
 			CONFIG GET maxclients -> ["maxclients" "10000"]
-			CONFIG GET MAXMEM* timeout -> ["maxmemory" "0" "maxmemory-policy" "noeviction" "timeout" "0"]
+			CONFIG GET MAXMEMORY-P* timeout maxmemory -> ["maxmemory" "0" "maxmemory-policy" "noeviction" "timeout" "0"]
 			CONFIG GET nosuch -> []
 			CONFIG SET nosuch 1 -> -ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'
-			CONFIG SET maxclients 0 -> -ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 1048576 inclusive
+			CONFIG SET maxclients 0 -> -ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 4294967295 inclusive
 			CONFIG SET appendonly yes -> +OK
 			CONFIG SET appendonly no -> -ERR CONFIG SET failed (possibly related to argument 'appendonly') - can't set immutable config
 			CONFIG SET timeout 100 timeout 200 -> -ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter
 			CONFIG SET hash-max-listpack-entries 7 -> +OK
 			CONFIG GET hash-max-listpack-entries -> ["hash-max-listpack-entries" "7"]
 			CONFIG SET hash-max-listpack-entries x -> -ERR CONFIG SET failed (possibly related to argument 'hash-max-listpack-entries') - argument couldn't be parsed into an integer
-			CONFIG SET hash-max-listpack-entries 7 timeout 1 -> -ERR CONFIG SET failed - parameters of the cluster and of this node cannot be changed by one command
+			CONFIG SET hash-max-listpack-entries 8 timeout 0 -> +OK
+			CONFIG SET hash-max-listpack-entries 9 timeout x -> -ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer
+			CONFIG GET hash-max-listpack-entries -> ["hash-max-listpack-entries" "8"]
+			CONFIG SET maxmemory-policy lru -> -ERR CONFIG SET failed (possibly related to argument 'maxmemory-policy') - argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction
+			CONFIG SET repl-backlog-size 2mb slave-priority 7 -> +OK
+			CONFIG GET repl-backlog-size *-priority -> ["repl-backlog-size" "2097152" "replica-priority" "7" "slave-priority" "7"]
+			CONFIG SET slave-priority 1 replica-priority 2 -> -ERR CONFIG SET failed (possibly related to argument 'replica-priority') - duplicate parameter
+			CONFIG SET maxmemory-clients 200% -> -ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must be less or equal to 100
+			MULTI -> +OK
+			CONFIG SET hash-max-listpack-entries 10 hz 20 -> +QUEUED
+			CONFIG SET hz 30 -> +QUEUED
+			EXEC -> [+OK +OK]
+			CONFIG GET hz -> ["hz" "20"]
 			CONFIG REWRITE -> -ERR The server is running without a config file
 			CONFIG RESETSTAT -> +OK
 		`},

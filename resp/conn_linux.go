@@ -54,12 +54,13 @@ type conn struct {
 func newConn(l *loop, fd int, s *session) *conn {
 	c := &conn{loop: l, fd: fd, s: s, interest: wantRead, opened: l.mono, lastActive: l.mono}
 	c.client = client{
-		s: s, kill: c.kill, onLoop: func(fn func()) { l.post(func() { c.guarded(fn) }) },
+		s: s, kill: c.kill, push: c.push, onLoop: func(fn func()) { l.post(func() { c.guarded(fn) }) },
 		endWaitSoon: func(how string, done func(bool, error)) bool {
 			return l.post(func() { c.endWait(how, done) })
 		},
 	}
 	s.listensAt, s.pushed, s.waiter = l.hub, c.markDirty, c
+	s.self = &c.client
 	return c
 }
 
@@ -158,7 +159,7 @@ func (c *conn) queryLimit() int {
 	if !c.s.authed {
 		return unauthQueryBuffer
 	}
-	return c.s.srv.opt.QueryBufferLimit
+	return int(c.s.srv.live.queryBuffer.Load())
 }
 
 // maxTurnChunks bounds the chunks of reads one connection runs in a turn.
@@ -312,6 +313,7 @@ func (c *conn) leaseLost() bool {
 // runReads executes the chunk's reads. A key that is due but not yet expired for
 // everybody is expired first (docs/adr/0004).
 func (c *conn) runReads(now int64) {
+	c.s.begun()
 	needTick, tooLong := c.loop.srv.backend.Store().ReadBriefly(c.s.chunk, now)
 	if tooLong {
 		c.runLong(now)
@@ -547,6 +549,16 @@ func (c *conn) kill(after bool) {
 	})
 }
 
+// push sends bytes between replies, from any goroutine.
+func (c *conn) push(b []byte) {
+	c.loop.post(func() {
+		if !c.closed {
+			c.s.out = append(c.s.out, b...)
+			c.markDirty()
+		}
+	})
+}
+
 // close ends the connection now. What is in flight comes back to a closed
 // connection and is dropped.
 func (c *conn) close() {
@@ -566,6 +578,7 @@ func (c *conn) close() {
 	c.loop.dead = append(c.loop.dead, c)
 	c.s.leaveAll()
 	c.s.srv.clients.remove(c.s.id)
+	c.s.leaveMonitor()
 	c.loop.putBuf(c.buf)
 	c.buf, c.start = nil, 0
 }

@@ -13,6 +13,7 @@ const (
 	verdictDone     verdict = iota
 	verdictBoundary         // the chunk before it has to be answered first; come again
 	verdictPaused           // CLIENT PAUSE; come again
+	verdictRecheck          // denied by users that may be old; come again after a barrier
 )
 
 // replyMode is CLIENT REPLY's state.
@@ -40,7 +41,7 @@ func (s *session) command(args [][]byte) verdict {
 		}
 		s.commands++
 		s.nextReplyMode()
-		s.replyError(msg)
+		s.reject(cmd, msg)
 		return verdictDone
 	}
 	if s.chunkPending() && (h != nil && !h.anywhere || h == nil && s.multi == nil && kv.MayBlock(cmd, args)) {
@@ -49,23 +50,26 @@ func (s *session) command(args [][]byte) verdict {
 	if s.srv.paused(s.now, cmd) {
 		return verdictPaused
 	}
+	if a := s.srv.backend.Store().ACL(); a != s.acl {
+		if s.refreshUser(a); s.closing {
+			return verdictDone
+		}
+	}
+	if v, denied := s.permitted(cmd, args); denied {
+		return v
+	}
 	s.commands++
 	s.noteCommand(cmd)
 	s.nextReplyMode()
 	switch {
-	case !s.authed && cmd.Flags&kv.FlagNoAuth == 0:
-		s.replyError("NOAUTH Authentication required.")
 	case !s.mayWhileSubscribed(h):
 		s.refuseWhileSubscribed(cmd)
 	case s.multi != nil && (h == nil || !h.transaction):
 		s.enqueue(cmd, h, args)
 	case h != nil:
-		s.local.Reset()
-		h.run(s, args, &s.local)
-		if s.async == nil && s.afterBarrier == nil && !s.chunkOpened(h) && !h.batched {
-			s.emitLocal()
-		}
+		s.runLocal(cmd, h, args)
 	default:
+		s.monitored(cmd, args)
 		s.collect(cmd, args)
 	}
 	if s.track != nil && s.track.caching {
@@ -84,6 +88,67 @@ func (s *session) nextReplyMode() {
 	}
 }
 
+// permitted refuses what the connection's user may not do.
+func (s *session) permitted(cmd *kv.Command, args [][]byte) (v verdict, denied bool) {
+	switch {
+	case !s.authed:
+		if cmd.Flags&kv.FlagNoAuth == 0 {
+			s.reject(cmd, "NOAUTH Authentication required.")
+			return verdictDone, true
+		}
+	case s.limited:
+		if s.chunkPending() && !s.aclFresh && s.user.Check(cmd, args).Reason != kv.DeniedNone {
+			return verdictBoundary, true
+		}
+		refused, recheck := s.denied(cmd, args)
+		if recheck {
+			s.rechecking, s.afterBarrier = true, func(*kv.Reply) {}
+			return verdictRecheck, true
+		}
+		s.aclFresh = false
+		return verdictDone, refused
+	}
+	return verdictDone, false
+}
+
+// runLocal executes a command this node answers by itself.
+func (s *session) runLocal(cmd *kv.Command, h *handler, args [][]byte) {
+	start := s.srv.nanos()
+	if cmd.Name != "exec" { // shows what it executes first
+		s.monitored(cmd, args)
+	}
+	s.local.Reset()
+	h.run(s, args, &s.local)
+	switch {
+	case s.async != nil, s.afterBarrier != nil:
+		s.asyncCmd, s.asyncArgs, s.asyncStart = cmd, copyArgs(args), start
+	case h.batched:
+		s.row(cmd).add(0)
+	case s.chunkOpened(h):
+		if cmd.Name == "exec" {
+			s.monitored(cmd, args)
+		}
+	default:
+		if s.local.Failed() {
+			s.row(cmd).failed++
+		}
+		s.emitLocal()
+		s.accountLocal(cmd, args, start)
+	}
+}
+
+// reject answers a command that is not executed.
+func (s *session) reject(cmd *kv.Command, msg string) {
+	if cmd != nil {
+		s.row(cmd).rejected++
+	}
+	if cmd != nil && cmd.Name == "exec" && s.multi != nil {
+		s.multi, s.watches = nil, nil
+		msg = "EXECABORT Transaction discarded because of: " + strings.TrimPrefix(msg, "ERR ")
+	}
+	s.replyError(msg)
+}
+
 // chunkOpened reports whether a local command turned into an entry of the chunk,
 // which then brings the reply (EXEC, CONFIG SET).
 func (s *session) chunkOpened(h *handler) bool { return !h.anywhere && s.chunkPending() }
@@ -94,11 +159,17 @@ func (s *session) collect(cmd *kv.Command, args [][]byte) {
 		s.replyError(msg)
 		return
 	}
+	if cmd == aclSetUser {
+		if msg := s.acl.ValidateUser(args[2], args[3:]); msg != "" {
+			s.replyError(msg)
+			return
+		}
+	}
 	if s.track != nil {
 		s.trackRead(cmd, args)
 	}
 	if s.logs(cmd, args) {
-		s.openChunk().AppendOp(cmd, args)
+		s.openChunk().AppendOp(cmd, s.forLog(cmd, args))
 	} else {
 		s.openChunk().AddRead(cmd, args)
 		s.reads++
@@ -108,6 +179,7 @@ func (s *session) collect(cmd *kv.Command, args [][]byte) {
 		s.mayBlock, s.endChunk = true, true
 		s.chunk.AllowWait()
 	}
+	s.ran = append(s.ran, cmd)
 	// With replies off or skipped the chunk is this command alone.
 	s.endChunk = s.endChunk || s.reply == replySkip
 }
@@ -138,12 +210,12 @@ func resolve(args [][]byte) (cmd *kv.Command, h *handler, msg string) {
 		cmd = sub
 	}
 	if !cmd.ArityOK(len(args)) {
-		return nil, nil, kv.WrongArgs(cmd.Name)
+		return cmd, nil, kv.WrongArgs(cmd.Name)
 	}
 	if cmd.IsLocal() || cmd.Run == nil || cmd.Flags&kv.FlagPubsub != 0 {
 		h = handlers[cmd]
 		if h == nil {
-			return nil, nil, "ERR command '" + cmd.Name + "' is not supported"
+			return cmd, nil, "ERR command '" + cmd.Name + "' is not supported"
 		}
 	}
 	return cmd, h, ""

@@ -118,7 +118,7 @@ func (n *fakeNode) turn(chunks []*kv.Chunk, ticks []fakeTick) {
 		n.seq++
 		n.waiting[n.seq] = c
 		units = append(units, kv.AppendUnit(nil,
-			kv.UnitHeader{Session: n.session, Seq: n.seq, Low: n.seq, Ops: uint64(c.NumOps)}, c.Ops))
+			kv.UnitHeader{Session: n.session, Seq: n.seq, Low: n.seq, User: c.User, Ops: uint64(c.NumOps)}, c.Ops))
 	}
 	if len(units) > 0 || len(ticks) > 0 {
 		n.apply(units...)

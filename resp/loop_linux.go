@@ -42,6 +42,8 @@ type loop struct {
 	dirty []*conn // have replies to write
 	dead  []*conn // closed; descriptors are released at the end of the turn
 
+	tally    *tally
+	acl      *kv.ACL       // as of the last tick
 	barrier  *barrierBatch // reads of this turn
 	draining bool
 	// saturated: the node holds too many proposed bytes; connections that found it
@@ -73,12 +75,12 @@ type event struct {
 // barrierBatch is the connections that wait for one read barrier.
 type barrierBatch struct{ conns []*conn }
 
-func newLoop(s *Server, _ int) (*loop, error) {
+func newLoop(s *Server, n int) (*loop, error) {
 	p, err := newPoller(s.opt.tick)
 	if err != nil {
 		return nil, err
 	}
-	return &loop{srv: s, poll: p, listener: -1, conns: make(map[int32]*conn), hub: newHub(s)}, nil
+	return &loop{srv: s, poll: p, tally: s.tallies[n], listener: -1, conns: make(map[int32]*conn), hub: newHub(s)}, nil
 }
 
 // push hands an event to the loop. Any goroutine may call it; after the loop ended
@@ -270,8 +272,26 @@ func (l *loop) tick() {
 		l.hub.tracking.limit("") // it may have been lowered
 	}
 	l.resumeAll()
+	l.checkUsers()
+	if len(l.srv.tallies) > 1 {
+		l.tally.publish(l.srv.statsEpoch.Load())
+	}
 	for _, c := range l.conns {
 		c.checkTimeouts()
+	}
+}
+
+// checkUsers ends the connections of users that were removed.
+func (l *loop) checkUsers() {
+	a := l.srv.backend.Store().ACL()
+	if a == l.acl {
+		return
+	}
+	l.acl = a
+	for _, c := range l.conns {
+		if a.UserByID(c.s.userID) == nil {
+			c.guarded(c.close)
+		}
 	}
 }
 
@@ -359,7 +379,9 @@ func (l *loop) open(fd int, peer unix.Sockaddr) {
 		_ = unix.Close(fd)
 		return
 	}
-	c := newConn(l, fd, newSession(srv, srv.clients.nextID(), addr, l.now))
+	s := newSession(srv, srv.clients.nextID(), addr, l.now)
+	s.tally = l.tally
+	c := newConn(l, fd, s)
 	l.conns[int32(fd)] = c
 	srv.clients.add(&c.client)
 }

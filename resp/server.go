@@ -54,6 +54,12 @@ type Options struct {
 	// Config are start parameters of the node as CONFIG GET reports them, by Redis's
 	// names (dir, appendfsync ...) and ours. They are fixed while the process lives.
 	Config map[string]string
+	// Shutdown ends the process gracefully, as SIGTERM does; nil: SHUTDOWN is refused.
+	Shutdown func()
+	// Params are this node's parameters as CONFIG SET takes them, set at the start.
+	Params map[string]string
+	// ACLFile is what ACL SAVE writes and ACL LOAD reads; "": they are refused.
+	ACLFile string
 	// Rewrite persists what CONFIG SET changed (CONFIG REWRITE); nil: refused.
 	Rewrite func(changed map[string]string) error
 
@@ -112,7 +118,14 @@ type Server struct {
 	stats   stats
 	pause   pauseState
 	authLog authThrottle
-	http    rateLimited
+	aclLog  aclLog
+	slowlog slowlog
+	latency latencyMonitor
+	// monitors are the connections in MONITOR; tallies count commands, one per loop.
+	monitors   monitors
+	tallies    []*tally
+	statsEpoch atomic.Uint64
+	http       rateLimited
 
 	subs    subscriptions
 	tracked trackingTotals
@@ -151,6 +164,11 @@ func newServer(opt Options) (*Server, error) {
 	opt.Backend.ServeClientCalls(s.serveClientCall)
 	s.live.init(&opt)
 	s.subs.init(s)
+	s.slowlog.init()
+	s.aclLog.max = 128
+	for range opt.Loops {
+		s.tallies = append(s.tallies, newTally())
+	}
 	s.refresh()
 	return s, nil
 }

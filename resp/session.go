@@ -51,13 +51,24 @@ type session struct {
 	id   uint64
 	addr clientAddr
 
+	// self is the connection as others see it; nil without one (tests).
+	self *client
+
 	// Negotiated.
 	proto  int
 	authed bool
-	db     int
-	stale  bool // READONLY: reads need no barrier
-	name   string
-	lib    struct{ name, version string }
+	// The user, as of version acl of the users. limited: some commands are denied.
+	// aclFresh: acl is as new as the present command.
+	userID   uint64
+	user     *kv.User
+	acl      *kv.ACL
+	limited  bool
+	aclFresh bool
+
+	db    int
+	stale bool // READONLY: reads need no barrier
+	name  string
+	lib   struct{ name, version string }
 
 	noEvict, noTouch bool
 	reply            replyMode
@@ -89,6 +100,20 @@ type session struct {
 	deferred []deferredCmd
 	// mayBlock: the chunk's only command may have to wait (BLPOP).
 	mayBlock bool
+	// ran are the commands of the chunk, an EXEC's behind the EXEC; chunkStart is when
+	// it could first run (Server.nanos).
+	ran        []*kv.Command
+	chunkStart int64
+	tally      *tally
+	monitoring bool
+	// afterChunk runs when the chunk was applied without an error (CONFIG SET).
+	afterChunk func()
+	// rechecking: the barrier under way is for a newer view of the users.
+	rechecking bool
+	asyncCmd   *kv.Command // what async belongs to, its arguments and its start
+	asyncArgs  [][]byte
+	asyncStart int64
+
 	// endChunk ends the chunk after the present command.
 	endChunk bool
 	// The chunk is an EXEC; execDB is selected if it is not aborted.
@@ -156,12 +181,15 @@ type visible struct {
 	redir   int64
 	// tracking are the letters of CLIENT LIST.
 	tracking string
+	user     string
+	monitor  bool
 	blocked  bool
 }
 
 func newSession(srv *Server, id uint64, addr clientAddr, now int64) *session {
 	s := &session{srv: srv, id: id, addr: addr, proto: resp2, now: now, readWindow: minChunkReads}
-	s.authed = !srv.passwordSet()
+	s.tally = srv.tallies[0]
+	s.refreshUser(srv.backend.Store().ACL())
 	s.vis.created, s.vis.active, s.vis.proto, s.vis.multi = now, now, resp2, -1
 	s.vis.cmd = "NULL"
 	return s
@@ -205,6 +233,10 @@ func (s *session) feed(buf []byte) (consumed int, next step) {
 			return s.consume(n), s.flushChunk()
 		case v == verdictPaused:
 			return s.consume(n), s.flushOr(stepPause)
+		case v == verdictRecheck:
+			n = s.consume(n)
+			s.beyond = true
+			return n, stepBarrier
 		}
 		n += size
 		if st, ok := s.waiting(); ok {
@@ -330,6 +362,7 @@ func (s *session) flushChunk() step {
 	if len(s.publishing) > 0 {
 		return s.flushPublishing()
 	}
+	s.begun()
 	if s.chunk.Logged() {
 		s.chunk.LogScripts() // as reads they would run on this node only
 		return stepPropose
@@ -364,6 +397,7 @@ func (s *session) emitLocal() {
 	if s.chunkPending() {
 		s.chunk.AddTape(&s.local)
 		s.values++
+		s.ran = append(s.ran, nil) // counted by itself
 		return
 	}
 	if s.muted() {
@@ -397,6 +431,8 @@ func (s *session) openChunk() *kv.Chunk {
 	}
 	if s.values == 0 {
 		s.chunk.AppendSelect(s.db)
+		s.chunk.User = s.userID + 1
+		s.chunk.Watching = s.srv.monitors.n.Load() > 0
 	}
 	return s.chunk
 }
@@ -424,9 +460,13 @@ func (s *session) finish() {
 				s.out = s.out[:mark]
 			}
 		}
+		s.account()
 		s.leaveExec(c)
 		if len(c.Misses) > 0 {
 			s.srv.publishMisses(c.Misses)
+		}
+		if s.afterChunk != nil && !c.Reply.Failed() {
+			s.afterChunk()
 		}
 	}
 	if s.track != nil && c.TrackReads {
@@ -461,16 +501,6 @@ func (s *session) failChunk(err error, drop bool) {
 	}
 }
 
-func (s *session) countErrors(c *kv.Chunk) {
-	tape, start := c.Reply.Bytes(), uint32(0)
-	for _, end := range c.Ends {
-		if start < end && int(end) <= len(tape) && tape[start] == '-' {
-			s.srv.stats.countError(tape[start:end])
-		}
-		start = end
-	}
-}
-
 // releaseChunk gives the chunk back: an idle connection holds none.
 func (s *session) releaseChunk() {
 	if s.chunk != nil {
@@ -481,12 +511,21 @@ func (s *session) releaseChunk() {
 	s.endChunk, s.inExec, s.needsNothing, s.mayBlock = false, false, false, false
 	clear(s.deferred)
 	s.deferred = s.deferred[:0]
+	s.afterChunk = nil
+	if cap(s.ran) > maxChunkCommands {
+		s.ran = nil
+	}
+	s.ran = s.ran[:0]
 }
 
 // passBarrier continues a command that waited for a read barrier.
 func (s *session) passBarrier(err error) {
 	run := s.afterBarrier
 	s.afterBarrier = nil
+	if s.rechecking {
+		s.rechecking, s.aclFresh = false, true
+		return
+	}
 	s.local.Reset()
 	if err != nil {
 		s.local.Error(err.Error())
@@ -494,6 +533,18 @@ func (s *session) passBarrier(err error) {
 		run(&s.local)
 	}
 	s.emitLocal()
+	s.accountAsync()
+}
+
+// accountAsync notes a command that waited for something.
+func (s *session) accountAsync() {
+	if s.asyncCmd != nil {
+		if s.local.Failed() {
+			s.row(s.asyncCmd).failed++
+		}
+		s.accountLocal(s.asyncCmd, s.asyncArgs, s.asyncStart)
+		s.asyncCmd, s.asyncArgs = nil, nil
+	}
 }
 
 // asyncDone takes the reply of an async command.
@@ -502,6 +553,7 @@ func (s *session) asyncDone(fill func(out *kv.Reply)) {
 	s.local.Reset()
 	fill(&s.local)
 	s.emitLocal()
+	s.accountAsync()
 }
 
 // resetOutput is called when everything was sent.
@@ -535,6 +587,7 @@ func (s *session) publish(qbuf int) {
 	v.qbuf, v.omem = qbuf, s.unsent()
 	v.noEvict, v.noTouch = s.noEvict, s.noTouch
 	s.publishListening(v)
+	v.user, v.monitor, v.blocked = s.user.Name, s.monitoring, s.async != nil && s.asyncCmd != nil && s.asyncCmd.Flags&kv.FlagBlocking != 0
 	v.mu.Unlock()
 	s.srv.stats.commands.Add(s.commands)
 	s.commands = 0

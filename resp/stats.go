@@ -17,6 +17,9 @@ type stats struct {
 	reads, writes          atomic.Uint64
 	errorReplies           atomic.Uint64
 	authDenied             atomic.Uint64
+	commandDenied          atomic.Uint64
+	keyDenied              atomic.Uint64
+	channelDenied          atomic.Uint64
 	outputLimit, slow      atomic.Uint64
 	queryLimit, idleClosed atomic.Uint64
 	effectsLost            atomic.Uint64 // times a loop lagged so far that messages were dropped
@@ -69,6 +72,7 @@ func (st *stats) reset() {
 	for _, c := range []*atomic.Uint64{
 		&st.connections, &st.rejected, &st.commands, &st.netIn, &st.netOut, &st.reads, &st.writes,
 		&st.errorReplies, &st.authDenied, &st.outputLimit, &st.slow, &st.queryLimit, &st.idleClosed,
+		&st.commandDenied, &st.keyDenied, &st.channelDenied,
 	} {
 		c.Store(0)
 	}

@@ -23,6 +23,7 @@ type queuedCmd struct {
 // deferredCmd is a local command inside EXEC: it runs while the replies are
 // rendered, after everything before it was applied.
 type deferredCmd struct {
+	cmd  *kv.Command
 	h    *handler
 	args [][]byte
 }
@@ -36,7 +37,7 @@ func (s *session) enqueue(cmd *kv.Command, h *handler, args [][]byte) {
 	}
 	switch {
 	case h != nil && h.alone, cmd.Flags&kv.FlagNoMulti != 0:
-		s.replyError("ERR Command not allowed inside a transaction")
+		s.reject(cmd, "ERR Command not allowed inside a transaction")
 		return
 	case m.size+size > s.srv.opt.MaxMultiBytes:
 		s.replyError("ERR the transaction exceeds the limit of " +
@@ -107,13 +108,19 @@ func cmdExec(s *session, _ [][]byte, out *kv.Reply) {
 	c := s.openChunk()
 	s.execDB = s.db
 	c.BeginExec(watches)
+	s.ran = append(s.ran, execRow)
 	for _, q := range m.cmds {
+		s.monitored(q.cmd, q.args)
+		s.ran = append(s.ran, q.cmd)
 		s.addQueued(c, q)
 	}
 	c.EndExec()
 	s.values, s.inExec, s.endChunk = 1, true, true
 	s.needsNothing = s.reads == 0 && len(watches) == 0
 }
+
+// execRow is EXEC's row.
+var execRow = findRow("exec")
 
 func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 	if s.track != nil && q.h == nil {
@@ -128,9 +135,9 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 		}
 	case q.h != nil:
 		c.AddDeferred(len(s.deferred))
-		s.deferred = append(s.deferred, deferredCmd{q.h, q.args})
+		s.deferred = append(s.deferred, deferredCmd{q.cmd, q.h, q.args})
 	case s.logs(q.cmd, q.args):
-		c.AppendOp(q.cmd, q.args)
+		c.AppendOp(q.cmd, s.forLog(q.cmd, q.args))
 	default:
 		c.AddRead(q.cmd, q.args)
 		s.reads++

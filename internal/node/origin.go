@@ -154,7 +154,7 @@ func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func
 		if u.sentTerm == term && now.Sub(u.sentAt) < resend {
 			continue
 		}
-		h := kv.UnitHeader{Session: o.session, Seq: o.base + uint64(i), Low: o.base, Ops: uint64(u.chunk.NumOps)}
+		h := kv.UnitHeader{Session: o.session, Seq: o.base + uint64(i), Low: o.base, User: u.chunk.User, Ops: uint64(u.chunk.NumOps)}
 		if !send(h, u.chunk) {
 			return
 		}

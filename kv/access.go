@@ -1,0 +1,133 @@
+package kv
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// accessTable remembers when and how often keys were used on this node, for eviction
+// and OBJECT IDLETIME/FREQ. It is not replicated: reads change it (DESIGN 14). A key
+// shares its slot with others by hash, so nothing is kept per key; with far more keys
+// than slots a cold key can look as warm as a neighbour.
+//
+// A slot is 24 bits of seconds and 8 bits of logarithmic counter. Readers write it
+// without a lock: a lost update is a slightly older age.
+type accessTable struct {
+	slots [accessSlots]atomic.Uint32
+	// logFactor and decayMinutes are lfu-log-factor and lfu-decay-time.
+	logFactor, decayMinutes atomic.Int64
+}
+
+const (
+	accessBits  = 20
+	accessSlots = 1 << accessBits
+	lfuInit     = 5 // a new key's counter: it must live long enough to be counted
+)
+
+func newAccessTable() *accessTable {
+	t := &accessTable{}
+	t.logFactor.Store(10)
+	t.decayMinutes.Store(1)
+	return t
+}
+
+func accessClock(now int64) uint32 { return uint32(now/1000) & (1<<24 - 1) }
+
+func (t *accessTable) slot(db int, hash uint64) *atomic.Uint32 {
+	return &t.slots[(hash+uint64(db)*0x9e3779b97f4a7c15)>>(64-accessBits)]
+}
+
+// use notes that the key was used at now.
+func (t *accessTable) use(db int, hash uint64, now int64, countUses bool) {
+	s := t.slot(db, hash)
+	old, clock := s.Load(), accessClock(now)
+	if old>>8 == clock && !countUses {
+		return
+	}
+	count := uint32(lfuInit)
+	if old != 0 {
+		count = t.decayed(old, clock)
+		if countUses && t.counts(count) {
+			count++
+		}
+	}
+	if next := clock<<8 | count; next != old {
+		s.Store(next)
+	}
+}
+
+// decayed is the counter after the minutes since the last use.
+func (t *accessTable) decayed(slot, clock uint32) uint32 {
+	count := slot & 0xff
+	period := t.decayMinutes.Load() * 60
+	if period <= 0 {
+		return count
+	}
+	steps := int64((clock-slot>>8)&(1<<24-1)) / period
+	if steps >= int64(count) {
+		return 0
+	}
+	return count - uint32(steps)
+}
+
+// counts decides whether a use raises the counter: the higher it is, the less likely.
+func (t *accessTable) counts(count uint32) bool {
+	if count == 255 {
+		return false
+	}
+	base := max(int64(count)-lfuInit, 0)
+	return rand.Float64() < 1/float64(base*t.logFactor.Load()+1)
+}
+
+// idle is for how many seconds the key was not used; 0 if nothing is known.
+func (t *accessTable) idle(db int, hash uint64, now int64) int64 {
+	s := t.slot(db, hash).Load()
+	if s == 0 {
+		return 0
+	}
+	return int64((accessClock(now) - s>>8) & (1<<24 - 1))
+}
+
+// frequency is the key's counter by now.
+func (t *accessTable) frequency(db int, hash uint64, now int64) int64 {
+	s := t.slot(db, hash).Load()
+	if s == 0 {
+		return lfuInit
+	}
+	return int64(t.decayed(s, accessClock(now)))
+}
+
+// set is RESTORE's IDLETIME or FREQ; a negative value is not given.
+func (t *accessTable) set(db int, hash uint64, now, idle, freq int64) {
+	s := t.slot(db, hash)
+	clock, count := accessClock(now), uint32(lfuInit)
+	if idle >= 0 {
+		clock = accessClock(now - idle*1000)
+	}
+	if freq >= 0 {
+		count = uint32(freq)
+	}
+	s.Store(clock<<8 | count)
+}
+
+// readStats are what INFO tells about lookups on this node.
+type readStats struct {
+	hits, misses atomic.Uint64
+	evicted      atomic.Uint64
+}
+
+// SetLFU sets lfu-log-factor and lfu-decay-time (minutes) of this node.
+func (s *Store) SetLFU(logFactor, decayMinutes int64) {
+	s.access.logFactor.Store(logFactor)
+	s.access.decayMinutes.Store(decayMinutes)
+}
+
+// ResetStats zeroes the counters of INFO stats that belong to the data.
+func (s *Store) ResetStats() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = 0
+	s.reads.hits.Store(0)
+	s.reads.misses.Store(0)
+	s.reads.evicted.Store(0)
+}

@@ -1,0 +1,170 @@
+package resp
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/rkvdb/rkv/kv"
+)
+
+// What every executed command leaves behind: its row of the tally, a slow log entry
+// or latency event if it took long, a line for those who MONITOR. A logged command's
+// duration reaches from its proposal to its apply here: what a client waits for.
+
+// nanos is a monotonic clock.
+func (s *Server) nanos() int64 { return int64(time.Since(s.started)) }
+
+// begun marks the moment from which the chunk's duration counts.
+func (s *session) begun() { s.chunkStart = s.srv.nanos() }
+
+// account notes the chunk's commands after it was answered; each is charged its
+// share of the time.
+func (s *session) account() {
+	if len(s.ran) == 0 {
+		return
+	}
+	usec := (s.srv.nanos() - s.chunkStart) / int64(len(s.ran)) / 1000
+	for _, cmd := range s.ran {
+		if cmd != nil {
+			s.row(cmd).add(usec)
+			s.srv.latency.command(cmd, usec, s.now)
+		}
+	}
+	if s.srv.slowlog.wants(usec) {
+		s.chunk.EachCommand(func(cmd *kv.Command, args [][]byte) {
+			if cmd.Flags&kv.FlagSkipSlowlog == 0 {
+				s.srv.slowlog.add(s, cmd, args, usec)
+			}
+		})
+	}
+	if len(s.chunk.Denied) > 0 {
+		for _, d := range s.chunk.Denied {
+			s.noteDenied(d, false)
+		}
+	}
+	for _, args := range s.chunk.Called {
+		s.srv.feedMonitors(s, "lua", args)
+	}
+}
+
+// accountLocal notes a command this node answered by itself.
+func (s *session) accountLocal(cmd *kv.Command, args [][]byte, start int64) {
+	usec := (s.srv.nanos() - start) / 1000
+	if cmd.Flags&kv.FlagBlocking != 0 || cmd.Name == "wait" {
+		usec = 0 // it waited because it was told to
+	}
+	s.row(cmd).add(usec)
+	s.srv.latency.command(cmd, usec, s.now)
+	if cmd.Flags&kv.FlagSkipSlowlog == 0 && s.srv.slowlog.wants(usec) {
+		s.srv.slowlog.add(s, cmd, args, usec)
+	}
+}
+
+// countErrors counts the chunk's error replies, those inside an EXEC included.
+func (s *session) countErrors(c *kv.Chunk) {
+	// An EXEC's values stand in ran behind the EXEC itself.
+	exec := s.inExec
+	c.Reply.EachError(func(top, element int, line []byte) {
+		s.srv.stats.countError(line)
+		i := top
+		if exec {
+			if i = 0; element >= 0 {
+				i = 1 + element
+			}
+		}
+		if i < len(s.ran) && s.ran[i] != nil {
+			if bytes.HasPrefix(line, []byte("-NOPERM")) || bytes.HasPrefix(line, []byte("-OOM")) {
+				s.row(s.ran[i]).rejected++
+				return
+			}
+			s.row(s.ran[i]).failed++
+		}
+	})
+}
+
+// secretArgs is how many of a command's first arguments may be shown to others; the
+// rest are secrets. all tells that none are.
+func secretArgs(cmd *kv.Command, args [][]byte) (shown int, all bool) {
+	switch cmd.Name {
+	case "auth":
+		return 1, false
+	case "acl|setuser":
+		return 2, false
+	case "hello":
+		for i, a := range args {
+			if equalFold(a, "auth") {
+				return i + 1, false
+			}
+		}
+	case "migrate":
+		for i, a := range args {
+			if i > 4 && (equalFold(a, "auth") || equalFold(a, "auth2")) {
+				return i + 1, false
+			}
+		}
+	case "config|set":
+		for i := 2; i < len(args); i += 2 {
+			if equalFold(args[i], "requirepass") || equalFold(args[i], "masterauth") || equalFold(args[i], "tls-key-file-pass") {
+				return i + 1, false
+			}
+		}
+	}
+	return len(args), true
+}
+
+var redacted = []byte("(redacted)")
+
+// monitorLine is one line of MONITOR without its end.
+func monitorLine(now time.Time, db int, who string, cmd *kv.Command, args [][]byte) []byte {
+	b := make([]byte, 0, 128)
+	b = append(b, '+')
+	b = strconv.AppendInt(b, now.Unix(), 10)
+	b = append(b, '.')
+	micros := strconv.Itoa(now.Nanosecond()/1000 + 1000000)
+	b = append(b, micros[1:]...)
+	b = append(b, " ["...)
+	b = strconv.AppendInt(b, int64(db), 10)
+	b = append(b, ' ')
+	b = append(b, who...)
+	b = append(b, ']')
+	shown, all := len(args), true
+	if cmd != nil {
+		shown, all = secretArgs(cmd, args)
+	}
+	for i, a := range args {
+		b = append(b, ' ')
+		if !all && i >= shown {
+			a = redacted
+		}
+		b = appendQuoted(b, a)
+	}
+	return append(b, '\r', '\n')
+}
+
+// appendQuoted appends a as Redis prints arguments: printable bytes, others escaped.
+func appendQuoted(dst, a []byte) []byte {
+	dst = append(dst, '"')
+	for _, c := range a {
+		switch {
+		case c == '\\' || c == '"':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, `\n`...)
+		case c == '\r':
+			dst = append(dst, `\r`...)
+		case c == '\t':
+			dst = append(dst, `\t`...)
+		case c == '\a':
+			dst = append(dst, `\a`...)
+		case c == '\b':
+			dst = append(dst, `\b`...)
+		case c < ' ' || c > '~':
+			const hex = "0123456789abcdef"
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
