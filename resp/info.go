@@ -48,7 +48,9 @@ var infoSections = []infoSection{
 	{"replication", (*Server).infoReplication},
 	{"cpu", (*Server).infoCPU},
 	{"modules", func(*Server, *Status, *kv.Stats) infoFields { return nil }},
+	{"commandstats", (*Server).infoCommands},
 	{"errorstats", (*Server).infoErrors},
+	{"latencystats", (*Server).infoLatency},
 	{"cluster", func(*Server, *Status, *kv.Stats) infoFields { return infoFields{{"cluster_enabled", "0"}} }},
 	{"keyspace", (*Server).infoKeyspace},
 	{"raft", func(s *Server, st *Status, _ *kv.Stats) infoFields { return s.raftFields(st) }},
@@ -59,13 +61,16 @@ var infoTitles = map[string]string{"cpu": "CPU"}
 
 func cmdInfo(s *session, args [][]byte, out *kv.Reply) {
 	want := make(map[string]bool)
-	all := len(args) == 1
+	all, byDefault := false, len(args) == 1
 	for _, a := range args[1:] {
 		name := strings.ToLower(string(cut(a, 32)))
-		all = all || name == "default" || name == "all" || name == "everything"
+		byDefault = byDefault || name == "default"
+		all = all || name == "all" || name == "everything"
 		want[name] = true
 	}
-	out.Verbatim("txt", []byte(s.srv.info(func(name string) bool { return all || want[name] })))
+	out.Verbatim("txt", []byte(s.srv.info(func(name string) bool {
+		return all || want[name] || byDefault && name != "commandstats" && name != "latencystats"
+	})))
 }
 
 func (s *Server) info(want func(section string) bool) string {
