@@ -81,6 +81,10 @@ func (c *client) next() {
 		return
 	}
 	w := c.w
+	if w.hush {
+		c.again()
+		return
+	}
 	if c.on == nil || c.on.proc == nil || !c.on.proc.s.Running() || w.chance(0.02) {
 		c.on = pick(w.rng, w.machines)
 		if c.on.proc == nil || !c.on.proc.s.Running() {

@@ -21,7 +21,20 @@ type scenario struct {
 var scenarios []scenario
 
 func init() {
-	scenarios = []scenario{}
+	scenarios = []scenario{
+		{"deposed leader asked for reads", quick, staged((*stage).deposed)},
+		{"answer to the process before", entryByEntry, staged((*stage).answerToThePast)},
+		{"longest log in an older term", quickThree, staged((*stage).longestLogLags)},
+		{"uneven clocks", quickThree, staged((*stage).unevenClocks)},
+		{"unheard campaign", quick, staged((*stage).unheardCampaign)},
+		{"voter unaware of its vote", quick, staged((*stage).unawareVoter)},
+		{"leader removes itself", quick, staged((*stage).leaderLeaves)},
+		{"emptied voter", quickThree, staged((*stage).emptiedVoter)},
+		{"overtaken stream", bySnapshots, staged((*stage).overtakenStream)},
+		{"divergent tail", bySnapshots, staged((*stage).divergentTail)},
+		{"late local snapshot", bySnapshots, staged((*stage).lateLocalSnapshot)},
+		{"crash after compaction", tinySegments, staged((*stage).crashAfterCompaction)},
+	}
 }
 
 // scenarioShare is the chance of a seed to open with a scenario.

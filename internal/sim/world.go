@@ -33,6 +33,7 @@ type world struct {
 	ghost     *machine  // runs on an older copy of another's directory
 	changing  bool      // a change of the membership is under way
 	opening   *scenario // nil for most seeds
+	hush      bool      // the seed's clients are silent: a play is on
 	trace     uint64
 	events    uint64
 	out       io.Writer // history, nil for none

@@ -29,11 +29,16 @@ func main() {
 	flag.StringVar(&r.root, "root", "", "the module to mutate, if not this one: a clean copy, while this one is being worked on")
 	stages := flag.String("stages", "tests,histories,sim", "who is asked")
 	flag.BoolVar(&r.anyway, "anyway", false, "go on although the unmutated code fails seeds of the simulator; they count for nothing")
+	build := flag.String("build", "", "only build the simulator of each mutant into this directory, to look at a seed")
 	flag.Parse()
 	r.stages = strings.Split(*stages, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := r.run(ctx, *only, os.Stdout); err != nil {
+	run := func() error { return r.run(ctx, *only, os.Stdout) }
+	if *build != "" {
+		run = func() error { return r.build(ctx, *only, *build) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -50,30 +55,12 @@ type runner struct {
 
 // run reports every mutant and the sums. It fails if the code as it is does not
 // pass what the mutants are given, or a mutant is stale or does not compile.
-func (r *runner) run(ctx context.Context, only string, out io.Writer) (err error) {
-	if r.root == "" {
-		r.root, err = mutants.ModuleRoot()
-	} else {
-		r.root, err = filepath.Abs(r.root)
-	}
+func (r *runner) run(ctx context.Context, only string, out io.Writer) error {
+	chosen, overlays, err := r.prepare(only)
 	if err != nil {
-		return err
-	}
-	if r.dir, err = os.MkdirTemp("", "mutants"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(r.dir)
-	chosen, err := choose(only)
-	if err != nil {
-		return err
-	}
-	overlays := map[string]string{}
-	for i := range chosen {
-		m := &chosen[i]
-		if overlays[m.Name], err = m.Overlay(r.root, r.dir); err != nil {
-			return err
-		}
-	}
 	if err := r.checkUnmutated(ctx, chosen); err != nil {
 		return err
 	}
@@ -83,6 +70,54 @@ func (r *runner) run(ctx context.Context, only string, out io.Writer) (err error
 		return ctx.Err()
 	}
 	return report(out, verdicts)
+}
+
+// prepare writes the overlays of the chosen mutants into r.dir, which the caller
+// removes.
+func (r *runner) prepare(only string) (chosen []mutants.Mutant, overlays map[string]string, err error) {
+	if r.root == "" {
+		r.root, err = mutants.ModuleRoot()
+	} else {
+		r.root, err = filepath.Abs(r.root)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if chosen, err = choose(only); err != nil {
+		return nil, nil, err
+	}
+	if r.dir, err = os.MkdirTemp("", "mutants"); err != nil {
+		return nil, nil, err
+	}
+	overlays = map[string]string{}
+	for i := range chosen {
+		m := &chosen[i]
+		if overlays[m.Name], err = m.Overlay(r.root, r.dir); err != nil {
+			_ = os.RemoveAll(r.dir)
+			return nil, nil, err
+		}
+	}
+	return chosen, overlays, nil
+}
+
+// build leaves the simulator of each mutant in dir under the mutant's name.
+func (r *runner) build(ctx context.Context, only, dir string) error {
+	chosen, overlays, err := r.prepare(only)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(r.dir)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	for i := range chosen {
+		name := chosen[i].Name
+		args := overlaid([]string{"build", "-o", filepath.Join(dir, name)}, overlays[name])
+		if out, err := r.command(ctx, "go", append(args, simPackage)...); err != nil {
+			return fmt.Errorf("%s does not compile: %w\n%s", name, err, out)
+		}
+	}
+	return nil
 }
 
 func choose(only string) ([]mutants.Mutant, error) {

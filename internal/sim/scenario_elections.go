@@ -1,0 +1,95 @@
+package sim
+
+import (
+	"github.com/rkvdb/rkv/raftcore"
+)
+
+// longestLogLags: of those who are left, the one with everything committed lives in
+// an older term than the other, which cannot win (R27).
+func (s *stage) longestLogLags() {
+	w := s.w
+	l, others := s.cast()
+	a, b, c := l.m, others[0].m, others[1].m
+	s.isolate(c)
+	if !s.grow(l, 1+w.rng.IntN(3), 10) {
+		return
+	}
+	s.isolate(a)
+	s.open(b, c)
+	s.open(c, b)
+	// Node c promises b its vote, and b does not get it, term after term.
+	term := l.s.Core().Term()
+	for range 2 + w.rng.IntN(2) {
+		before := b.proc.s.Core().Term()
+		candidate := func() bool { return b.proc.s.Core().Role() == raftcore.Candidate && b.proc.s.Core().Term() > before }
+		s.open(c, b)
+		if !w.until(6*w.opt.election, candidate) {
+			return
+		}
+		s.cut(c, b)
+		if !w.until(4*w.opt.election, func() bool { return b.proc.s.Core().Role() == raftcore.PreCandidate }) {
+			return
+		}
+	}
+	if c.proc.s.Core().Term() < term+2 || b.proc.s.Core().Role() == raftcore.Leader {
+		return
+	}
+	s.down(b)
+	w.hit("longest log left in an older term")
+	s.mend(a)
+	s.mend(c)
+	s.must(20, "an election by the two who are left", func() bool { return s.leading(term, a, c) != nil })
+}
+
+// unevenClocks: the leader dies, and the clocks of those who are left run apart as far
+// as they may (R27).
+func (s *stage) unevenClocks() {
+	w := s.w
+	for range 2 {
+		l, others := s.cast()
+		if l == nil || len(others) < 2 {
+			return
+		}
+		term, rest := l.s.Core().Term(), machinesOf(others)
+		for i, m := range rest {
+			m.rate(slowest * int64(1-2*(i%2)))
+		}
+		s.pass(w.between(0, 2*w.opt.heartbeat))
+		w.say("leader %d is gone, clocks run apart", l.m.id)
+		s.down(l.m)
+		s.must(10, "an election by those who are left", func() bool { return s.leading(term, rest...) != nil })
+		for _, m := range rest {
+			m.rate(0)
+		}
+		l.m.start()
+		if !s.calm() {
+			return
+		}
+	}
+	w.hit("election among clocks that run apart")
+}
+
+// unheardCampaign: leadership is handed over, but nobody hears the one who shall
+// have it. When it comes back, in a higher term than everybody's, it is let in (R28).
+func (s *stage) unheardCampaign() {
+	w := s.w
+	l, others := s.cast()
+	term, to := l.s.Core().Term(), others[0]
+	w.poll(l, l.s.Transfer(to.m.id), 2*w.opt.election, func(error, bool) {})
+	if !w.until(w.opt.election, func() bool { return to.s.Core().Term() > term }) {
+		return
+	}
+	s.isolate(to.m)
+	w.say("node %d campaigns unheard", to.m.id)
+	s.pass(w.between(w.opt.election, 4*w.opt.election))
+	if p := w.leader(); p != l || l.s.Core().Term() != term || to.dead {
+		return
+	}
+	w.hit("member comes back in a higher term than its leader's")
+	write := s.write(l)
+	s.mend(to.m)
+	s.must(20, "the return of a member in a higher term", func() bool {
+		lead := w.leader()
+		return write.state != opPending && to.s.Core().Leader() != 0 && lead != nil && to.s.Core().Commit() >= max(write.index, l.s.Core().Commit())
+	})
+}
