@@ -144,6 +144,11 @@ func parseFooter(b []byte, file string, fileSize int64) (*footer, error) {
 	if len(b) < minFileSize || base < 0 {
 		return nil, corrupt(file, 0, "a footer", fmt.Sprintf("%d bytes", len(b)))
 	}
+	if n, err := parseTrailer(b[len(b)-trailerSize:], file, fileSize); err != nil {
+		return nil, err
+	} else if n != len(b) {
+		return nil, corrupt(file, fileSize-trailerSize, fmt.Sprintf("footer length %d", len(b)), n)
+	}
 	crcAt := len(b) - 12
 	if want, got := le.Uint32(b[crcAt:]), crc32.Checksum(b[:crcAt], castagnoli); want != got {
 		return nil, corrupt(file, base, crcText(want), crcText(got))
