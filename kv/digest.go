@@ -60,6 +60,15 @@ func sumSeeded(b []byte, seed uint64) uint64 {
 	return d.Sum64()
 }
 
+// Held is what superseded records and pieces of the table take that open cuts, or
+// ones closed a moment ago, keep, and what the live data takes, in bytes; open
+// reports whether there is a cut.
+func (s *Store) Held() (held, live int64, open bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.heap.held, s.heap.arena.live, s.heap.shared != 0
+}
+
 // Close lets go of what the cut kept. Closing twice does no harm.
 func (c *Cut) Close() {
 	if c.cut == nil {

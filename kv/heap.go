@@ -22,6 +22,7 @@ type heap struct {
 	treeBytes int64
 
 	retired []*retiredBatch // oldest first
+	held    int64           // bytes of the blocks in them
 	doomed  []*doomedTable  // cleared tables, oldest first
 
 	spaces []*keyspace // all of them, for compaction
@@ -72,6 +73,7 @@ func (h *heap) release(r ref) {
 		h.arena.free(r)
 		return
 	}
+	h.held += int64(h.arena.size(r))
 	h.retire(uint64(r))
 }
 
@@ -134,6 +136,7 @@ func (h *heap) freeSome(maxOps int) (more bool) {
 			if item := b.items[b.n]; item&retiredObject != 0 {
 				h.objects.remove(uint32(item))
 			} else {
+				h.held -= int64(h.arena.size(ref(item)))
 				h.arena.free(ref(item))
 			}
 		}

@@ -2,7 +2,7 @@ package kv
 
 import "strconv"
 
-// Blocks produces the cut as an RDB file (version 11), in pieces of about a MiB,
+// Blocks produces the cut as an RDB file (version 11), in pieces of about 128 KiB,
 // with the number of keys that begin in each: it makes a Cut the source of a
 // snapshot (snapshot.Source). raw is valid only during the call. A collection or
 // string of many MiB spans pieces, so memory does not depend on the data. Two cuts
