@@ -59,6 +59,9 @@ type Message struct {
 	// Full: the sender's disk has no room to spare; from a leader: no quorum of
 	// voters has. The core never reads it, see Clock.
 	Full bool
+	// Snapping: the sender writes a snapshot; from a leader: somebody other than the
+	// receiver does. The core never reads it, see Clock.
+	Snapping bool
 	// Clock is the sender's wall clock in Unix milliseconds. The core never
 	// reads it; the node fills it in on sending and watches it on receiving.
 	Clock int64

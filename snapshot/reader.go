@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -43,7 +44,23 @@ func (r *Reader) Verify() error { return r.Restore(nil) }
 // front of it, and the whole-file hash is known last: build what was delivered beside
 // what is there, and replace nothing before Restore has returned nil.
 func (r *Reader) Restore(sink func(raw []byte) error) error {
-	err := r.file.verify(r.codec, r.codec.workers, nil, sink)
+	return r.restore(r.codec.workers, nil, sink)
+}
+
+// RestoreBeside is Restore at the pace of Options, for a process that has other work
+// to do meanwhile. The Reader is one of a Store's.
+func (r *Reader) RestoreBeside(ctx context.Context, sink func(raw []byte) error) error {
+	pace := r.store.newPacer(ctx)
+	return r.restore(1, pace, func(raw []byte) error {
+		if err := sink(raw); err != nil {
+			return err
+		}
+		return pace.pass(0)
+	})
+}
+
+func (r *Reader) restore(workers int, pace *pacer, sink func(raw []byte) error) error {
+	err := r.file.verify(r.codec, workers, pace, sink)
 	var damage *CorruptionError
 	switch {
 	case r.store == nil:

@@ -51,6 +51,11 @@ type Options struct {
 	// no bound. Too low, and the log grows for longer than a snapshot takes; too high,
 	// and commits wait for the disk.
 	BytesPerSecond int64
+	// Share, if not nil, is asked again and again which share of the time Write,
+	// Receive and Reader.RestoreBeside may work, in (0, 1]; they rest for what remains
+	// after every piece of work. Time in which others had the processor counts as work,
+	// so they take the less the busier the machine is.
+	Share func() float64
 	// Workers is the number of frames that are compressed at once by Write, and
 	// decompressed at once by Verify and Restore. Each holds about 4 MiB. Default: 1
 	// for Write, which competes with traffic, GOMAXPROCS for the others.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -301,4 +302,25 @@ func TestThrottleIsInterruptible(t *testing.T) {
 		return emit(bytes.Repeat([]byte("y"), 2<<20), 1)
 	}))
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A quarter of the time means three quarters of rest; no single rest is long.
+func TestShareOfTheTime(t *testing.T) {
+	require.Equal(t, 30*time.Millisecond, restAfter(10*time.Millisecond, 0.25))
+	require.Zero(t, restAfter(time.Second, 1))
+	require.Less(t, restAfter(time.Millisecond, 0), time.Second, "a share of nothing does not stop it for good")
+	asked := 0
+	s, err := Open(vfs.NewMem(), testDir, Options{Share: func() float64 { asked++; return 0.5 }})
+	require.NoError(t, err)
+	info := write(t, s, 1, someBlocks(1, 8, 1<<20))
+	require.Greater(t, asked, info.Frames, "after every piece written and every frame read back")
+	r, err := s.OpenNewest()
+	require.NoError(t, err)
+	defer r.Close()
+	asked = 0
+	require.NoError(t, r.RestoreBeside(context.Background(), func([]byte) error { return nil }))
+	require.GreaterOrEqual(t, asked, info.Frames)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, r.RestoreBeside(ctx, func([]byte) error { return nil }), context.Canceled)
 }

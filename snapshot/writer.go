@@ -17,34 +17,62 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// pacer keeps work on a file to a number of bytes per second, 0 for no bound.
+// pacer keeps work on a file to a number of bytes per second, 0 for no bound, and to
+// a share of the time.
 type pacer struct {
 	ctx     context.Context
 	rate    int64
+	share   func() float64 // nil: all of it
 	started time.Time
-	done    int64
+	done    int64     // bytes
+	resumed time.Time // when the work since the last rest began
 }
+
+const (
+	// minRest is the shortest rest worth a timer; shorter ones add up.
+	minRest = time.Millisecond
+	// maxRest bounds what one slow piece of work, or a process that was stopped, costs.
+	maxRest = 200 * time.Millisecond
+)
 
 func (s *Store) newPacer(ctx context.Context) *pacer {
-	return &pacer{ctx: ctx, rate: s.opts.BytesPerSecond, started: time.Now()}
+	now := time.Now()
+	return &pacer{ctx: ctx, rate: s.opts.BytesPerSecond, share: s.opts.Share, started: now, resumed: now}
 }
 
-// pass counts n bytes and waits until all counted so far are within the rate. It
-// returns ctx's error if that ends first.
+// pass counts n bytes and waits until all counted so far are within the rate, and
+// the time since the last wait within the share. It returns ctx's error if that ends
+// first.
 func (p *pacer) pass(n int) error {
 	p.done += int64(n)
-	if p.rate <= 0 {
+	now := time.Now()
+	var wait time.Duration
+	if p.rate > 0 {
+		wait = time.Duration(float64(p.done)/float64(p.rate)*float64(time.Second)) - now.Sub(p.started)
+	}
+	if p.share != nil {
+		wait = max(wait, min(restAfter(now.Sub(p.resumed), p.share()), maxRest))
+	}
+	if wait < minRest {
 		return p.ctx.Err()
 	}
-	due := time.Duration(float64(p.done) / float64(p.rate) * float64(time.Second))
-	t := time.NewTimer(due - time.Since(p.started))
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		p.resumed = time.Now()
 		return p.ctx.Err()
 	case <-p.ctx.Done():
 		return p.ctx.Err()
 	}
+}
+
+// restAfter is how long to rest after working for so long, to have worked a share.
+func restAfter(worked time.Duration, share float64) time.Duration {
+	if share >= 1 {
+		return 0
+	}
+	return time.Duration(float64(worked) * (1/max(share, 0.01) - 1))
 }
 
 // fileWriter appends to a file, hashing and pacing what passes.
@@ -53,7 +81,13 @@ type fileWriter struct {
 	f    vfs.File
 	off  int64
 	hash hash.Hash
+	// synced is how far the file was told to be durable already.
+	synced int64
 }
+
+// syncEvery bounds how much of a file is not on the disk yet: the whole of it synced
+// at once would have every sync of the log wait behind it.
+const syncEvery = 4 << 20
 
 func newFileWriter(f vfs.File, pace *pacer) *fileWriter {
 	return &fileWriter{pace: pace, f: f, hash: sha256.New()}
@@ -68,6 +102,12 @@ func (w *fileWriter) write(b []byte) error {
 	}
 	w.hash.Write(b)
 	w.off += int64(len(b))
+	if w.off-w.synced >= syncEvery {
+		if err := w.f.Datasync(); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		w.synced = w.off
+	}
 	return w.pace.pass(len(b))
 }
 
@@ -96,7 +136,7 @@ func (w *frameWriter) emit(raw []byte, keys int) error {
 		w.next.raw = append(w.next.raw, raw[:n]...)
 		raw = raw[n:]
 		if len(w.next.raw) < targetFrameRaw {
-			return w.out.pace.ctx.Err()
+			return w.out.pace.pass(0)
 		}
 		if err := w.compress(); err != nil {
 			return err

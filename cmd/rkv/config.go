@@ -48,6 +48,7 @@ func serverFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "heartbeat", Value: 50 * time.Millisecond, Usage: "leader's heartbeat, at most half of the election timeout"},
 		&cli.DurationFlag{Name: "client-park-timeout", Value: 1800 * time.Millisecond, Usage: "how long requests wait for a leader"},
 		&cli.StringFlag{Name: "snapshot-log-size", Value: "256mb", Usage: "log `BYTES` between snapshots"},
+		&cli.StringFlag{Name: "snapshot-rate", Value: "64mb", Usage: "`BYTES` per second at most that a snapshot is written, sent and received with"},
 		&cli.StringFlag{Name: "segment-size", Value: "64mb", Usage: "`BYTES` of a log segment file"},
 		&cli.StringFlag{Name: "requirepass", Usage: "password clients must give with AUTH"},
 		&cli.IntFlag{Name: "maxclients", Value: 10000, Usage: "client connections at a time"},
@@ -118,6 +119,8 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 		n.Join = strings.Split(j, ",")
 	}
 	n.SnapshotLogBytes, err = parseBytes("snapshot-log-size", c.String("snapshot-log-size"))
+	check(err)
+	n.SnapshotBytesPerSecond, err = parseBytes("snapshot-rate", c.String("snapshot-rate"))
 	check(err)
 	n.SegmentSize, err = parseBytes("segment-size", c.String("segment-size"))
 	check(err)

@@ -55,7 +55,11 @@ type Config struct {
 	// KeepLogBytes of log stay after a snapshot for followers that lag. Default a
 	// quarter of SnapshotLogBytes.
 	KeepLogBytes int64
-	SegmentSize  int64 // see segmentlog.Options
+	// SnapshotBytesPerSecond bounds how fast a snapshot is written, sent and received.
+	// Lower: the log grows for longer meanwhile. Higher: commits wait for the disk and
+	// the network. Default 64 MiB.
+	SnapshotBytesPerSecond int64
+	SegmentSize            int64 // see segmentlog.Options
 	// MaxQueuedBytes of client chunks in flight; beyond it the front end stops
 	// reading. Default 256 MiB.
 	MaxQueuedBytes int64
@@ -110,6 +114,7 @@ func (c *Config) fill() error {
 	def(&c.StallLimit, 30*time.Second)
 	size(&c.SnapshotLogBytes, 256<<20)
 	size(&c.KeepLogBytes, c.SnapshotLogBytes/4)
+	size(&c.SnapshotBytesPerSecond, 64<<20)
 	size(&c.MaxQueuedBytes, 256<<20)
 	if c.MaxEntryBytes == 0 {
 		c.MaxEntryBytes = 64 << 20

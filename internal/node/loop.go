@@ -75,6 +75,7 @@ type loop struct {
 	lease     *leaseView
 	policy    raftcore.LeasePolicy // as last noted
 	space     space
+	snapTurns snapTurns
 	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
 	lastTick  time.Time // last TICK proposed for due keys
@@ -114,6 +115,8 @@ type gauges interface {
 	presence(dst []kv.Presence) []kv.Presence
 	// diskFull: this node's disk has no room to spare.
 	diskFull() bool
+	// snapshotting: this node writes a snapshot.
+	snapshotting() bool
 }
 
 // heldSend waits until Save after is durable (R4).
@@ -142,6 +145,7 @@ func (l *loop) turn(in *input, now time.Time) {
 		l.presence.saw(in.messages[i].From, now)
 		l.clock.observe(&in.messages[i], wall)
 		l.observeSpace(&in.messages[i])
+		l.observeSnapshots(&in.messages[i])
 		l.core.Step(in.messages[i])
 	}
 	if in.saved > l.saved {
@@ -246,6 +250,8 @@ func (l *loop) drain() {
 		}
 		l.tellSpace(rd.Send)
 		l.tellSpace(rd.SendAfterSave)
+		l.tellSnapshots(rd.Send)
+		l.tellSnapshots(rd.SendAfterSave)
 		if len(rd.Send) > 0 {
 			l.fx.send(rd.Send)
 		}
@@ -347,9 +353,7 @@ func (l *loop) onTick(now time.Time) {
 	l.expirePublications(now)
 	l.pubsub.expire(now)
 	l.sendListening()
-	if l.gauges.logBytes() >= l.cfg.SnapshotLogBytes {
-		l.fx.takeSnapshot()
-	}
+	l.watchSnapshots()
 }
 
 // patience is how long a unit may wait. With a leader in sight a slow answer is

@@ -57,7 +57,9 @@ type Node struct {
 	running   atomic.Bool
 	ready     atomic.Bool
 	full      atomic.Bool // the disk
-	snapping  atomic.Bool
+	snapping  atomic.Bool // one was asked for, or is being written
+	writing   atomic.Bool // one is being written
+	pace      pace
 	asking    atomic.Bool
 	snapMu    sync.Mutex // one snapshot is written at a time
 	receiveMu sync.Mutex // and one is received
@@ -124,6 +126,7 @@ func (n *Node) open(ctx context.Context) error {
 		Listen: n.cfg.ListenPeer, Secret: n.cfg.Secret, Identity: n.transportIdentity, Handler: n,
 		Logger: n.log, Clock: n.Now, OnRefused: n.onRefused,
 		Life: n.identity.life(n.identity.Boot), LifeAt: n.identity.life, Acquaintances: n.known,
+		SnapshotBytesPerSecond: n.cfg.SnapshotBytesPerSecond,
 	})
 	if err != nil {
 		return fmt.Errorf("peer port: %w", err)

@@ -25,7 +25,7 @@ func (n *Node) recover(ctx context.Context) error {
 		return err
 	}
 	var err error
-	n.snaps, err = snapshot.Open(n.cfg.FS, filepath.Join(dir, "snapshot"), snapshot.Options{Logger: n.log})
+	n.snaps, err = snapshot.Open(n.cfg.FS, filepath.Join(dir, "snapshot"), n.snapshotOptions())
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,23 @@ func (n *Node) recover(ctx context.Context) error {
 	return nil
 }
 
+// snapshotOptions: at no more than a rate, and a share of the time that depends on
+// what else there is to do. In steps nothing waits.
+func (n *Node) snapshotOptions() snapshot.Options {
+	o := snapshot.Options{Logger: n.log}
+	if !n.cfg.Inline {
+		n.pace.applied = func() uint64 {
+			if n.applier == nil {
+				return 0
+			}
+			return n.applier.index.Load()
+		}
+		n.pace.memory = n.store.Held
+		o.BytesPerSecond, o.Share = n.cfg.SnapshotBytesPerSecond, n.pace.Share
+	}
+	return o
+}
+
 // logID marks a new log; the log draws one itself unless it has to be repeatable.
 func (n *Node) logID() uint64 {
 	if n.cfg.Inline {
@@ -78,7 +95,7 @@ func (n *Node) loadNewest(genesis *Genesis) (raftcore.SnapshotMeta, error) {
 			return raftcore.SnapshotMeta{Membership: genesis.Membership()}, nil
 		}
 		started := n.cfg.Now()
-		err := n.load(info.Meta.Index)
+		err := n.load(info.Meta.Index, false)
 		if err == nil {
 			n.log.Info("snapshot loaded", "index", info.Meta.Index, "keys", info.Keys,
 				"took", n.cfg.Now().Sub(started).Round(time.Millisecond).String())

@@ -60,6 +60,8 @@ func (n *Node) snapshotOnce() (uint64, error) {
 	n.snapMu.Lock()
 	defer n.snapMu.Unlock()
 	defer n.cfg.LongWork()()
+	n.writing.Store(true)
+	defer n.writing.Store(false)
 	j := n.cutSnapshot()
 	defer j.close()
 	if err := n.onLoop(n.ctx, j.name); err != nil {
@@ -108,7 +110,7 @@ func (j *snapshotJob) write() (taken bool, err error) {
 	if !j.known {
 		return false, fmt.Errorf("the term of entry %d is not known", j.cut.Index)
 	}
-	info, err := n.snaps.Write(n.ctx, j.meta, j.cut)
+	info, err := n.snaps.Write(n.ctx, j.meta, closingSource{j})
 	if errors.Is(err, snapshot.ErrOutdated) {
 		newest, _ := n.snaps.Newest()
 		j.meta = newest.Meta
@@ -124,6 +126,15 @@ func (j *snapshotJob) write() (taken bool, err error) {
 		n.log.Warn("old snapshots not removed", "error", err)
 	}
 	return true, nil
+}
+
+// closingSource closes the cut once it was read through: while the file is synced and
+// verified nothing need be kept for it.
+type closingSource struct{ j *snapshotJob }
+
+func (s closingSource) Blocks(emit func(raw []byte, keys int) error) error {
+	defer s.j.close()
+	return s.j.cut.Blocks(emit)
 }
 
 func (j *snapshotJob) finish(l *loop) { l.snapshotTaken(j.meta) }
@@ -231,7 +242,7 @@ func (n *Node) receive(from raftcore.NodeID, meta raftcore.SnapshotMeta, size in
 // log, then tells the core (R34). It runs on the applier.
 func (n *Node) install(meta raftcore.SnapshotMeta) error {
 	defer n.cfg.LongWork()()
-	if err := n.load(meta.Index); err != nil {
+	if err := n.load(meta.Index, true); err != nil {
 		return fmt.Errorf("installing the snapshot at %d: %w", meta.Index, err)
 	}
 	n.origin.reconcile(n.store.SeqState)
@@ -243,8 +254,9 @@ func (n *Node) install(meta raftcore.SnapshotMeta) error {
 }
 
 // load reads a snapshot into the state machine. What it reads is built beside the
-// old state, which is replaced when all of the file was read and verified.
-func (n *Node) load(index uint64) error {
+// old state, which is replaced when all of the file was read and verified. beside: at
+// the pace of a process that has peers and clients.
+func (n *Node) load(index uint64, beside bool) error {
 	r, err := n.snaps.Open(index)
 	if err != nil {
 		return err
@@ -255,7 +267,11 @@ func (n *Node) load(index uint64) error {
 	read, lastWord := int64(0), n.cfg.Now()
 	rdb := kv.NewRDBLoader(loader)
 	defer rdb.Abort()
-	err = r.Restore(func(raw []byte) error {
+	restore := r.Restore
+	if beside {
+		restore = func(sink func([]byte) error) error { return r.RestoreBeside(n.ctx, sink) }
+	}
+	err = restore(func(raw []byte) error {
 		read += int64(len(raw))
 		if now := n.cfg.Now(); now.Sub(lastWord) >= time.Second {
 			lastWord = now

@@ -72,6 +72,9 @@ func (n *Node) lookAtSpace() {
 // diskFull implements gauges.
 func (n *Node) diskFull() bool { return n.full.Load() }
 
+// snapshotting implements gauges.
+func (n *Node) snapshotting() bool { return n.writing.Load() || n.cfg.Inline && n.snapping.Load() }
+
 // space is what the loop knows about everybody's disks.
 type space struct {
 	full   map[raftcore.NodeID]bool // leader: voters that said so

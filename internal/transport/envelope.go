@@ -10,7 +10,7 @@ import (
 // Envelopes are msgpack arrays; a change to one is a new protocol version.
 //
 //	message  [type, from, to, term, logTerm, index, commit, round, readID,
-//	          flags (1 reject, 2 transfer, 4 suspect, 8 full), hint, hintTerm, clock,
+//	          flags (1 reject, 2 transfer, 4 suspect, 8 full, 16 snapping), hint, hintTerm, clock,
 //	          [match...], snapshot or nil, [[term, index, type, crc, length]...]]
 //	snapshot [index, term, [member...], [outgoing member...]]
 //	member   [id, incarnation, peerAddr, clientAddr, learner, priority]
@@ -34,6 +34,7 @@ const (
 	flagTransfer = 2
 	flagSuspect  = 4
 	flagFull     = 8
+	flagSnapping = 16
 )
 
 // appendMessage appends the envelope of m.
@@ -84,6 +85,9 @@ func messageFlags(m *raftcore.Message) (f byte) {
 	if m.Full {
 		f |= flagFull
 	}
+	if m.Snapping {
+		f |= flagSnapping
+	}
 	return f
 }
 
@@ -101,9 +105,10 @@ func decodeMessage(envelope, bodies []byte) (m raftcore.Message, err error) {
 	m.Commit = c.uint()
 	m.Round = c.uint()
 	m.ReadID = c.uint()
-	flags := c.uintMax(flagReject | flagTransfer | flagSuspect | flagFull)
+	flags := c.uintMax(flagReject | flagTransfer | flagSuspect | flagFull | flagSnapping)
 	m.Reject, m.Transfer = flags&flagReject != 0, flags&flagTransfer != 0
 	m.Suspect, m.Full = flags&flagSuspect != 0, flags&flagFull != 0
+	m.Snapping = flags&flagSnapping != 0
 	m.Hint = c.uint()
 	m.HintTerm = c.uint()
 	m.Clock = c.int()

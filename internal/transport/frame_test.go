@@ -24,7 +24,7 @@ func sampleMessages() []raftcore.Message {
 	return []raftcore.Message{
 		{Type: raftcore.MsgHeartbeat, From: 1, To: 2},
 		{Type: raftcore.MsgVote, From: 1, To: 2, Term: 128, LogTerm: 255, Index: 256, Commit: 65535, Round: 65536, ReadID: math.MaxUint32,
-			Reject: true, Transfer: true, Suspect: true, Full: true, Hint: math.MaxUint32 + 1, HintTerm: math.MaxUint64, Clock: math.MinInt64},
+			Reject: true, Transfer: true, Suspect: true, Full: true, Snapping: true, Hint: math.MaxUint32 + 1, HintTerm: math.MaxUint64, Clock: math.MinInt64},
 		{Type: raftcore.MsgHeartbeat, From: 1, To: 2, Matches: []uint64{9, 300, 70000, 1 << 40}, Clock: -5},
 		{Type: raftcore.MsgSnapshot, From: 1, To: 2, Clock: -200, Snapshot: &raftcore.SnapshotMeta{Index: 5, Term: 2,
 			Membership: raftcore.Membership{Members: []raftcore.Member{member, {ID: 4}}, Outgoing: []raftcore.Member{{Priority: 7}}}}},
