@@ -326,6 +326,7 @@ func (s *Store) serveKey(at waitKey, q *waitQueue, index uint64) {
 	i := 0
 	for left := len(q.list); left > 0 && i < len(q.list); left-- {
 		w := q.list[i]
+		s.served.digits17 = s.st.Settings.RedisVersion < redis72
 		*c = Ctx{store: s, logged: true, now: s.st.Stamp, Out: &s.served, cmd: LookupOp(w.Op), Args: w.Args}
 		c.selectDB(at.db)
 		v, found := c.lookup(key)

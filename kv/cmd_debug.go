@@ -46,7 +46,7 @@ func debugObject(c *Ctx) {
 	}
 	c.work(valueWork(v))
 	line := fmt.Sprintf("Value at:0x0 refcount:1 encoding:%s serializedlength:%d lru:0 lru_seconds_idle:0",
-		objectEncoding(v), len(payload)-1-dumpFooter)
+		c.encodingOf(v), len(payload)-1-dumpFooter)
 	if v.Type == TypeList {
 		line += fmt.Sprintf(" ql_nodes:%d ql_avg_node:%.2f ql_listpack_max:%d ql_compressed:0 ql_uncompressed_size:%d",
 			1, float64(valueWork(v)), c.settings().ListMaxListpackSize, len(payload))

@@ -371,8 +371,23 @@ func (c *Ctx) objectValue() (Value, bool) {
 // cmdObjectEncoding is OBJECT ENCODING key.
 func cmdObjectEncoding(c *Ctx) {
 	if v, ok := c.objectValue(); ok {
-		c.Out.BulkString(objectEncoding(v))
+		c.Out.BulkString(c.encodingOf(v))
 	}
+}
+
+// encodingOf is the name of the encoding in the Redis that is imitated: small lists and
+// sets of strings became listpacks in 7.2.
+func (c *Ctx) encodingOf(v Value) string {
+	name := objectEncoding(v)
+	if name == "listpack" && c.settings().RedisVersion < redis72 {
+		switch v.Type {
+		case TypeList:
+			return "quicklist"
+		case TypeSet:
+			return "hashtable"
+		}
+	}
+	return name
 }
 
 // embstrMax is the longest string Redis keeps in one piece with its header.

@@ -70,6 +70,7 @@ func TestConversionBoundaries(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newTestNode(t)
+			n.do("CONFIG", "SET", "redis-version", "7.4") // it hides no listpack
 			fill(n, c.count, c.fill...)
 			require.Equal(t, c.before, n.encoding("k"))
 			n.do(c.one...)
@@ -85,6 +86,7 @@ func TestConversionBoundaries(t *testing.T) {
 func TestListNodeSizes(t *testing.T) {
 	for size, limit := range map[int64]int{-1: 4, -2: 8, -3: 16, -4: 32, -5: 64} {
 		n := newTestNode(t)
+		n.do("CONFIG", "SET", "redis-version", "7.4") // it hides no listpack
 		n.s.st.Settings.ListMaxListpackSize = size
 		for range limit {
 			n.do("RPUSH", "l", strings.Repeat("x", 1020))
@@ -94,6 +96,7 @@ func TestListNodeSizes(t *testing.T) {
 		require.Equal(t, "quicklist", n.encoding("l"), "%d", size)
 	}
 	n := newTestNode(t)
+	n.do("CONFIG", "SET", "redis-version", "7.4") // it hides no listpack
 	n.s.st.Settings.ListMaxListpackSize = 3
 	n.do("RPUSH", "l", "a", "b", "c")
 	require.Equal(t, "listpack", n.encoding("l"))

@@ -310,6 +310,7 @@ func (r *runner) operation(n uint64) {
 // command executes one command with all that guards it.
 func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	c, out := r.c, r.out
+	out.digits17 = c.settings().RedisVersion < redis72
 	c.Args, c.Out, c.cmd, c.marked = args, out, cmd, nil
 	c.rng = newRNG(r.entry.Seed, r.unit, int(n))
 	c.user, c.denied, c.watcher = r.user, nil, nil

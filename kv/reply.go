@@ -27,6 +27,8 @@ type Reply struct {
 	// complex is set once a value was appended whose RESP2 and RESP3 forms differ.
 	complex bool
 	failed  bool
+	// digits17: doubles have up to 17 digits, as before Redis 7.2.
+	digits17 bool
 }
 
 // Reset empties the tape and keeps its memory.
@@ -149,7 +151,7 @@ func (r *Reply) KeyedArrays(n int) { r.complex = true; r.head('K', int64(n)) }
 func (r *Reply) Double(f float64) {
 	r.complex = true
 	r.b = append(r.b, ',')
-	r.b = AppendDouble(r.b, f)
+	r.b = r.appendDouble(r.b, f)
 	r.b = append(r.b, '\r', '\n')
 }
 
@@ -209,6 +211,15 @@ func AppendDouble(dst []byte, f float64) []byte {
 		return strconv.AppendInt(dst, int64(f), 10)
 	}
 	return appendShortestG(dst, f)
+}
+
+// appendDouble is AppendDouble in the form of the Redis that is imitated: up to 7.0
+// scores have 17 digits, from 7.2 on as many as are needed.
+func (r *Reply) appendDouble(dst []byte, f float64) []byte {
+	if !r.digits17 || f == math.Trunc(f) || math.IsInf(f, 0) || math.IsNaN(f) {
+		return AppendDouble(dst, f)
+	}
+	return strconv.AppendFloat(dst, f, 'g', 17, 64)
 }
 
 // appendShortestG prints the shortest digits that read back, in C's %.17g style:

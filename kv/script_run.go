@@ -192,6 +192,7 @@ func (s *scriptRun) execute(vm *luaVM, cmd *Command) {
 	}()
 	s.tape.Reset()
 	c := &s.sub
+	s.tape.digits17 = c.settings().RedisVersion < redis72
 	c.Args, c.Out, c.cmd, c.marked, c.rng = s.args, &s.tape, cmd, nil, s.chance
 	if cmd.IsLocal() {
 		scriptLocals[cmd.Name](c)

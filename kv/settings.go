@@ -29,6 +29,10 @@ type Settings struct {
 	// A node of a stream is full at so many bytes, or entries; 0: no such limit.
 	StreamNodeMaxBytes   int64
 	StreamNodeMaxEntries int64
+	// RedisVersion is the Redis whose forms replies have where versions differ: how
+	// doubles are printed, what OBJECT ENCODING calls small lists and sets. Commands of
+	// later versions work all the same.
+	RedisVersion int64
 	// ProtoMaxBulkLen bounds an argument and a string value, in bytes. Above the
 	// default an entry could outgrow its 64 MiB.
 	ProtoMaxBulkLen int64
@@ -62,6 +66,7 @@ func defaultSettings() Settings {
 		ZSetMaxListpackEntries: 128, ZSetMaxListpackValue: 64,
 		HLLSparseMaxBytes:  3000,
 		StreamNodeMaxBytes: 4096, StreamNodeMaxEntries: 100,
+		RedisVersion:    redis70,
 		ProtoMaxBulkLen: 32 << 20,
 		ScriptMaxSteps:  50_000_000, ScriptMaxMemory: 256 << 20,
 		ActiveExpire:    1,
@@ -95,6 +100,7 @@ var settingRows = []setting{
 	{"maxmemory-samples", func(s *Settings) *int64 { return &s.MaxMemorySamples }, 1, 64, false},
 	{"notify-keyspace-events", func(s *Settings) *int64 { return &s.NotifyKeyspaceEvents }, 0, math.MaxUint32, false},
 	{"proto-max-bulk-len", func(s *Settings) *int64 { return &s.ProtoMaxBulkLen }, 1 << 20, 32 << 20, true},
+	{"redis-version", func(s *Settings) *int64 { return &s.RedisVersion }, redis70, redis74, false},
 	{"script-max-instructions", func(s *Settings) *int64 { return &s.ScriptMaxSteps }, 10_000, 1_000_000_000, false},
 	{"script-max-memory", func(s *Settings) *int64 { return &s.ScriptMaxMemory }, 1 << 20, 256 << 20, true},
 	{"set-max-intset-entries", func(s *Settings) *int64 { return &s.SetMaxIntsetEntries }, 0, maxThreshold, false},
@@ -225,6 +231,8 @@ func (s *Settings) set(pairs [][]byte) string {
 			return configFailed(row.name, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
 		case !ok && words != nil:
 			return configFailed(row.name, "argument(s) must be one of the following: "+strings.Join(words, ", "))
+		case !ok && row.isVersion():
+			return configFailed(row.name, "argument must be one of 7.0, 7.2, 7.4")
 		case !ok && row.memory:
 			return configFailed(row.name, "argument must be a memory value")
 		case !ok:
@@ -246,14 +254,42 @@ func configFailed(name, why string) string {
 // isNotify: the value is not a number but letters.
 func (r *setting) isNotify() bool { return r.name == "notify-keyspace-events" }
 
+// Versions of Redis that can be imitated (Settings.RedisVersion), as 100 * major + minor.
+const (
+	redis70 = 700
+	redis72 = 702
+	redis74 = 704
+)
+
+func (r *setting) isVersion() bool { return r.name == "redis-version" }
+
+func parseVersion(b []byte) (int64, bool) {
+	for _, v := range [...]int64{redis70, redis72, redis74} {
+		if string(b) == formatVersion(v) {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+func formatVersion(v int64) string {
+	return strconv.FormatInt(v/100, 10) + "." + strconv.FormatInt(v%100, 10)
+}
+
 func (r *setting) format(v int64) string {
 	if r.isNotify() {
 		return NotifyFlags(v).String()
+	}
+	if r.isVersion() {
+		return formatVersion(v)
 	}
 	return strconv.FormatInt(v, 10)
 }
 
 func (r *setting) parse(b []byte) (int64, bool) {
+	if r.isVersion() {
+		return parseVersion(b)
+	}
 	if r.isNotify() {
 		f, ok := parseNotify(b)
 		return int64(f), ok

@@ -432,11 +432,11 @@ func cmdZScan(c *Ctx) {
 	}
 	if z.isTree() {
 		scan.tree(z.object().t2, func(key, val []byte) {
-			scan.emit(hashedMember(key), AppendDouble(nil, readScore(val)))
+			scan.emit(hashedMember(key), c.Out.appendDouble(nil, readScore(val)))
 		})
 	} else {
 		z.each(func(member []byte, score float64) bool {
-			scan.emit(member, AppendDouble(nil, score))
+			scan.emit(member, c.Out.appendDouble(nil, score))
 			return true
 		})
 	}

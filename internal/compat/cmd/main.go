@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -179,12 +180,20 @@ func runUnit(o options, suite *compat.Suite, unit, through string) (compat.Resul
 	n := 0
 	r, err := suite.RunUnit(unit, mode, filepath.Join(dir, "suite.log"), func() (string, func(), error) {
 		n++
-		return start(o, filepath.Join(dir, fmt.Sprint("run", n)), through)
+		return start(o, suite.Version, filepath.Join(dir, fmt.Sprint("run", n)), through)
 	})
 	return r, err
 }
 
-func start(o options, dir, through string) (string, func(), error) {
+// majorMinor is the version that rkv is to imitate for a suite.
+func majorMinor(version string) string {
+	if strings.HasPrefix(version, "7.0") || strings.HasPrefix(version, "7.2") {
+		return version[:3]
+	}
+	return "7.4"
+}
+
+func start(o options, version, dir, through string) (string, func(), error) {
 	var s *servers.Server
 	var err error
 	switch through {
@@ -197,6 +206,11 @@ func start(o options, dir, through string) (string, func(), error) {
 	}
 	if err != nil {
 		return "", nil, err
+	}
+	if minor := majorMinor(version); through != "redis" && minor != "7.0" {
+		if _, err := servers.Ask(s.Leader, "CONFIG", "SET", "redis-version", minor); err != nil {
+			return "", nil, errors.Join(err, s.Stop())
+		}
 	}
 	addr := s.Leader
 	if through == "follower" {
