@@ -134,7 +134,7 @@ func pairs(v value) value {
 func TestRedisLoadsOurExport(t *testing.T) {
 	n := newTestNode(t)
 	n.do("CONFIG", "SET", "redis-version", "7.4") // it hides no listpack
-	n.now = time.Now().UnixMilli() // Redis drops what is expired by its clock
+	n.now = time.Now().UnixMilli()                // Redis drops what is expired by its clock
 	fillRandom(n, 11, 300)
 	var config Chunk
 	config.AppendConfigSet([][]byte{[]byte("list-max-listpack-size"), []byte("-5")})
