@@ -62,6 +62,8 @@ type seen struct {
 	steps   int
 	leader  raftcore.NodeID
 	since   time.Duration // of role and term
+	// snapshot is the newest one's index.
+	snapshot uint64
 }
 
 // durable is what a disk holds, by what was reported: a lower bound.
@@ -127,9 +129,11 @@ func (j *judge) step(p *proc) {
 		if err := c.CheckInvariants(); err != nil {
 			w.fail("I18", "node %d: %v", p.m.id, err)
 		}
-		if fault := c.Status().Fault; fault != nil {
-			w.fail("I7", "node %d: %v", p.m.id, fault)
+		st := c.Status()
+		if st.Fault != nil {
+			w.fail("I7", "node %d: %v", p.m.id, st.Fault)
 		}
+		j.covered(p, &st)
 	}
 	if changed {
 		s.since = w.now
