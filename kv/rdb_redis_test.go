@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -18,9 +19,10 @@ import (
 // The original as the oracle: what we export it loads, what it saves we load, and
 // both answer the same afterwards.
 
-// startRedisIn starts a real redis-server on the directory, whose dump.rdb it loads.
+// startRedisIn starts a real redis-server on the directory, whose dump.rdb it loads:
+// the one that RKV_REDIS_SERVER names, say of another version, or the installed one.
 func startRedisIn(t *testing.T, dir string, args ...string) *redisServer {
-	bin, err := exec.LookPath("redis-server")
+	bin, err := exec.LookPath(cmp.Or(os.Getenv("RKV_REDIS_SERVER"), "redis-server"))
 	if err != nil {
 		t.Skip("no redis-server in PATH")
 	}
@@ -161,6 +163,26 @@ func TestRedisLoadsOurExport(t *testing.T) {
 	require.Equal(t, "REDIS0010", string(exported[:9]))
 	require.NotContains(t, string(exported), rdbAuxPrefix, "an export holds no secret of the cluster")
 
+	r := startRedisIn(t, dir)
+	keys := 0
+	for db := range 16 {
+		keys += requireSameData(t, n, r, db)
+	}
+	require.Greater(t, keys, 290)
+}
+
+// What a snapshot holds is an RDB that a Redis of 7.2 or later loads as it is, with
+// our own fields in it.
+func TestRedisLoadsASnapshot(t *testing.T) {
+	if os.Getenv("RKV_REDIS_SERVER") == "" {
+		t.Skip("RKV_REDIS_SERVER names no redis-server of 7.2 or later")
+	}
+	n := newTestNode(t)
+	n.now = time.Now().UnixMilli()
+	fillRandom(n, 12, 300)
+	rdb, _ := blocksOf(t, n.s)
+	dir := shortDir(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "dump.rdb"), rdb, 0o600))
 	r := startRedisIn(t, dir)
 	keys := 0
 	for db := range 16 {
