@@ -227,8 +227,13 @@ func (c *Core) keepsUp(p *peer) bool {
 	return p.State == progress.Replicate && p.Match+keepUpDistance >= c.log.commit
 }
 
+// hears reports whether p answered one of the last heartbeats.
+func (c *Core) hears(p *peer) bool { return p.lastContact+uint64(2*c.cfg.HeartbeatTicks) >= c.now }
+
 // promoteLearners makes voters of the learners that kept up for an election
-// timeout (Config.AutoPromote).
+// timeout (Config.AutoPromote), the last rounds of thesis 4.2.1, and that are there
+// now: one that died since its last answer would take part in every quorum and help
+// in none.
 func (c *Core) promoteLearners() {
 	if !c.cfg.AutoPromote {
 		return
@@ -245,7 +250,7 @@ func (c *Core) promoteLearners() {
 		} else {
 			p.caughtUp = 0
 		}
-		if p.caughtUp >= uint64(c.cfg.ElectionTicks) {
+		if p.caughtUp >= uint64(c.cfg.ElectionTicks) && c.hears(p) {
 			members[i].Learner = false
 			ready = true
 		}

@@ -309,6 +309,21 @@ func TestAutoPromotion(t *testing.T) {
 	require.False(t, a.Membership().Joint())
 }
 
+// A learner that dies as it has kept up for long enough gets no vote: the cluster
+// would count on it in the very moment it is gone.
+func TestAutoPromotionWantsTheLearnerToBeThere(t *testing.T) {
+	c := newClusterOf(t, 4, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) { cfg.AutoPromote = true })
+	a := c.elect(1)
+	require.NoError(t, a.AddLearner(Member{ID: 4, Incarnation: 1}))
+	c.ticks(7)
+	c.isolate(4)
+	c.ticks(9)
+	require.Len(t, a.Membership().Voters(), 3)
+	c.heal()
+	c.ticks(20)
+	require.Len(t, c.leader().Membership().Voters(), 4)
+}
+
 // A configuration that leaves a server out is not committed because that server
 // has it: it has to be able to campaign until then (thesis 4.2.2, figure 4.6).
 func TestServerOutsideItsNewestConfigurationStillCampaigns(t *testing.T) {
