@@ -79,6 +79,8 @@ type loop struct {
 	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
 	lastTick  time.Time // last TICK proposed for due keys
+	tickTerm  uint64    // its term and index
+	tickIndex uint64
 	tickedFor int64     // the deadline of a blocked client that it was for
 	swept     time.Time // when blocked clients were last looked through
 	readAgain bool      // a read round may be asked (new leader, or a clock tick)

@@ -230,8 +230,13 @@ func (l *loop) proposeDueTick(now time.Time) {
 	case now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp():
 		return
 	}
+	if l.tickTerm == l.core.Term() && l.gauges.applied() < l.tickIndex {
+		return // the last one is under way: more of them would only lengthen the queue
+	}
 	l.lastTick = now
 	if err := l.appendEntry(now); err != nil {
 		l.log.Debug("tick not proposed", "error", err)
+		return
 	}
+	l.tickTerm, l.tickIndex = l.core.Term(), l.core.LastIndex()
 }

@@ -16,6 +16,9 @@ import (
 // keepCopy takes a copy of the disk now and then while nobody runs on it.
 func (m *machine) keepCopy() {
 	o := &m.w.opt
+	if o.nodes == 1 {
+		return // the copy of a lone voter elects itself, and nobody is there to know better
+	}
 	if (o.faults[faultRollback] || o.faults[faultClone]) && m.incarnation != 0 && !m.harmed && (m.copy == nil || m.w.chance(0.3)) {
 		m.copy, m.copyIncarnation = m.disk.Clone(), m.incarnation
 	}
