@@ -68,6 +68,9 @@ func (w *world) swizzle() bool {
 		from := step * time.Duration(i)
 		to := step * time.Duration(len(w.machines)+back[i])
 		w.after(from, nil, func() {
+			if w.healing {
+				return
+			}
 			for _, x := range w.machines {
 				for _, l := range []*link{w.net.link(m.id, x.id), w.net.link(x.id, m.id)} {
 					l.clog = max(l.clog, w.now-from+to)
