@@ -219,6 +219,9 @@ func (l *loop) proposeDueTick(now time.Time) {
 	if l.core.Role() != raftcore.Leader || l.unitCount > 0 {
 		return
 	}
+	if l.tickTerm == l.core.Term() && l.gauges.applied() < l.tickIndex {
+		return // the last one is under way: more of them would only lengthen the queue
+	}
 	wall := l.cfg.Wall(now)
 	at, ok := l.gauges.due()
 	blocked, waits := l.gauges.timeout()
@@ -229,9 +232,6 @@ func (l *loop) proposeDueTick(now time.Time) {
 		return
 	case now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp():
 		return
-	}
-	if l.tickTerm == l.core.Term() && l.gauges.applied() < l.tickIndex {
-		return // the last one is under way: more of them would only lengthen the queue
 	}
 	l.lastTick = now
 	if err := l.appendEntry(now); err != nil {
