@@ -57,6 +57,9 @@ type Config struct {
 	Terms []TermRun
 	// Configs are the EntryConfig entries above Snapshot.Index, ascending.
 	Configs []Entry
+	// NoticeInterval is the least time, on the clock of SetTime, between two messages to
+	// a member that bring nothing but a new commit index; 0: each goes at once.
+	NoticeInterval int64
 	// Suspect is the identity that the damaged end of the log claims for its last
 	// entry, zero if the log's end is certain. See suspect.go.
 	Suspect Position

@@ -112,6 +112,8 @@ type peer struct {
 	heard       bool   // there was an answer
 	round       uint64 // newest round it echoed
 	commitSent  uint64 // newest commit index it was told
+	toldAt      int64  // when, on the clock of SetTime
+	awaits      uint64 // newest entry it said it waits for (Awaits, ReadIndex)
 	fetching    uint64 // Lo of the Fetch in flight for it; zero if none
 	caughtUp    uint64 // ticks a learner has kept up
 	probeDue    bool   // heartbeat answered: check for a lost message

@@ -50,6 +50,7 @@ func (c *Core) registerRead(r pendingRead) {
 		c.parkedReads = append(c.parkedReads, r)
 		return
 	}
+	c.Awaits(r.from, c.log.commit)
 	if c.leaseHolds() {
 		r.index = c.log.commit
 		c.answerRead(r, false)

@@ -58,10 +58,29 @@ func (c *Core) replicate(p *peer) {
 	}
 	// A follower answers its clients from its own apply: tell it at once what
 	// has committed, if nothing else goes there (DESIGN 3).
-	if p.State == progress.Replicate && (p.probeDue || p.commitSent < min(c.log.commit, p.Next-1)) {
+	if p.State == progress.Replicate && (p.probeDue || c.noticeDue(p)) {
 		c.sendAppend(p, nil, 0)
 	}
 	p.probeDue = false
+}
+
+// noticeDue reports whether p is to be told of a new commit index in a message of its
+// own. Under load the next entries bring it, and a notice for each costs both sides
+// more than it is worth: unless p waits for just that entry, notices keep
+// Config.NoticeInterval from whatever told it before. A tick sees to the last one.
+func (c *Core) noticeDue(p *peer) bool {
+	if p.commitSent >= min(c.log.commit, p.Next-1) {
+		return false
+	}
+	return p.commitSent < p.awaits || c.clock-p.toldAt >= c.cfg.NoticeInterval
+}
+
+// Awaits says that a member waits for the commitment of an entry, as its clients' units
+// are in it: it will be told at once.
+func (c *Core) Awaits(id NodeID, index uint64) {
+	if p := c.peer(id); p != nil && c.role == Leader {
+		p.awaits = max(p.awaits, index)
+	}
 }
 
 // probe sends one message to find out where p's log ends. Entries ride along if
@@ -93,7 +112,7 @@ func (c *Core) sendAppend(p *peer, entries []Entry, bytes int) {
 	}
 	last := prev + uint64(len(entries))
 	p.Sent(last, bytes)
-	p.commitSent = max(p.commitSent, min(c.log.commit, last))
+	p.commitSent, p.toldAt = max(p.commitSent, min(c.log.commit, last)), c.clock
 	c.send(Message{
 		Type: MsgAppend, To: p.member.ID, Index: prev, LogTerm: prevTerm,
 		Entries: entries, Commit: c.log.commit, Round: c.round,

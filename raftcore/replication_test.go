@@ -326,3 +326,33 @@ func TestReplayWaitsForTheStateMachine(t *testing.T) {
 	}
 	require.Equal(t, 10, fetches)
 }
+
+// A busy leader lets the next entries bring the commit index, but whoever waits for it
+// is told at once, and nobody is left behind when the load ends.
+func TestCommitNoticesAreSpacedUnderLoad(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) { cfg.NoticeInterval = 1000 })
+	a := c.elect(1)
+	clock := int64(1_000_000)
+	propose := func(awaiting ...NodeID) uint64 {
+		a.SetTime(clock)
+		index, err := a.Propose(EntryNormal, []byte("x"))
+		require.NoError(t, err)
+		for _, id := range awaiting {
+			a.Awaits(id, index)
+		}
+		c.settle()
+		return index
+	}
+	first := propose(2)
+	require.Equal(t, first, a.Commit())
+	require.Equal(t, first, c.node(2).Commit(), "it waits for the entry")
+	require.Less(t, c.node(3).Commit(), first, "it can wait")
+	clock += 10
+	second := propose()
+	require.Equal(t, first, c.node(3).Commit(), "the next entry brings it")
+	clock += 5000
+	a.SetTime(clock)
+	c.ticks(1)
+	require.Equal(t, second, c.node(2).Commit(), "a tick brings the last")
+	require.Equal(t, second, c.node(3).Commit())
+}

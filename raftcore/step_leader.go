@@ -72,6 +72,7 @@ func (c *Core) tickLeader() {
 		c.renewLease() // a lone voter's needs no echo
 	}
 	c.tickTransfer()
+	c.dirty = c.dirty || c.cfg.NoticeInterval > 0 // notices that were put off
 	if c.role == Leader {
 		c.promoteLearners()
 		c.preferPriority()

@@ -24,6 +24,7 @@ func serverCommand() *cli.Command {
 		Usage: "run one node; alone it is a cluster of one on 127.0.0.1:6379",
 		Flags: withEnv(serverFlags()),
 		Action: func(c *cli.Context) error {
+			relaxTimers()
 			cfg, err := loadConfig(c)
 			if err != nil {
 				return err

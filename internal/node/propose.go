@@ -107,9 +107,12 @@ func (l *loop) appendEntry(now time.Time) error {
 	body := make([]byte, 0, 64+len(l.units))
 	body = kv.AppendEntryHeader(body, h)
 	body = append(body, l.units...)
-	_, err := l.core.Propose(raftcore.EntryNormal, body)
+	index, err := l.core.Propose(raftcore.EntryNormal, body)
 	if err == nil {
 		l.batches++
+		for _, p := range l.batchPeer {
+			l.core.Awaits(p.from, index)
+		}
 	}
 	return err
 }
