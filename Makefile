@@ -67,7 +67,10 @@ compat: build tools ## Redis's own test suite, through the leader and through a 
 compat-baseline: tools ## record what the redis-server in PATH passes of the suite
 	@$(GO) run ./internal/compat/cmd -record $(COMPATFLAGS)
 
-diff clients chaos: ## not built yet: each says which work it waits for
+diff: build tools ## random commands against rkv and a real redis-server (DIFFFLAGS='-commands 10000000 -seed 1')
+	@$(GO) run ./internal/diff/cmd -rkv $(BIN) $(DIFFFLAGS)
+
+clients chaos: ## not built yet: each says which work it waits for
 	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
 
 tools:

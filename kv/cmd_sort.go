@@ -228,6 +228,9 @@ func (c *Ctx) weigh(items []sortItem, q *sortQuery) bool {
 // parseWeight reads a number as strtod does: nothing at all is 0, and blanks in
 // front are passed over.
 func parseWeight(b []byte) (float64, bool) {
+	if end := bytes.IndexByte(b, 0); end >= 0 {
+		b = b[:end] // strtod ends there
+	}
 	if len(b) == 0 {
 		return 0, true
 	}

@@ -22,6 +22,10 @@ func (c *Ctx) randomArgs(word string) (d randomDraw, ok bool) {
 	if len(c.Args) == 2 {
 		return randomDraw{single: true, count: 1}, true
 	}
+	if word == "" && len(c.Args) > 3 {
+		c.syntaxError()
+		return d, false
+	}
 	n, ok := c.intArg(2)
 	if !ok {
 		return d, false

@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
-	"strconv"
 )
 
 // redisDigest is DEBUG DIGEST's sum: Redis's own, so that a dataset has the same
@@ -42,7 +41,7 @@ func (d *redisDigest) value(v Value) {
 	case TypeHash:
 		d.pairs(v, func(val []byte) []byte { return val })
 	case TypeZSet:
-		d.pairs(v, func(val []byte) []byte { return strconv.AppendFloat(nil, readScore(val), 'g', 17, 64) })
+		d.pairs(v, func(val []byte) []byte { return (&Reply{digits17: true}).appendDouble(nil, readScore(val)) })
 	case TypeStream:
 		d.stream(v.Obj)
 	}

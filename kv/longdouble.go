@@ -14,7 +14,7 @@ const (
 	longDoubleMaxExp = 16384
 	longDoubleMinExp = -16445
 	longDoubleDigits = 17
-	maxFloatText     = 256
+	maxFloatText     = 5 << 10
 )
 
 // parseLongDouble reads a number as strtold does over the whole text; no blanks,

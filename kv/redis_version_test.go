@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,7 +14,7 @@ func TestRedisVersion(t *testing.T) {
 	n.do("SADD", "set", "a")
 	n.do("SADD", "ints", "1")
 	n.do("HSET", "hash", "a", "1")
-	n.do("ZADD", "zset", "0.1", "a", "1e20", "b", "3", "c")
+	n.do("ZADD", "zset", "0.1", "a", "1e20", "b", "3", "c", "9223372036854775807", "d")
 	script := []string{"EVAL", "return redis.call('zscore','zset','a')", "0"}
 	for _, tc := range []struct{ version, list, set, score string }{
 		{"7.0", `"quicklist"`, `"hashtable"`, `"0.10000000000000001"`},
@@ -28,8 +29,27 @@ func TestRedisVersion(t *testing.T) {
 		require.Equal(t, tc.score, n.do("ZSCORE", "zset", "a"))
 		require.Equal(t, tc.score, n.do(script...))
 		require.Equal(t, `"1e+20"`, n.do("ZSCORE", "zset", "b"))
+		require.Equal(t, map[string]string{"7.0": `"9.2233720368547758e+18"`}[tc.version] == "", n.do("ZSCORE", "zset", "d") == `"9.223372036854776e+18"`)
 		require.Equal(t, `"3"`, n.do("ZSCORE", "zset", "c"))
 	}
 	require.Contains(t, n.do("CONFIG", "SET", "redis-version", "6.2"), "must be one of 7.0, 7.2, 7.4")
 	require.Equal(t, int64(redis70), defaultSettings().RedisVersion)
+}
+
+// TestLikeRedisByFuzzing holds what random comparison with the original found.
+func TestLikeRedisByFuzzing(t *testing.T) {
+	n := newTestNode(t)
+	long := strings.Repeat("long", 20)
+	n.do("ZADD", "z", "1", "a")
+	n.do("ZADD", "z", "XX", "90", long)
+	require.Equal(t, `"listpack"`, n.do("OBJECT", "ENCODING", "z"), "a member that was not added converts nothing")
+	n.do("ZADD", "z", "90", long)
+	require.Equal(t, `"skiplist"`, n.do("OBJECT", "ENCODING", "z"))
+
+	n.do("SADD", "s", "2", "\x001", "1")
+	require.Equal(t, n.do("SORT", "s", "DESC", "LIMIT", "2", "1"), "1) \"\\x001\"", "strtod ends at NUL")
+	require.Contains(t, n.do("SRANDMEMBER", "s", "x", "1"), "ERR syntax error")
+
+	require.Contains(t, n.do("INCRBYFLOAT", "f", "1e308"), "999999999999")
+	require.Contains(t, n.do("INCRBYFLOAT", "f", "1"), "999999999999", "309 digits are a number")
 }

@@ -216,7 +216,7 @@ func AppendDouble(dst []byte, f float64) []byte {
 // appendDouble is AppendDouble in the form of the Redis that is imitated: up to 7.0
 // scores have 17 digits, from 7.2 on as many as are needed.
 func (r *Reply) appendDouble(dst []byte, f float64) []byte {
-	if !r.digits17 || f == math.Trunc(f) || math.IsInf(f, 0) || math.IsNaN(f) {
+	if !r.digits17 || f == math.Trunc(f) && math.Abs(f) < 1e17 || math.IsInf(f, 0) || math.IsNaN(f) {
 		return AppendDouble(dst, f)
 	}
 	return strconv.AppendFloat(dst, f, 'g', 17, 64)

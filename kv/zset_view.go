@@ -140,10 +140,18 @@ func (z *zsetView) put(member []byte, score, old float64, exists bool) {
 	o.t2.put(appendHashed(keyBuf[:0], z.heap(), member), appendScore(valBuf[:0], score))
 }
 
-// expect prepares for adding n members, the first of which is given, as Redis
-// does: more than may be packed make a skiplist at once.
+// expect prepares for adding n members, the longest of so many bytes, as Redis does:
+// if they are more than may be packed a new sorted set is a skiplist at once. They may
+// not come to it (XX), so one that is there already waits and sees; only since 7.2
+// their number counts.
 func (z *zsetView) expect(n int, longest int) {
 	set := z.c.settings()
+	if z.found {
+		longest = 0
+		if set.RedisVersion < redis72 {
+			return
+		}
+	}
 	if !z.isTree() && (n > int(set.ZSetMaxListpackEntries) || longest > int(set.ZSetMaxListpackValue)) {
 		z.convert()
 	}
