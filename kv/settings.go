@@ -82,16 +82,18 @@ type setting struct {
 	memory   bool // accepts 32mb and the like
 }
 
-const maxThreshold = 1 << 20 // a packed value is scanned: beyond this it would hold the lock too long
+// maxThreshold bounds what is scanned where no number of bytes does (packedMaxBytes
+// bounds packed hashes and sorted sets in any case).
+const maxThreshold = 1 << 20
 
 // settingRows is ordered by name.
 var settingRows = []setting{
 	{"acl-pubsub-default", func(s *Settings) *int64 { return &s.ACLPubsubDefault }, 0, 1, false},
 	{"active-expire", func(s *Settings) *int64 { return &s.ActiveExpire }, 0, 1, false},
-	{"hash-max-listpack-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
-	{"hash-max-listpack-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
-	{"hash-max-ziplist-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, maxThreshold, false},
-	{"hash-max-ziplist-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, maxThreshold, true},
+	{"hash-max-listpack-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, math.MaxInt64, false},
+	{"hash-max-listpack-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, math.MaxInt64, true},
+	{"hash-max-ziplist-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, math.MaxInt64, false},
+	{"hash-max-ziplist-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, math.MaxInt64, true},
 	{"hll-sparse-max-bytes", func(s *Settings) *int64 { return &s.HLLSparseMaxBytes }, 0, 1 << 20, true},
 	{"list-max-listpack-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
 	{"list-max-ziplist-size", func(s *Settings) *int64 { return &s.ListMaxListpackSize }, -5, maxThreshold, false},
@@ -108,10 +110,10 @@ var settingRows = []setting{
 	{"set-max-listpack-value", func(s *Settings) *int64 { return &s.SetMaxListpackValue }, 0, maxThreshold, true},
 	{"stream-node-max-bytes", func(s *Settings) *int64 { return &s.StreamNodeMaxBytes }, 0, math.MaxInt64, true},
 	{"stream-node-max-entries", func(s *Settings) *int64 { return &s.StreamNodeMaxEntries }, 0, math.MaxInt64, false},
-	{"zset-max-listpack-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},
-	{"zset-max-listpack-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, maxThreshold, true},
-	{"zset-max-ziplist-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, maxThreshold, false},
-	{"zset-max-ziplist-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, maxThreshold, true},
+	{"zset-max-listpack-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, math.MaxInt64, false},
+	{"zset-max-listpack-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, math.MaxInt64, true},
+	{"zset-max-ziplist-entries", func(s *Settings) *int64 { return &s.ZSetMaxListpackEntries }, 0, math.MaxInt64, false},
+	{"zset-max-ziplist-value", func(s *Settings) *int64 { return &s.ZSetMaxListpackValue }, 0, math.MaxInt64, true},
 }
 
 // settingWords are the values of settings that are words; a setting holds the place.

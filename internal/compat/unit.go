@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -90,7 +91,11 @@ func (s *Suite) runOnce(unit, addr string, mode Mode, skip []string, logFile str
 	if err != nil {
 		return runResult{}, err
 	}
-	args := []string{"tests/test_helper.tcl", "--host", host, "--port", port, "--durable",
+	base, err := freeBasePort()
+	if err != nil {
+		return runResult{}, err
+	}
+	args := []string{"tests/test_helper.tcl", "--baseport", base, "--host", host, "--port", port, "--durable",
 		"--timeout", fmt.Sprint(int(mode.Silence.Seconds())), "--single", unit}
 	if mode.SingleDB {
 		args = append(args, "--singledb")
@@ -128,6 +133,17 @@ func (s *Suite) runOnce(unit, addr string, mode Mode, skip []string, logFile str
 		r.Trouble = fmt.Sprintf("not done after %v", mode.Limit)
 	}
 	return r, nil
+}
+
+// freeBasePort is what the suite counts its own ports from: its server listens 32 below.
+// Two runs on one machine would meet at the default.
+func freeBasePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port + 32), nil
 }
 
 func appendFile(name string, text []byte) error {

@@ -90,7 +90,11 @@ func sameScan(args []string, a, b Value) bool {
 	if len(a.Elems) != 2 || len(b.Elems) != 2 {
 		return a.String() == b.String()
 	}
-	if a.Elems[0].Text != "0" || b.Elems[0].Text != "0" {
+	from := args[1:2]
+	if name := strings.ToLower(args[0]); name != "scan" {
+		from = args[2:3]
+	}
+	if a.Elems[0].Text != "0" || b.Elems[0].Text != "0" || from[0] != "0" {
 		return true // half a walk says nothing
 	}
 	n := 2

@@ -13,6 +13,8 @@ func explained(args []string, redis, rkv Value) string {
 		return "SORT, which only reads, leaves a skiplist behind"
 	case strings.Contains(name, "lex") || hasWord(args, "bylex"):
 		return "ranges by name are undefined unless all scores are equal"
+	case name == "setbit" && strings.Contains(rkv.Text, "bit offset is not"):
+		return "strings end at proto-max-bulk-len, which is 32 MiB"
 	case name == "xgroup" && redis.Kind == '-' && rkv.Kind == '-' && strings.EqualFold(redis.Text, rkv.Text):
 		return "the log keeps commands, not their spelling"
 	case name == "xinfo" || name == "xclaim" || name == "xautoclaim" || name == "xsetid":

@@ -71,7 +71,7 @@ var drawn = map[string]string{
 	"list":   "lindex linsert llen lmove lmpop lpop lpos lpush lpushx lrange lrem lset ltrim rpop rpoplpush rpush rpushx",
 	"set":    "sadd scard sdiff sdiffstore sinter sintercard sinterstore sismember smembers smismember smove srandmember srem sscan sunion sunionstore",
 	"zset": "zadd zcard zcount zdiff zdiffstore zincrby zinter zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange " +
-		"zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion zunionstore",
+		"zrangebylex zrangebyscore zrangestore zrank zrem zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion zunionstore",
 	"stream":  "xack xadd xautoclaim xclaim xdel xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim|xgroup create|xgroup createconsumer|xgroup delconsumer|xgroup destroy|xgroup setid|xinfo stream|xinfo groups",
 	"geo":     "geoadd geodist geohash geopos georadius_ro georadiusbymember_ro geosearch geosearchstore georadius georadiusbymember",
 	"hll":     "pfadd pfcount pfmerge",
