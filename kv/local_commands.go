@@ -113,6 +113,8 @@ var localCommands = []Command{
 		Summary: "Forgets the watched keys of the connection."},
 	{Name: "wait", Group: "generic", Since: "3.0.0", Arity: 3, Flags: FlagLocal | FlagBlocking,
 		Summary: "Waits until the connection's writes are on so many nodes."},
+	{Name: "waitaof", Group: "generic", Since: "7.2.0", Arity: 4, Flags: FlagLocal | FlagBlocking,
+		Summary: "Waits until the connection's writes are on the stable storage of this node and so many others."},
 	{Name: "watch", Group: "transactions", Since: "2.2.0", Arity: -2, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale | FlagFast | FlagAllowBusy, FirstKey: 1, LastKey: -1, KeyStep: 1,
 		Summary: "Makes the next transaction depend on keys not being modified."},
 	{Name: "raft", Group: "server", Since: "0.1.0", Arity: -2, Flags: FlagLocal,

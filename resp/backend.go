@@ -108,6 +108,10 @@ type Status struct {
 	Fsyncs, Batches, Proposals, Snapshots uint64
 	LogBytes                              int64
 	Stamp                                 int64
+	// SavedAt is when the newest snapshot held everything, Unix ms, 0 if there is none;
+	// Saving: one is being written; SaveFailed: the last attempt came to nothing.
+	SavedAt            int64
+	Saving, SaveFailed bool
 }
 
 // Member is one member as seen from this node.

@@ -21,18 +21,18 @@ func serverHandlers() map[string]handler {
 		"time":     {run: cmdTime},
 		"role":     {run: cmdRole},
 		"wait":     {run: cmdWait},
+		"waitaof":  {run: cmdWaitAOF},
 		"lolwut":   {run: cmdLolwut},
 		"lastsave": {run: cmdLastSave},
 		"save":     {run: cmdSnapshotNow, alone: true},
-		"bgsave":   {run: cmdBGSave("Background saving started")},
+		"bgsave":   {run: cmdBGSave("Background saving started", "ERR Background save already in progress")},
 		"bgrewriteaof": {
-			run: cmdBGSave("Background append only file rewriting started"),
+			run: cmdBGSave("Background append only file rewriting started", "ERR Background append only file rewriting already in progress"),
 		},
-		"cluster":   refused(noClusterHere),
-		"replicaof": refused(useRaft),
-		"slaveof":   refused(useRaft),
-		"shutdown": refused("ERR SHUTDOWN is not available to clients; stop the process with SIGTERM: " +
-			"it hands over leadership, finishes what is in flight and exits"),
+		"cluster":     refused(noClusterHere),
+		"replicaof":   refused(useRaft),
+		"slaveof":     refused(useRaft),
+		"shutdown":    {run: cmdShutdown, alone: true},
 		"monitor":     {run: cmdMonitor},
 		"module|list": {run: emptyArray, anywhere: true},
 		"module|help": help("module"),
@@ -59,9 +59,17 @@ func cmdLolwut(s *session, _ [][]byte, out *kv.Reply) {
 		"what the most of them have written\nstays when one lets go\n\nrkv ver. "+s.srv.opt.Version+"\n"))
 }
 
-// cmdLastSave: the node does not keep the time of its snapshots; its start is a
-// truthful lower bound that never goes back.
-func cmdLastSave(s *session, _ [][]byte, out *kv.Reply) { out.Int(s.srv.started.Unix()) }
+// cmdLastSave is when everything this node holds was last in a snapshot, Unix s.
+func cmdLastSave(s *session, _ [][]byte, out *kv.Reply) { out.Int(s.srv.lastSave()) }
+
+// lastSave is the time of the newest snapshot; of this process's start, when there is
+// none: what was there then has been read from the disk.
+func (s *Server) lastSave() int64 {
+	if at := s.backend.Status().SavedAt; at != 0 {
+		return at / 1000
+	}
+	return s.started.Unix()
+}
 
 func cmdSnapshotNow(s *session, _ [][]byte, _ *kv.Reply) {
 	s.async = s.srv.blocking(func(ctx context.Context, out *kv.Reply) {
@@ -73,10 +81,19 @@ func cmdSnapshotNow(s *session, _ [][]byte, _ *kv.Reply) {
 	})
 }
 
-// cmdBGSave starts a snapshot and does not wait for it.
-func cmdBGSave(status string) func(*session, [][]byte, *kv.Reply) {
-	return func(s *session, _ [][]byte, out *kv.Reply) {
+// cmdBGSave is BGSAVE [SCHEDULE] and BGREWRITEAOF: it starts a snapshot and does not
+// wait for it. The log below a snapshot is let go, which is what rewriting it means.
+func cmdBGSave(status, busy string) func(*session, [][]byte, *kv.Reply) {
+	return func(s *session, args [][]byte, out *kv.Reply) {
 		srv := s.srv
+		switch {
+		case len(args) > 2, len(args) == 2 && !equalFold(args[1], "schedule"):
+			out.Error(errSyntax)
+			return
+		case srv.backend.Status().Saving:
+			out.Error(busy)
+			return
+		}
 		start := srv.blocking(func(ctx context.Context, _ *kv.Reply) {
 			if _, err := srv.backend.Snapshot(ctx); err != nil {
 				srv.log.Warn("snapshot asked for by a client failed", "error", err)

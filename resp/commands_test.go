@@ -158,7 +158,15 @@ func TestReplies(t *testing.T) {
 			WAIT 9 20 -> :2
 			WAIT a b -> -ERR value is not an integer or out of range
 			WAIT 1 -1 -> -ERR timeout is negative
-			SHUTDOWN -> -ERR SHUTDOWN is not available to clients; stop the process with SIGTERM: it hands over leadership, finishes what is in flight and exits
+			SHUTDOWN -> -ERR SHUTDOWN is not available here; stop the process with SIGTERM
+			SHUTDOWN maybe -> -ERR syntax error
+			SHUTDOWN SAVE NOSAVE -> -ERR syntax error
+			SHUTDOWN ABORT -> -ERR No shutdown in progress.
+			WAITAOF 2 0 0 -> -ERR value is out of range, value must between 0 and 1
+			WAITAOF 0 -1 0 -> -ERR value is out of range, must be positive
+			WAITAOF 1 0 -1 -> -ERR timeout is negative
+			WAITAOF 1 0 0 -> [:1 :2]
+			BGSAVE now -> -ERR syntax error
 			SLOWLOG GET -> []
 			SLOWLOG LEN -> :0
 			SLOWLOG FOO -> -ERR unknown subcommand 'FOO'. Try SLOWLOG HELP.

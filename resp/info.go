@@ -200,9 +200,16 @@ func (s *Server) infoPersistence(st *Status, data *kv.Stats) (f infoFields) {
 	f.str("current_fork_perc", "0.00")
 	f.zero("current_save_keys_processed", "current_save_keys_total")
 	f.uint("rdb_changes_since_last_save", data.Dirty)
-	f.int("rdb_bgsave_in_progress", 0)
-	f.int("rdb_last_save_time", s.started.Unix())
-	f.str("rdb_last_bgsave_status", "ok")
+	saving, status := int64(0), "ok"
+	if st.Saving {
+		saving = 1
+	}
+	f.int("rdb_bgsave_in_progress", saving)
+	f.int("rdb_last_save_time", s.lastSave())
+	if st.SaveFailed {
+		status = "err"
+	}
+	f.str("rdb_last_bgsave_status", status)
 	f.str("rdb_last_bgsave_time_sec", "-1")
 	f.str("rdb_current_bgsave_time_sec", "-1")
 	f.uint("rdb_saves", st.Snapshots)

@@ -56,11 +56,13 @@ type Options struct {
 	Config map[string]string
 	// Shutdown ends the process gracefully, as SIGTERM does; nil: SHUTDOWN is refused.
 	Shutdown func()
-	// Params are this node's parameters as CONFIG SET takes them, set at the start.
+	// Params are this node's parameters as CONFIG SET takes them, set at the start;
+	// CheckParams tells what may be given.
 	Params map[string]string
 	// ACLFile is what ACL SAVE writes and ACL LOAD reads; "": they are refused.
 	ACLFile string
-	// Rewrite persists what CONFIG SET changed (CONFIG REWRITE); nil: refused.
+	// Rewrite persists what CONFIG SET changed on this node (CONFIG REWRITE); nil:
+	// refused. It may block and be called concurrently.
 	Rewrite func(changed map[string]string) error
 
 	// tick is the period of timeouts and retries; 100 ms.
@@ -170,6 +172,9 @@ func newServer(opt Options) (*Server, error) {
 		s.tallies = append(s.tallies, newTally())
 	}
 	s.refresh()
+	if err := s.startWith(opt.Params); err != nil {
+		return nil, fmt.Errorf("resp: %w", err)
+	}
 	return s, nil
 }
 

@@ -23,7 +23,7 @@ func (b backend) Status() resp.Status {
 		CommitIndex: s.Commit, AppliedIndex: s.Applied, SnapshotIndex: s.SnapshotIndex,
 		QuorumOK: s.QuorumOK, ReadMode: s.ReadMode, ClusterID: s.ClusterID, RunID: s.RunID, Matches: s.Matches,
 		Fsyncs: s.Log.Syncs, Batches: s.Batches, Proposals: s.Proposals, Snapshots: s.Snapshots,
-		LogBytes: s.LogBytes, Stamp: s.Stamp,
+		LogBytes: s.LogBytes, Stamp: s.Stamp, SavedAt: s.SavedAt, Saving: s.Saving, SaveFailed: s.SaveFailed,
 	}
 	for _, m := range s.Membership.Members {
 		x := resp.Member{

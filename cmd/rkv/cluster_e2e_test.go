@@ -101,16 +101,21 @@ func (c *cluster) start(p *process) {
 func (c *cluster) signal(p *process, s syscall.Signal) {
 	require.NoError(c.t, p.cmd.Process.Signal(s))
 	if s == syscall.SIGKILL || s == syscall.SIGTERM {
-		select {
-		case err := <-p.exited:
-			if s == syscall.SIGTERM {
-				require.NoError(c.t, err, "a graceful stop exits with 0")
-			}
-		case <-time.After(20 * time.Second):
-			c.t.Fatalf("node %d did not stop", p.id)
-		}
-		p.cmd = nil
+		c.ended(p, s == syscall.SIGTERM)
 	}
+}
+
+// ended waits for the end of a node that was told to stop.
+func (c *cluster) ended(p *process, graceful bool) {
+	select {
+	case err := <-p.exited:
+		if graceful {
+			require.NoError(c.t, err, "a graceful stop exits with 0")
+		}
+	case <-time.After(20 * time.Second):
+		c.t.Fatalf("node %d did not stop", p.id)
+	}
+	p.cmd = nil
 }
 
 func (c *cluster) stopAll() {

@@ -29,6 +29,9 @@ type serverConfig struct {
 	logLevel     string
 	logFormat    string
 	debugCommand string
+	aclFile      string
+	params       map[string]string // of Redis, for this node
+	configFile   string            // "": none
 }
 
 func serverFlags() []cli.Flag {
@@ -53,6 +56,7 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "requirepass", Usage: "password clients must give with AUTH"},
 		&cli.IntFlag{Name: "maxclients", Value: 10000, Usage: "client connections at a time"},
 		&cli.DurationFlag{Name: "timeout", Usage: "close client connections idle for so long (0: never)"},
+		&cli.StringFlag{Name: "aclfile", Usage: "`FILE` that ACL SAVE writes and ACL LOAD reads; users themselves are in the log"},
 		&cli.StringFlag{Name: "enable-debug-command", Value: "no", Usage: "who may use DEBUG, which is for tests: `no`, local or yes"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "text, json or auto (text on a terminal)"},
@@ -91,7 +95,12 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 	if file := c.String("config"); file != "" {
 		bad = append(bad, mergeFile(c, file)...)
 	}
+	params, err := fileParams(c.String("config"))
+	if err != nil {
+		bad = append(bad, err)
+	}
 	cfg := &serverConfig{
+		aclFile: c.String("aclfile"), params: params, configFile: c.String("config"),
 		addr: c.String("addr"), requirePass: c.String("requirepass"), maxClients: c.Int("maxclients"),
 		idleTimeout: c.Duration("timeout"), logLevel: c.String("log-level"), logFormat: c.String("log-format"),
 		debugCommand: c.String("enable-debug-command"),
@@ -106,7 +115,6 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 			bad = append(bad, err)
 		}
 	}
-	var err error
 	n.PeerAddr, err = peerAddr(cfg.addr, c.String("peer-addr"))
 	check(err)
 	n.ClientAddr = cfg.addr
@@ -207,6 +215,9 @@ func mergeFile(c *cli.Context, file string) (bad []error) {
 	}
 	sort.Strings(names)
 	for _, name := range names {
+		if name == paramsTable {
+			continue // fileParams
+		}
 		if !known[name] || name == "config" || name == "help" {
 			bad = append(bad, fmt.Errorf("configuration file %s: unknown setting %q", file, name))
 			continue

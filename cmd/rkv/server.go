@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,10 +51,13 @@ func runServer(cfg *serverConfig) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	asked := make(chan struct{})
-	go func() {
-		<-signals
+	ask := sync.OnceFunc(func() {
 		close(asked)
 		stop()
+	})
+	go func() {
+		<-signals
+		ask()
 		<-signals
 		os.Exit(exitAgain)
 	}()
@@ -76,7 +80,7 @@ func runServer(cfg *serverConfig) error {
 		}
 		return err
 	}
-	front, err := resp.New(respOptions(cfg, n, log))
+	front, err := resp.New(respOptions(cfg, n, log, ask))
 	if err == nil {
 		err = serve(n, front, asked, log)
 	}
@@ -116,11 +120,11 @@ func portFree(addr string) error {
 	return l.Close()
 }
 
-func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger) resp.Options {
-	return resp.Options{
+func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger, stop func()) resp.Options {
+	o := resp.Options{
 		Addr: cfg.addr, Backend: backend{n}, Logger: log, Version: version(),
 		RequirePass: cfg.requirePass, MaxClients: cfg.maxClients, IdleTimeout: cfg.idleTimeout,
-		DebugCommand: cfg.debugCommand,
+		DebugCommand: cfg.debugCommand, ACLFile: cfg.aclFile, Params: cfg.params, Shutdown: stop,
 		Config: map[string]string{
 			"dir":              cfg.node.DataDir,
 			"appendonly":       "yes",
@@ -132,4 +136,13 @@ func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger) resp.Options
 			"peer-addr":        cfg.node.PeerAddr,
 		},
 	}
+	if cfg.configFile != "" {
+		var mu sync.Mutex
+		o.Rewrite = func(changed map[string]string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return rewriteFile(cfg.configFile, changed)
+		}
+	}
+	return o
 }

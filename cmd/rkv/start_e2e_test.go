@@ -107,6 +107,44 @@ func TestSettingsPrecedence(t *testing.T) {
 	}
 }
 
+// CONFIG REWRITE is found again after SHUTDOWN, which ends the process as SIGTERM does.
+func TestRewriteAndShutdown(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "rkv.toml")
+	require.NoError(t, os.WriteFile(file, []byte("# mine\n"), 0o644))
+	c := startCluster(t, 0)
+	p := c.process(1)
+	p.args = append(p.args, "--config", file, "--aclfile", filepath.Join(dir, "users.acl"))
+	c.nodes = append(c.nodes, p)
+	c.start(p)
+	c.ready()
+	conn, err := dial(p.addr, "", 10*time.Second)
+	require.NoError(t, err)
+	defer conn.close()
+	for _, words := range [][]string{
+		{"CONFIG", "SET", "slowlog-max-len", "77"}, {"CONFIG", "REWRITE"},
+		{"ACL", "SETUSER", "ann", "on", "nopass"}, {"ACL", "SAVE"},
+	} {
+		reply, err := conn.do(words...)
+		require.NoError(t, err)
+		require.Equal(t, "OK", reply, words)
+	}
+	users, err := os.ReadFile(filepath.Join(dir, "users.acl"))
+	require.NoError(t, err)
+	require.Contains(t, string(users), "user ann on nopass")
+	_, err = conn.do("SHUTDOWN")
+	require.Error(t, err, "there is no reply")
+	c.ended(p, true)
+	c.start(p)
+	c.ready()
+	again, err := dial(p.addr, "", 10*time.Second)
+	require.NoError(t, err)
+	defer again.close()
+	reply, err := again.do("CONFIG", "GET", "slowlog-max-len")
+	require.NoError(t, err)
+	require.Equal(t, []any{"slowlog-max-len", "77"}, reply)
+}
+
 func TestDemoSurvivesASecondRun(t *testing.T) {
 	// Below the range the system gives to outgoing connections, peers included.
 	port := 11000 + os.Getpid()%9000

@@ -66,6 +66,9 @@ type Node struct {
 	backupMu  sync.Mutex
 	backups   map[uint64]*backup // being read, by index
 	snapshots atomic.Uint64
+	// How the last snapshot went: see Status.
+	savedAt    atomic.Int64
+	saveFailed atomic.Bool
 	// Members of the configuration before, and those that left it; of the loop.
 	lastMembers []raftcore.Member
 	departed    []departure

@@ -68,6 +68,10 @@ func (n *Node) snapshotOnce() (uint64, error) {
 		return 0, err
 	}
 	taken, err := j.write()
+	n.saveFailed.Store(err != nil)
+	if err == nil {
+		n.savedAt.Store(n.cfg.Wall(j.started))
+	}
 	if err != nil || !taken {
 		return j.meta.Index, err
 	}
@@ -285,5 +289,9 @@ func (n *Node) load(index uint64, beside bool) error {
 	if err != nil {
 		return err
 	}
-	return loader.Commit(index)
+	if err := loader.Commit(index); err != nil {
+		return err
+	}
+	n.savedAt.Store(n.store.Stamp())
+	return nil
 }

@@ -21,6 +21,11 @@ type Status struct {
 	Stamp     int64
 	// Ready: a linearizable read succeeded since the start.
 	Ready bool
+	// SavedAt is when the newest snapshot held everything, Unix ms by this node's clock
+	// (by the log's stamp if an earlier process took it); 0: there is none. Saving: one
+	// is being written. SaveFailed: the last attempt failed.
+	SavedAt            int64
+	Saving, SaveFailed bool
 	// ReadMode is what the cluster reads by: ReadQuorum or ReadLease.
 	ReadMode string
 }
@@ -31,7 +36,9 @@ func (n *Node) Status() Status {
 	if s == nil {
 		return Status{}
 	}
-	return *s
+	now := *s
+	now.SavedAt, now.SaveFailed, now.Saving = n.savedAt.Load(), n.saveFailed.Load(), n.writing.Load()
+	return now
 }
 
 // publish refreshes what Status answers. It runs on the loop.
