@@ -88,11 +88,11 @@ func (o *origin) leave(c *kv.Chunk) {
 // expireBlocked answers blocked clients whose time is over by more than patience though
 // the log does not say so: this node is cut off, or there is no leader. Whether an
 // element was popped for them nobody knows here.
-func (o *origin) expireBlocked(wall int64, patience time.Duration) {
+func (o *origin) expireBlocked(stamp int64, patience time.Duration) {
 	o.mu.Lock()
 	var late []*kv.Chunk
 	for _, seq := range o.blockedInOrder() {
-		if b := o.blocked[seq]; b.deadline != 0 && wall-b.deadline > patience.Milliseconds() {
+		if b := o.blocked[seq]; b.deadline != 0 && stamp-b.deadline > patience.Milliseconds() {
 			late = append(late, b.chunk)
 			delete(o.blocked, seq)
 			o.leaving = append(o.leaving, leaving{seq: seq})

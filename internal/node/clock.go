@@ -116,17 +116,6 @@ func (l *loop) watchClock(now time.Time) {
 // tries to hand over once more: nothing is written while it tries.
 const handOverRest = 10
 
-// stamp is the time an entry carries; it never goes back. A leader that has not compared
-// its clock in this term, or since it stepped, does so first: one wrong stamp expires
-// keys for ever.
-func (l *loop) stamp(now time.Time) int64 {
-	if l.clock.judged != l.core.Term() {
-		l.watchClock(now)
-	}
-	l.lastStamp = max(l.lastStamp, l.gauges.stamp(), l.cfg.Wall(now)+l.clock.shift)
-	return l.lastStamp
-}
-
 // dice is a splitmix64 generator; its seed is the node's only randomness in entries.
 type dice uint64
 

@@ -72,6 +72,7 @@ type loop struct {
 	tickWait  []func(error)
 	dice      dice
 	clock     clockWatch
+	stampPace stampPace
 	lease     *leaseView
 	policy    raftcore.LeasePolicy // as last noted
 	space     space
@@ -342,7 +343,7 @@ func (l *loop) onTick(now time.Time) {
 	}
 	if now.Sub(l.swept) >= blockedSweep {
 		l.swept = now
-		l.origin.expireBlocked(l.cfg.Wall(now), l.cfg.RequestTimeout)
+		l.origin.expireBlocked(l.clusterTime(now), l.cfg.RequestTimeout)
 	}
 	l.reads.renew(now, l.cfg.ElectionTimeout, l.cfg.ParkTimeout)
 	l.reads.expire(now, l.patience())

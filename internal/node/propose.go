@@ -225,13 +225,13 @@ func (l *loop) proposeDueTick(now time.Time) {
 	if l.tickTerm == l.core.Term() && l.gauges.applied() < l.tickIndex {
 		return // the last one is under way: more of them would only lengthen the queue
 	}
-	wall := l.cfg.Wall(now)
+	stamp := l.clusterTime(now)
 	at, ok := l.gauges.due()
 	blocked, waits := l.gauges.timeout()
 	switch {
-	case waits && blocked <= wall && (blocked != l.tickedFor || now.Sub(l.lastTick) >= dueTickInterval):
+	case waits && blocked <= stamp && (blocked != l.tickedFor || now.Sub(l.lastTick) >= dueTickInterval):
 		l.tickedFor = blocked // clients look at the clock: no rest before it
-	case !ok || at > wall:
+	case !ok || at > stamp:
 		return
 	case now.Sub(l.lastTick) < dueTickInterval && at > l.gauges.stamp():
 		return
