@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,12 +54,18 @@ func newTestCluster(t *testing.T, n int, tune func(*Config)) *testCluster {
 	return c
 }
 
+// freeAddr is an address that no other call returns, nor another process: each call has a
+// loopback host of its own, and no outgoing connection takes a port of it.
 func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	n := addrsGiven.Add(1)
+	host := fmt.Sprintf("127.%d.%d.%d", 1+os.Getpid()%250, 1+n/250, 1+n%250)
+	l, err := net.Listen("tcp", host+":0")
 	require.NoError(t, err)
 	defer l.Close()
 	return l.Addr().String()
 }
+
+var addrsGiven atomic.Int64
 
 func (c *testCluster) open(id raftcore.NodeID, initial map[raftcore.NodeID]string, join []string) *Node {
 	level := slog.LevelWarn

@@ -111,7 +111,9 @@ func TestPublicationsHaveOneOrder(t *testing.T) {
 	}
 	wg.Wait()
 	for id, e := range ears {
-		eventually(t, func() bool { return len(e.heard()) == 3*each }, "node %d heard %d", id, len(e.heard()))
+		eventually(t, func() bool { return len(e.heard()) == 3*each }, "node %d has heard everything", id)
+	}
+	for id, e := range ears {
 		require.Equal(t, ears[1].heard(), e.heard(), "node %d", id)
 		require.Empty(t, e.early)
 	}
