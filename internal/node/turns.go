@@ -44,11 +44,20 @@ func (n *Node) pump(maySync bool) {
 	n.applier.kick()
 }
 
-// takeTurns runs turns until there is no news, or somebody else runs them. Whoever put
+// maxTurns bounds the turns one caller runs in a row: an event loop has clients of its
+// own, however much the other nodes have to tell.
+const maxTurns = 8
+
+// takeTurns runs turns until there is no news, or somebody else runs them, or it is the
+// clock's goroutine's turn to. Whoever put
 // news and found the monitor taken can go: its holder looks again after letting go.
 func (n *Node) takeTurns(ticked bool) {
 	t := &n.turns
-	for ticked || n.inbox.dirty.Load() {
+	for turns := 0; ticked || n.inbox.dirty.Load(); turns++ {
+		if turns == maxTurns {
+			n.inbox.signal()
+			return
+		}
 		if ticked {
 			t.mu.Lock()
 		} else if !t.mu.TryLock() {
