@@ -8,6 +8,7 @@ SEEDS   ?= 300
 MUTANT_SEEDS ?= 1000
 STATES  ?= 20000
 FUZZTIME ?= 10s
+CHAOS_TIME ?= 5m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.release=$(VERSION)
 # bin/ may hold a redis-server to compare with (.ci/tools).
@@ -70,7 +71,11 @@ compat-baseline: tools ## record what the redis-server in PATH passes of the sui
 diff: build tools ## random commands against rkv and a real redis-server (DIFFFLAGS='-commands 10000000 -seed 1')
 	@$(GO) run ./internal/diff/cmd -rkv $(BIN) $(DIFFFLAGS)
 
-clients chaos: ## not built yet: each says which work it waits for
+chaos: build ## real processes under kills, pauses, partitions, power cuts: CHAOS_TIME=5m, SEED=s, KILLS=n
+	@$(GO) build -trimpath -o bin/chaos ./internal/chaos/cmd
+	@bin/chaos -rkv $(BIN) -time $(CHAOS_TIME) $(if $(SEED),-seed $(SEED)) $(if $(KILLS),-kills $(KILLS)) $(CHAOSFLAGS)
+
+clients: ## not built yet: each says which work it waits for
 	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
 
 tools:
