@@ -3,6 +3,7 @@ package sim
 import (
 	"time"
 
+	"github.com/rkvdb/rkv/internal/node"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -13,6 +14,9 @@ func (s *stage) deposed() {
 	w := s.w
 	l, others := s.cast()
 	term, rest := l.s.Core().Term(), machinesOf(others)
+	if w.chance(0.6) && !s.readByLease(l) {
+		return
+	}
 	switch w.rng.IntN(3) {
 	case 0:
 		w.say("leader %d hands over and does not hear that it happened", l.m.id)
@@ -52,6 +56,17 @@ func (s *stage) deposed() {
 		s.read(l)
 	}
 	s.pass(w.opt.election)
+}
+
+// readByLease switches the cluster to leases.
+func (s *stage) readByLease(l *proc) bool {
+	w, on := s.w, false
+	w.poll(l, l.s.SetReadMode(node.ReadLease), 2*time.Second, func(err error, late bool) { on = err == nil && !late })
+	if !w.until(2*time.Second, func() bool { return on }) {
+		return false
+	}
+	s.pass(2 * w.opt.heartbeat) // a round has to be echoed
+	return s.calm() && w.leader() == l
 }
 
 // slowest is how far clocks may be from true time, in parts per million.

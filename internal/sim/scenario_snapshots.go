@@ -29,16 +29,14 @@ func (s *stage) overtakenStream() {
 	if !w.until(10*w.opt.election, func() bool { return f.proc.receiving }) {
 		return
 	}
-	if w.chance(0.5) {
-		s.hang(f, w.opt.snapTime+w.between(0, w.opt.election))
-	}
-	if w.chance(0.5) {
+	if w.chance(0.6) { // all of it is there, but the disk takes its time
 		w.until(5*time.Second, func() bool { return !f.proc.receiving })
+		s.hang(f, w.between(w.opt.election/4, 2*w.opt.election))
 	}
-	if w.chance(0.3) && !s.grow(l, 1+w.rng.IntN(5), 30) {
+	if w.chance(0.2) && !s.grow(l, 1+w.rng.IntN(5), 30) {
 		return
 	}
-	if w.chance(0.3) && !s.snapshot(l) {
+	if w.chance(0.2) && !s.snapshot(l) {
 		return
 	}
 	w.say("leadership goes to node %d, which has the entries", g.id)
@@ -75,11 +73,12 @@ func (s *stage) divergentTail() {
 		return
 	}
 	l := s.leading(term, rest...)
-	if !s.grow(l, 2+w.rng.IntN(20), 30) || !s.snapshot(l) || old.dead {
+	diverged := old.s.Core().Commit() + 1
+	if !w.until(2*w.opt.election, func() bool { return l.s.Store().Applied() >= diverged }) || !s.snapshot(l) || old.dead {
 		return
 	}
 	st := l.s.Core().Status()
-	if st.FirstIndex <= old.s.Core().Commit()+1 || st.SnapshotIndex > old.s.Core().LastIndex() {
+	if st.FirstIndex <= diverged || st.SnapshotIndex > old.s.Core().LastIndex() || !s.grow(l, 2+w.rng.IntN(20), 30) {
 		return
 	}
 	w.hit("snapshot ends within a divergent tail")
