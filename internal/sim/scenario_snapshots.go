@@ -29,9 +29,11 @@ func (s *stage) overtakenStream() {
 	if !w.until(10*w.opt.election, func() bool { return f.proc.receiving }) {
 		return
 	}
-	if w.chance(0.6) { // all of it is there, but the disk takes its time
+	if w.chance(0.6) { // all of it is there, but loading takes its time
+		usual := w.opt.applyMax
+		w.opt.applyMax = w.opt.election
+		defer func() { w.opt.applyMax = usual }()
 		w.until(5*time.Second, func() bool { return !f.proc.receiving })
-		s.hang(f, w.between(w.opt.election/4, 2*w.opt.election))
 	}
 	if w.chance(0.2) && !s.grow(l, 1+w.rng.IntN(5), 30) {
 		return
