@@ -345,9 +345,10 @@ func (j *judge) vote(p *proc, term uint64, vote raftcore.NodeID, keep bool) {
 	}
 }
 
-// saved: a batch of the log is durable.
+// saved: what the log wrote and synced at once is durable.
 func (j *judge) saved(p *proc, items []node.SyncItem) {
 	d := &p.m.held
+	written := int64(0)
 	for _, it := range items {
 		if it.Reset != nil {
 			d.base, d.baseTerm, d.terms = it.Reset.Index, it.Reset.Term, nil
@@ -369,16 +370,17 @@ func (j *judge) saved(p *proc, items []node.SyncItem) {
 		if es[0].Index <= d.base {
 			d.base, d.baseTerm, d.terms = es[0].Index-1, 0, nil
 		}
-		size := int64(0)
 		for i := range es {
-			size += int64(es[i].Size()) + 64
+			written += int64(es[i].Size()) + 64
 		}
-		p.m.batches = [2]int64{size, p.m.batches[0]}
 		d.terms = d.terms[:es[0].Index-d.base-1]
 		for i := range es {
 			d.terms = append(d.terms, es[i].Term)
 			j.everHeld(p.tenantID(), es[i].Index, es[i].Term)
 		}
+	}
+	if written > 0 {
+		p.m.batches = [2]int64{written, p.m.batches[0]}
 	}
 }
 

@@ -37,7 +37,7 @@ type machine struct {
 	refused     error         // why it does not start; wants an operator
 	restarting  bool
 	held        durable
-	batches     [2]int64        // bytes of the last two batches of entries
+	batches     [2]int64        // bytes of entries in the last two writes of the log
 	ambiguous   []node.SyncItem // the batch under way when the power failed
 	incarnation uint64          // of the last start
 	second      bool            // its snapshots descend from a snapshot
@@ -264,8 +264,15 @@ func (p *proc) settle() {
 	}
 }
 
+// diskTime is how long the next sync takes. A slow disk stays slow when the faults
+// are over, but then it is not one that hangs: a leader whose disk is silent for an
+// election timeout rightly hands over, and none is expected to then.
 func (m *machine) diskTime() time.Duration {
-	return max(m.stuckUntil-m.w.now, 0) + m.diskMean/4 + m.w.around(m.diskMean)
+	d := max(m.stuckUntil-m.w.now, 0) + m.diskMean/4 + m.w.around(m.diskMean)
+	if m.w.healing {
+		d = min(d, m.w.opt.election/2)
+	}
+	return d
 }
 
 // sync performs the batch the disk was given.
