@@ -188,9 +188,11 @@ func transfer(r *round, rng *rand.Rand) error {
 // replaceMember adds a node with an empty disk and removes one of the others.
 func replaceMember(r *round, rng *rand.Rand) error {
 	old := leaderOrAny(r, rng)
-	if _, err := r.c.grow(startLimit); err != nil {
+	added, err := r.c.grow(startLimit)
+	if err != nil {
 		return err
 	}
+	r.probe(added)
 	return r.c.shrink(old, startLimit)
 }
 

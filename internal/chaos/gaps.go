@@ -22,10 +22,18 @@ type gaps struct {
 	found []time.Duration
 }
 
-// probe keeps one writer on the node.
-func (r *round) probe(n *Node, h *History) {
-	s := r.newSession(h, 2000+n.ID, n)
-	defer s.close()
+// probe starts a writer that stays on the node for as long as it is a member.
+func (r *round) probe(n *Node) {
+	s := r.newSession(nil, 2000+n.ID, n)
+	r.clients.Add(1)
+	go func() {
+		defer r.clients.Done()
+		defer s.close()
+		r.write(n, s)
+	}()
+}
+
+func (r *round) write(n *Node, s *session) {
 	key := fmt.Sprint("probe:", n.ID)
 	for r.c.isMember(n) {
 		if !s.connect() {

@@ -23,9 +23,10 @@ type round struct {
 	workCtx context.Context // over when the clients shall end
 	stopCtx context.Context // over when the whole run is called off
 
-	began atomic.Int64 // operations
-	errs  clientErrors
-	gaps  gaps
+	clients sync.WaitGroup
+	began   atomic.Int64 // operations
+	errs    clientErrors
+	gaps    gaps
 
 	rngMu sync.Mutex
 	rng   *rand.Rand
@@ -76,16 +77,13 @@ func (r *round) perform(workloads []workload, script func(rng *rand.Rand) error)
 	workCtx, endWork := context.WithCancel(r.stopCtx)
 	defer endWork()
 	r.workCtx = workCtx
-	var clients sync.WaitGroup
-	var probes History
 	for _, n := range r.c.members() {
-		clients.Add(1)
-		go func() { defer clients.Done(); r.probe(n, &probes) }()
+		r.probe(n)
 	}
 	for _, w := range workloads {
 		one := &running{workload: w}
 		r.running = append(r.running, one)
-		r.startWork(one, &clients)
+		r.startWork(one)
 	}
 	r.wait(500 * time.Millisecond)
 	if err := script(r.newRand()); err != nil && r.stopCtx.Err() == nil {
@@ -93,7 +91,7 @@ func (r *round) perform(workloads []workload, script func(rng *rand.Rand) error)
 	}
 	r.wait(500 * time.Millisecond)
 	endWork()
-	clients.Wait()
+	r.clients.Wait()
 	if r.stopCtx.Err() != nil {
 		return
 	}

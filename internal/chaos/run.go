@@ -160,6 +160,9 @@ func (o *Options) oneRound(ctx context.Context, report *Report, net network, dis
 	report.take(r)
 	fmt.Fprintf(o.Out, "seed %d: %d nodes, %d ops, %d faults, %d violations, %d errors on surviving nodes\n",
 		seed, size, r.began.Load(), sum(r.counts), len(r.violations), r.errs.at)
+	for _, sample := range r.errs.samples[:min(len(r.errs.samples), 5)] {
+		fmt.Fprintf(o.Out, "  %s\n", sample)
+	}
 	if len(r.violations) == 0 && r.undecided == 0 && (o.Kills == 0 || r.errs.at == 0) {
 		return errors.Join(c.stop(), os.RemoveAll(dir))
 	}

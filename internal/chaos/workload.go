@@ -40,12 +40,12 @@ type running struct {
 	h History
 }
 
-func (r *round) startWork(w *running, wg *sync.WaitGroup) {
+func (r *round) startWork(w *running) {
 	for i := range w.workers() {
-		wg.Add(1)
+		r.clients.Add(1)
 		s := r.newSession(&w.h, i, nil)
 		go func() {
-			defer wg.Done()
+			defer r.clients.Done()
 			defer s.close()
 			w.work(s)
 		}()
