@@ -30,6 +30,8 @@ type handler struct {
 	// batched: its reply comes with a batch (session.publishing); in a transaction it
 	// is an operation of the log.
 	batched bool
+	// refusal is the error of a command that is always refused; "" for others.
+	refusal string
 }
 
 // handlers is the table of node-local commands by their rows.
@@ -73,7 +75,20 @@ func transactionHandlers() map[string]handler {
 
 // refused answers with an error that says what to do instead.
 func refused(msg string) handler {
-	return handler{run: func(_ *session, _ [][]byte, out *kv.Reply) { out.Error(msg) }, anywhere: true}
+	return handler{run: func(_ *session, _ [][]byte, out *kv.Reply) { out.Error(msg) }, anywhere: true, refusal: msg}
+}
+
+// Answers reports whether clients get an answer to the command, and with which error
+// if that is all they ever get.
+func Answers(cmd *kv.Command) (ok bool, refusal string) {
+	if !cmd.IsLocal() && cmd.Run != nil && cmd.Flags&kv.FlagPubsub == 0 {
+		return true, ""
+	}
+	h := handlers[cmd]
+	if h == nil {
+		return false, "ERR command '" + cmd.Name + "' is not supported"
+	}
+	return true, h.refusal
 }
 
 // help is the HELP subcommand of a container, made from its rows.
