@@ -119,12 +119,16 @@ type Member struct {
 	ID         uint64
 	PeerAddr   string
 	ClientAddr string
-	Voter      bool
-	Self       bool
-	Priority   int32 // as leader; higher is preferred
+	// ClusterAddr and SentinelAddr are its listeners for such clients; "": none.
+	ClusterAddr, SentinelAddr string
+	Voter                     bool
+	Self                      bool
+	Priority                  int32 // as leader; higher is preferred
 	// Match is the durable index as known here; Active whether it was heard from
 	// within an election timeout. Both are zero where this node cannot know.
 	Match  uint64
 	Active bool
 	State  string
+	// Connected: this node and the member are connected.
+	Connected bool
 }

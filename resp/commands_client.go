@@ -27,6 +27,9 @@ func clientHandlers() map[string]handler {
 		"client|unpause": {run: clientUnpause},
 		"client|unblock": {run: clientUnblock, alone: true},
 		"client|help":    help("client"),
+		"client|capa":    {run: clientCapa, anywhere: true},
+
+		"client|maint_notifications": {run: clientMaint},
 	}
 }
 

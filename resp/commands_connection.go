@@ -81,7 +81,7 @@ func cmdReset(s *session, _ [][]byte, out *kv.Reply) {
 	s.leaveAll()
 	s.proto, s.db, s.stale, s.name = resp2, 0, false, ""
 	s.multi, s.watches, s.reply = nil, nil, replyOn
-	s.noEvict, s.noTouch = false, false
+	s.noEvict, s.noTouch, s.capaRedirect = false, false, false
 	s.leaveMonitor()
 	s.userID, s.authed = kv.DefaultUser, false
 	s.refreshUser(s.srv.backend.Store().ACL())
@@ -165,7 +165,11 @@ func (s *session) helloWith(h helloOptions, out *kv.Reply) {
 
 // hello is the reply; clients require bulk strings and integers (CLIENTS.md 1.1).
 func (s *session) hello(out *kv.Reply) {
-	out.Map(7)
+	fields := 7
+	if s.persona == sentinelPersona {
+		fields-- // Sentinels have no role
+	}
+	out.Map(fields)
 	out.BulkString("server")
 	out.BulkString("redis")
 	out.BulkString("version")
@@ -175,12 +179,14 @@ func (s *session) hello(out *kv.Reply) {
 	out.BulkString("id")
 	out.Int(int64(s.id))
 	out.BulkString("mode")
-	out.BulkString("standalone")
-	out.BulkString("role")
-	if s.srv.leads() {
-		out.BulkString("master")
-	} else {
-		out.BulkString("replica")
+	out.BulkString(s.persona.mode())
+	if s.persona != sentinelPersona {
+		out.BulkString("role")
+		if s.srv.leads() {
+			out.BulkString("master")
+		} else {
+			out.BulkString("replica")
+		}
 	}
 	out.BulkString("modules")
 	out.Array(0)

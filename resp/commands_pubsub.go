@@ -104,12 +104,12 @@ func subscribe(kind kv.SubscriptionKind, word string) func(s *session, args [][]
 		case len(fresh) == 0:
 			confirm(out)
 		case s.inExec: // nothing may wait there
-			s.srv.subs.change(kind, fresh, 1, nil)
+			s.subscriptionsChanged(kind, fresh, 1, nil)
 			confirm(out)
 		default:
 			s.joining = &joining{kind, fresh}
 			s.async = func(_ context.Context, done func(func(*kv.Reply))) {
-				s.srv.subs.change(kind, fresh, 1, func() {
+				s.subscriptionsChanged(kind, fresh, 1, func() {
 					done(func(out *kv.Reply) {
 						s.joining = nil
 						confirm(out)

@@ -110,7 +110,11 @@ const snapshotTimeout = 10 * time.Minute
 
 // cmdRole answers as Redis does: clients route by it, so it must be the truth.
 func cmdRole(s *session, _ [][]byte, out *kv.Reply) {
-	st := s.srv.backend.Status()
+	if s.persona == sentinelPersona {
+		s.sentinelRole(out)
+		return
+	}
+	st := s.status()
 	if st.Role == "leader" {
 		var replicas []Member
 		for _, m := range st.Members {

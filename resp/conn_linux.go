@@ -59,7 +59,10 @@ func newConn(l *loop, fd int, s *session) *conn {
 			return l.post(func() { c.endWait(how, done) })
 		},
 	}
-	s.listensAt, s.pushed, s.waiter = l.hub, c.markDirty, c
+	s.listensAt, s.pushed, s.waiter, s.loop = l.hub, c.markDirty, c, l
+	if s.persona == sentinelPersona {
+		s.listensAt = l.sentinels
+	}
 	s.self = &c.client
 	return c
 }

@@ -31,7 +31,7 @@ func (s *session) muted() bool { return s.reply != replyOn }
 // command executes, queues or collects one request. A command comes to the chunk's
 // end and is presented again if it needs what came before to be answered.
 func (s *session) command(args [][]byte) verdict {
-	cmd, h, msg := resolve(args)
+	cmd, h, msg := s.resolve(args)
 	if len(s.publishing) > 0 && (h == nil || !h.batched) {
 		return verdictBoundary
 	}
@@ -57,6 +57,14 @@ func (s *session) command(args [][]byte) verdict {
 	}
 	if v, denied := s.permitted(cmd, args); denied {
 		return v
+	}
+	if s.redirects() && s.authed {
+		if msg := s.redirect(cmd, h, args); msg != "" {
+			s.commands++
+			s.nextReplyMode()
+			s.replyError(msg)
+			return verdictDone
+		}
 	}
 	s.commands++
 	s.noteCommand(cmd)

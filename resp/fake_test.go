@@ -34,6 +34,7 @@ type fakeNode struct {
 	refuse      atomic.Value  // error for the next proposals, if not empty
 	full        atomic.Bool   // saturated
 	lonely      atomic.Bool   // knows no leader
+	follows     atomic.Uint64 // another member that leads
 	lateBy      time.Duration // barriers take so long
 	barriers    atomic.Int64
 	proposals   atomic.Int64
@@ -237,18 +238,24 @@ func (n *fakeNode) Status() Status {
 	if n.panicNow.Swap(false) {
 		panic("a bug in a handler")
 	}
-	leader := uint64(3)
+	leader, role := uint64(3), n.role.Load().(string)
+	if other := n.follows.Load(); other != 0 {
+		leader, role = other, "follower"
+	}
 	if n.lonely.Load() {
-		leader = 0
+		leader, role = 0, "follower"
 	}
 	return Status{
-		ID: 3, Role: n.role.Load().(string), Term: 7, LeaderID: leader, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
+		ID: 3, Role: role, Term: 7, LeaderID: leader, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
 		LastIndex: 9, DurableIndex: 9, CommitIndex: 9, AppliedIndex: 9, QuorumOK: true,
 		ClusterID: "c1", RunID: "0123456789012345678901234567890123456789",
 		Members: []Member{
-			{ID: 3, PeerAddr: "127.0.0.1:16379", ClientAddr: "127.0.0.1:6379", Voter: true, Self: true},
-			{ID: 4, PeerAddr: "127.0.0.1:16380", ClientAddr: "127.0.0.1:6380", Voter: true, Match: 8, Active: true, State: "replicate"},
-			{ID: 5, PeerAddr: "127.0.0.1:16381", ClientAddr: "127.0.0.1:6381", Match: 7, Active: true, State: "replicate"},
+			{ID: 3, PeerAddr: "127.0.0.1:16379", ClientAddr: "127.0.0.1:6379", Voter: true, Self: true,
+				ClusterAddr: "127.0.0.1:7379", SentinelAddr: "127.0.0.1:26379"},
+			{ID: 4, PeerAddr: "127.0.0.1:16380", ClientAddr: "127.0.0.1:6380", Voter: true, Connected: true,
+				ClusterAddr: "127.0.0.1:7380", SentinelAddr: "127.0.0.1:26380", Match: 8, Active: true, State: "replicate"},
+			{ID: 5, PeerAddr: "127.0.0.1:16381", ClientAddr: "127.0.0.1:6381", Connected: true,
+				ClusterAddr: "h.example:7381", SentinelAddr: "h.example:26381", Match: 7, Active: true, State: "replicate"},
 		},
 		Matches: []uint64{1 << 40, 1 << 40, 1},
 	}

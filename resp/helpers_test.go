@@ -75,9 +75,11 @@ type testClient struct {
 	r    *bufio.Reader
 }
 
-func (s *testServer) dial() *testClient {
+func (s *testServer) dial() *testClient { return s.dialTo(s.Addr()) }
+
+func (s *testServer) dialTo(addr string) *testClient {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.Addr())
+	conn, err := net.Dial("tcp", addr)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { conn.Close() })
 	return &testClient{t: s.t, conn: conn, r: bufio.NewReader(conn)}

@@ -68,15 +68,19 @@ func cmdInfo(s *session, args [][]byte, out *kv.Reply) {
 		all = all || name == "all" || name == "everything"
 		want[name] = true
 	}
-	out.Verbatim("txt", []byte(s.srv.info(func(name string) bool {
+	out.Verbatim("txt", []byte(s.srv.info(s, func(name string) bool {
 		return all || want[name] || byDefault && name != "commandstats" && name != "latencystats"
 	})))
 }
 
-func (s *Server) info(want func(section string) bool) string {
-	st, data := s.backend.Status(), s.backend.Store().Stats()
+func (s *Server) info(of *session, want func(section string) bool) string {
+	st, data := of.status(), s.backend.Store().Stats()
 	var b strings.Builder
-	for _, sec := range infoSections {
+	sections := infoSections
+	if of.persona == sentinelPersona {
+		sections = sentinelSections
+	}
+	for _, sec := range sections {
 		if !want(sec.name) {
 			continue
 		}
@@ -89,10 +93,34 @@ func (s *Server) info(want func(section string) bool) string {
 		}
 		b.WriteString("# " + title + "\r\n")
 		for _, f := range sec.fill(s, &st, &data) {
-			b.WriteString(f.name + ":" + f.value + "\r\n")
+			b.WriteString(f.name + ":" + s.infoValue(of.persona, f) + "\r\n")
 		}
 	}
 	return b.String()
+}
+
+// sentinelSections are those of a Sentinel.
+var sentinelSections = []infoSection{
+	{"server", (*Server).infoServer},
+	{"clients", (*Server).infoClients},
+	{"stats", (*Server).infoStats},
+	{"cpu", (*Server).infoCPU},
+	{"sentinel", (*Server).sentinelInfo},
+}
+
+// infoValue is a field's value on the listener.
+func (s *Server) infoValue(p persona, f infoField) string {
+	switch {
+	case p == plainPersona:
+	case f.name == "redis_mode":
+		return p.mode()
+	case f.name == "tcp_port":
+		_, port := splitAddr(s.listeners[p])
+		return port
+	case f.name == "cluster_enabled" && p == clusterPersona:
+		return "1"
+	}
+	return f.value
 }
 
 func (s *Server) infoServer(st *Status, _ *kv.Stats) (f infoFields) {

@@ -9,26 +9,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listen binds opt.Addr and makes the loops; nothing runs yet.
+// listen binds the addresses and makes the loops; nothing runs yet.
 func (s *Server) listen() error {
-	fd, addr, err := listenTCP(s.opt.Addr)
-	if err != nil {
+	fds := make(map[int]persona)
+	undo := func(err error) error {
+		for fd := range fds {
+			_ = unix.Close(fd)
+		}
+		for _, l := range s.loops {
+			l.poll.close()
+		}
 		return err
 	}
-	s.addr = addr
+	for p, addr := range [personas]string{s.opt.Addr, s.opt.ClusterAddr, s.opt.SentinelAddr} {
+		if addr == "" {
+			continue
+		}
+		fd, bound, err := listenTCP(addr)
+		if err != nil {
+			return undo(fmt.Errorf("listen on %s: %w", addr, err))
+		}
+		s.listeners[p], fds[fd] = bound, persona(p)
+	}
+	s.addr = s.listeners[plainPersona]
 	for i := range s.opt.Loops {
 		l, err := newLoop(s, i)
 		if err != nil {
-			_ = unix.Close(fd)
-			for _, l := range s.loops {
-				l.poll.close()
-			}
-			return err
+			return undo(err)
 		}
 		s.loops = append(s.loops, l)
 	}
-	s.loops[0].listener = fd
-	return s.loops[0].poll.add(fd, unix.EPOLLIN)
+	for fd := range fds {
+		if err := s.loops[0].poll.add(fd, unix.EPOLLIN); err != nil {
+			return undo(err)
+		}
+	}
+	s.loops[0].listeners = fds
+	return nil
 }
 
 func listenTCP(addr string) (fd int, bound string, err error) {

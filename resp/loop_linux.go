@@ -30,10 +30,11 @@ type loop struct {
 	parked bool
 	closed bool
 
-	taken    []event // the queue's other buffer
-	listener int     // -1 if another loop listens
-	muted    bool    // the listener is off: out of descriptors
-	next     int     // which loop gets the next connection
+	taken []event // the queue's other buffer
+	// listeners are the listening descriptors; none if another loop listens.
+	listeners map[int]persona
+	muted     bool // the listener is off: out of descriptors
+	next      int  // which loop gets the next connection
 
 	conns map[int32]*conn
 	ready []*conn // can go on without an event
@@ -53,6 +54,14 @@ type loop struct {
 	mono      int64 // ms since the server began: timeouts must not follow clock steps
 
 	hub *hub // what its clients listen to
+	// sentinels is that of the Sentinel listener's clients; nil if there is none.
+	sentinels  *hub
+	topology   topology
+	maintained map[*session]struct{} // who wants maintenance notices
+	maintSeq   int64                 // of the last one
+	movingTo   *leaving              // set once clients are asked to go
+	newcomers  []*session            // who began to listen since, in this turn
+
 	// late are the bytes of effects on their way to it; lost: some were dropped.
 	late atomic.Int64
 	lost atomic.Bool
@@ -80,7 +89,11 @@ func newLoop(s *Server, n int) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{srv: s, poll: p, tally: s.tallies[n], listener: -1, conns: make(map[int32]*conn), hub: newHub(s)}, nil
+	l := &loop{srv: s, poll: p, tally: s.tallies[n], conns: make(map[int32]*conn), hub: newHub(s), maintained: make(map[*session]struct{})}
+	if s.opt.SentinelAddr != "" {
+		l.sentinels = newHub(s)
+	}
+	return l, nil
 }
 
 // push hands an event to the loop. Any goroutine may call it; after the loop ended
@@ -132,9 +145,7 @@ func (l *loop) shutdown() {
 			e.fn() // a connection that was dealt to us: it is refused
 		}
 	}
-	if l.listener >= 0 {
-		_ = unix.Close(l.listener)
-	}
+	l.closeListeners(func(int) {})
 	l.poll.close()
 }
 
@@ -148,6 +159,7 @@ func (l *loop) turn(events []unix.EpollEvent) {
 	l.runReady()
 	l.askBarrier()
 	l.srv.backend.Flush() // before the replies: replication is the longer way
+	l.moveNew()
 	l.flush()
 	l.bury()
 }
@@ -159,9 +171,11 @@ func (l *loop) event(e *unix.EpollEvent) {
 	case l.poll.timer:
 		drainFD(l.poll.timer)
 		l.tick()
-	case l.listener:
-		l.accept()
 	default:
+		if p, ok := l.listeners[int(e.Fd)]; ok {
+			l.accept(int(e.Fd), p)
+			return
+		}
 		if c := l.conns[e.Fd]; c != nil {
 			c.guarded(func() { c.ready(e.Events) })
 		}
@@ -264,9 +278,13 @@ func (l *loop) tick() {
 		l.srv.stats.sampleRates(l.now)
 		l.srv.refresh()
 	}
-	if l.muted && l.poll.modify(l.listener, unix.EPOLLIN) == nil {
+	if l.muted {
 		l.muted = false
+		for fd := range l.listeners {
+			l.muted = l.poll.modify(fd, unix.EPOLLIN) != nil || l.muted
+		}
 	}
+	l.watchTopology()
 	if len(l.hub.tracking.trackers) > 0 {
 		l.hub.tracking.watchLeader(l.srv.backend.Status().LeaderID, l.mono)
 		l.hub.tracking.limit("") // it may have been lowered
@@ -317,12 +335,12 @@ func (l *loop) retryLater(c *conn) {
 // those that are there.
 const maxAccepts = 128
 
-func (l *loop) accept() {
+func (l *loop) accept(listener int, p persona) {
 	for range maxAccepts {
-		fd, peer, err := unix.Accept4(l.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, peer, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
 		case err == nil:
-			l.deal(fd, peer)
+			l.deal(fd, peer, p)
 		case errors.Is(err, unix.EAGAIN):
 			return
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
@@ -330,7 +348,7 @@ func (l *loop) accept() {
 			// Out of descriptors or memory. Level-triggered, the listener would
 			// keep the loop spinning: it is off until the next tick.
 			l.srv.log.Warn("accept failed; pausing", "error", err)
-			if l.poll.modify(l.listener, 0) == nil {
+			if l.poll.modify(listener, 0) == nil {
 				l.muted = true
 			}
 			return
@@ -339,20 +357,20 @@ func (l *loop) accept() {
 }
 
 // deal gives the connection to the next loop in turn.
-func (l *loop) deal(fd int, peer unix.Sockaddr) {
+func (l *loop) deal(fd int, peer unix.Sockaddr, p persona) {
 	target := l.srv.loops[l.next%len(l.srv.loops)]
 	l.next++
 	if target == l {
-		l.open(fd, peer)
+		l.open(fd, peer, p)
 		return
 	}
-	if !target.post(func() { target.open(fd, peer) }) {
+	if !target.post(func() { target.open(fd, peer, p) }) {
 		_ = unix.Close(fd)
 	}
 }
 
 // open starts a connection, or refuses it in Redis's words.
-func (l *loop) open(fd int, peer unix.Sockaddr) {
+func (l *loop) open(fd int, peer unix.Sockaddr, p persona) {
 	srv := l.srv
 	srv.stats.connections.Add(1)
 	addr := clientAddrOf(fd, peer)
@@ -380,7 +398,7 @@ func (l *loop) open(fd int, peer unix.Sockaddr) {
 		return
 	}
 	s := newSession(srv, srv.clients.nextID(), addr, l.now)
-	s.tally = l.tally
+	s.tally, s.persona = l.tally, p
 	c := newConn(l, fd, s)
 	l.conns[int32(fd)] = c
 	srv.clients.add(&c.client)
@@ -397,14 +415,18 @@ func setKeepAlive(fd int) {
 // it has in flight is answered.
 func (l *loop) drain() {
 	l.draining = true
-	if l.listener >= 0 {
-		l.poll.remove(l.listener)
-		_ = unix.Close(l.listener)
-		l.listener = -1
-	}
+	l.closeListeners(l.poll.remove)
 	for _, c := range l.conns {
 		c.guarded(c.finishUp)
 	}
+}
+
+func (l *loop) closeListeners(remove func(fd int)) {
+	for fd := range l.listeners {
+		remove(fd)
+		_ = unix.Close(fd)
+	}
+	l.listeners = nil
 }
 
 // abort ends all connections at once.

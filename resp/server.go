@@ -64,6 +64,13 @@ type Options struct {
 	// Rewrite persists what CONFIG SET changed on this node (CONFIG REWRITE); nil:
 	// refused. It may block and be called concurrently.
 	Rewrite func(changed map[string]string) error
+	// ClusterAddr and SentinelAddr are further addresses to listen on, for clients of a
+	// Redis Cluster and of Sentinels; "": none. MasterName is what the latter ask for;
+	// "mymaster".
+	ClusterAddr, SentinelAddr, MasterName string
+	// ClusterProxy executes what cluster clients ask of a follower, as plain clients'
+	// requests are, instead of sending them to the leader by MOVED.
+	ClusterProxy bool
 
 	// tick is the period of timeouts and retries; 100 ms.
 	tick time.Duration
@@ -92,6 +99,7 @@ func (o *Options) setDefaults() error {
 	setDefault(&o.OutputHardLimit, 64<<20)
 	setDefault(&o.MaxArgs, 1000000)
 	setDefault(&o.MaxMultiBytes, 32<<20)
+	setDefault(&o.MasterName, "mymaster")
 	setDefault(&o.tick, 100*time.Millisecond)
 	if o.MaxMultiBytes > maxUnit {
 		return fmt.Errorf("resp: MaxMultiBytes %d exceeds what fits a log entry (%d)", o.MaxMultiBytes, maxUnit)
@@ -140,8 +148,13 @@ type Server struct {
 	chunks sync.Pool
 	loops  []*loop
 	addr   string
-	wg     sync.WaitGroup
-	start  sync.Once
+	// listeners are the bound addresses by persona, addr among them.
+	listeners [personas]string
+	recent    atomic.Pointer[recentStatus]
+	// lastMaster is the last leader this node knew of.
+	lastMaster atomic.Uint64
+	wg         sync.WaitGroup
+	start      sync.Once
 
 	// ctx ends when Close cuts off what did not end by itself.
 	ctx    context.Context
@@ -186,13 +199,17 @@ func New(opt Options) (*Server, error) {
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", opt.Addr, err)
+		return nil, err
 	}
 	return s, nil
 }
 
 // Addr is the address the server listens on, with the port the system chose.
 func (s *Server) Addr() string { return s.addr }
+
+// ClusterAddr and SentinelAddr are those of the other listeners, "" where there is none.
+func (s *Server) ClusterAddr() string  { return s.listeners[clusterPersona] }
+func (s *Server) SentinelAddr() string { return s.listeners[sentinelPersona] }
 
 // Start begins to serve. It returns at once.
 func (s *Server) Start() {

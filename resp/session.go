@@ -50,6 +50,11 @@ type session struct {
 	srv  *Server
 	id   uint64
 	addr clientAddr
+	// persona is its listener's; capaRedirect: the client follows -REDIRECT.
+	persona      persona
+	capaRedirect bool
+	loop         *loop       // nil without sockets (tests)
+	maint        *maintained // what CLIENT MAINT_NOTIFICATIONS asked for; nil: nothing
 
 	// self is the connection as others see it; nil without one (tests).
 	self *client

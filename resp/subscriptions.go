@@ -176,7 +176,7 @@ func (s *session) leave(kind kv.SubscriptionKind, names []string) {
 	if !s.subscribed() {
 		s.srv.subs.listens(-1)
 	}
-	s.srv.subs.change(kind, gone, -1, nil)
+	s.subscriptionsChanged(kind, gone, -1, nil)
 }
 
 // leaveAll ends everything: the client is gone, or RESET.
@@ -186,9 +186,10 @@ func (s *session) leaveAll() {
 	}
 	if j := s.joining; j != nil {
 		s.joining = nil
-		s.srv.subs.change(j.kind, j.names, -1, nil)
+		s.subscriptionsChanged(j.kind, j.names, -1, nil)
 	}
 	s.stopTracking()
+	s.stopMaint()
 }
 
 // listensTo lists the names of a kind in order.

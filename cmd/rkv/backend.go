@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net"
+	"strconv"
 
 	"github.com/rkvdb/rkv/internal/node"
 	"github.com/rkvdb/rkv/raftcore"
@@ -10,7 +12,11 @@ import (
 
 // backend is the node as package resp wants to see it. The hot methods are the
 // node's own; only status is translated.
-type backend struct{ *node.Node }
+type backend struct {
+	*node.Node
+	own    node.Addresses
+	client string // this node's address for plain clients
+}
 
 var _ resp.Backend = backend{}
 
@@ -29,6 +35,8 @@ func (b backend) Status() resp.Status {
 		x := resp.Member{
 			ID: uint64(m.ID), PeerAddr: m.PeerAddr, ClientAddr: m.ClientAddr, Voter: !m.Learner, Self: m.ID == s.ID, Priority: m.Priority,
 		}
+		x.ClusterAddr, x.SentinelAddr = b.personas(m, m.ID == s.ID, s.Acquaintances[m.ID])
+		x.Connected = x.Self || s.Acquaintances[m.ID].Connected
 		if m.ID == s.Leader {
 			out.LeaderAddr = m.ClientAddr
 		}
@@ -50,3 +58,39 @@ func (b backend) Status() resp.Status {
 
 // Digest implements resp.Backend.
 func (b backend) Digest(ctx context.Context) (uint64, string, error) { return b.Node.Digest(ctx) }
+
+// personas are a member's addresses for cluster and Sentinel clients: what it said, or,
+// as long as it has not been heard since this node started, the ports as far from its
+// client port as this node's are from its own.
+func (b backend) personas(m raftcore.Member, self bool, a node.Acquaintance) (cluster, sentinel string) {
+	switch {
+	case self:
+		return b.own.Cluster, b.own.Sentinel
+	case a.Told:
+		return a.Cluster, a.Sentinel
+	}
+	return shifted(m.ClientAddr, b.client, b.own.Cluster), shifted(m.ClientAddr, b.client, b.own.Sentinel)
+}
+
+// shifted is addr with the port as much higher as to's is than from's; "" if there is
+// no such port.
+func shifted(addr, from, to string) string {
+	host, p, err := net.SplitHostPort(addr)
+	if err != nil || to == "" {
+		return ""
+	}
+	port := portOf(to) - portOf(from) + portOf(":"+p)
+	if port < 1 || port > 65535 {
+		return ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+func portOf(addr string) int {
+	_, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(p)
+	return n
+}

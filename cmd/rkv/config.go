@@ -32,6 +32,9 @@ type serverConfig struct {
 	aclFile      string
 	params       map[string]string // of Redis, for this node
 	configFile   string            // "": none
+	// What else to listen on; the addresses told to clients are in node.
+	clusterAddr, sentinelAddr, masterName string
+	clusterProxy                          bool
 }
 
 func serverFlags() []cli.Flag {
@@ -60,8 +63,12 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "enable-debug-command", Value: "no", Usage: "who may use DEBUG, which is for tests: `no`, local or yes"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "text, json or auto (text on a terminal)"},
-		&cli.StringFlag{Name: "cluster-addr", Usage: "listener for cluster clients (not in this version)", Hidden: true},
-		&cli.StringFlag{Name: "sentinel-addr", Usage: "listener for Sentinel clients (not in this version)", Hidden: true},
+		&cli.StringFlag{Name: "cluster-addr", Usage: "`HOST:PORT` for clients that expect a Redis Cluster: one shard, its master is the leader (default: none)"},
+		&cli.StringFlag{Name: "cluster-announce-addr", Usage: "`HOST:PORT` of that told to clients (default: announce-addr's host, cluster-addr's port)"},
+		&cli.StringFlag{Name: "cluster-redirect", Value: "moved", Usage: "what cluster clients of a follower get. `moved`: the leader's address; proxy: their answer"},
+		&cli.StringFlag{Name: "sentinel-addr", Usage: "`HOST:PORT` for clients that expect Sentinels (default: none)"},
+		&cli.StringFlag{Name: "sentinel-announce-addr", Usage: "`HOST:PORT` of that told to clients (default: announce-addr's host, sentinel-addr's port)"},
+		&cli.StringFlag{Name: "sentinel-master-name", Value: "mymaster", Usage: "the `NAME` by which Sentinel clients ask for the leader"},
 		&cli.StringFlag{Name: "admin-addr", Usage: "listener for health and metrics (not in this version)", Hidden: true},
 		&cli.StringFlag{Name: "config", Usage: "`FILE` in TOML with the same names", Value: ""},
 	}
@@ -121,6 +128,7 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 	if a := c.String("announce-addr"); a != "" {
 		n.ClientAddr = a
 	}
+	check(personaAddrs(c, cfg))
 	n.Initial, err = parseCluster(c.String("initial-cluster"))
 	check(err)
 	if j := c.String("join"); j != "" {
@@ -147,6 +155,46 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 	return cfg, nil
 }
 
+// personaAddrs are the listeners for cluster and Sentinel clients.
+func personaAddrs(c *cli.Context, cfg *serverConfig) error {
+	var bad []error
+	cfg.clusterAddr, cfg.sentinelAddr = c.String("cluster-addr"), c.String("sentinel-addr")
+	cfg.masterName = c.String("sentinel-master-name")
+	announced := func(name, addr string) string {
+		told := c.String(name + "-announce-addr")
+		if addr == "" {
+			if told != "" {
+				bad = append(bad, fmt.Errorf("--%s-announce-addr without --%s-addr", name, name))
+			}
+			return ""
+		}
+		_, port, err := net.SplitHostPort(addr)
+		if err == nil && told != "" {
+			_, _, err = net.SplitHostPort(told)
+		}
+		if err != nil {
+			bad = append(bad, fmt.Errorf("--%s-addr: %w", name, err))
+		}
+		if told != "" {
+			return told
+		}
+		host, _, _ := net.SplitHostPort(cfg.node.ClientAddr)
+		return net.JoinHostPort(host, port)
+	}
+	cfg.node.Addresses.Cluster = announced("cluster", cfg.clusterAddr)
+	cfg.node.Addresses.Sentinel = announced("sentinel", cfg.sentinelAddr)
+	switch r := c.String("cluster-redirect"); r {
+	case "moved", "proxy":
+		cfg.clusterProxy = r == "proxy"
+	default:
+		bad = append(bad, fmt.Errorf("--cluster-redirect is %q, must be moved or proxy", r))
+	}
+	if cfg.masterName == "" || strings.ContainsAny(cfg.masterName, " \t\r\n") {
+		bad = append(bad, errors.New("--sentinel-master-name must be a name without blanks"))
+	}
+	return errors.Join(bad...)
+}
+
 func checkModes(c *cli.Context, cfg *serverConfig) error {
 	var bad []error
 	switch s := c.String("sync"); s {
@@ -167,10 +215,8 @@ func checkModes(c *cli.Context, cfg *serverConfig) error {
 	default:
 		bad = append(bad, fmt.Errorf("--read-mode is %q, must be quorum or lease", m))
 	}
-	for _, name := range []string{"cluster-addr", "sentinel-addr", "admin-addr"} {
-		if c.String(name) != "" {
-			bad = append(bad, fmt.Errorf("--%s is not available in this version", name))
-		}
+	if c.String("admin-addr") != "" {
+		bad = append(bad, errors.New("--admin-addr is not available in this version"))
 	}
 	if d := cfg.debugCommand; d != "no" && d != "local" && d != "yes" {
 		bad = append(bad, fmt.Errorf("--enable-debug-command is %q, must be no, local or yes", d))

@@ -52,8 +52,8 @@ func (d *demo) check() error {
 	if d.nodes < 1 || d.nodes > 7 {
 		return fmt.Errorf("--nodes is %d, must be 1 to 7", d.nodes)
 	}
-	if d.port < 1 || d.port+d.nodes-1+10000 > 65535 {
-		return fmt.Errorf("--port is %d; client ports and peer ports (10000 higher) must be ports", d.port)
+	if d.port < 1 || d.port+d.nodes-1+20000 > 65535 {
+		return fmt.Errorf("--port is %d; client ports and the ports 1000 (cluster), 10000 (peers) and 20000 (Sentinel) higher must be ports", d.port)
 	}
 	return nil
 }
@@ -65,6 +65,10 @@ func (d *demo) say(format string, args ...any) {
 }
 
 func (d *demo) addr(i int) string { return "127.0.0.1:" + strconv.Itoa(d.port+i) }
+
+// persona is node i's address for cluster clients, 1000 above its client port (7379 for
+// 6379), or for Sentinel clients, 20000 above (26379).
+func (d *demo) persona(i, above int) string { return "127.0.0.1:" + strconv.Itoa(d.port+i+above) }
 
 func (d *demo) run() error {
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
@@ -145,6 +149,7 @@ func (d *demo) start(ctx context.Context, i int) error {
 	}
 	cmd := exec.CommandContext(ctx, self, "server", "--id", strconv.Itoa(i+1),
 		"--data-dir", filepath.Join(d.dir, fmt.Sprintf("node%d", i+1)), "--addr", d.addr(i),
+		"--cluster-addr", d.persona(i, 1000), "--sentinel-addr", d.persona(i, 20000),
 		"--initial-cluster", strings.Join(cluster, ","), "--log-format", "text")
 	cmd.Stdout, cmd.Stderr = log, log
 	// Its own group: Ctrl-C reaches the demo alone, which then stops the nodes in
@@ -185,7 +190,7 @@ func (d *demo) quiet() bool {
 
 func (d *demo) greet() {
 	for i := range d.nodes {
-		d.say("  node %d  %s", i+1, d.addr(i))
+		d.say("  node %d  %s  (cluster clients %s, Sentinel clients %s)", i+1, d.addr(i), d.persona(i, 1000), d.persona(i, 20000))
 	}
 	d.say("try:\n  redis-cli -p %d set a 1\n  redis-cli -p %d get a\nCtrl-C stops all nodes; the data stays.",
 		d.port+d.nodes-1, d.port)

@@ -38,6 +38,9 @@ func serverCommand() *cli.Command {
 // shutdownTimeout bounds a graceful stop: handing over, finishing what is in flight.
 const shutdownTimeout = 10 * time.Second
 
+// moveTimeout bounds the wait for clients that can go to another node by themselves.
+const moveTimeout = 2 * time.Second
+
 // runServer runs a node until it is told to stop or cannot go on.
 func runServer(cfg *serverConfig) error {
 	log := newLogger(os.Stderr, cfg.logLevel, cfg.logFormat)
@@ -63,7 +66,10 @@ func runServer(cfg *serverConfig) error {
 	}()
 
 	// A port that is taken is better known before a data directory is begun.
-	for _, addr := range []string{cfg.addr, cfg.node.PeerAddr} {
+	for _, addr := range []string{cfg.addr, cfg.node.PeerAddr, cfg.clusterAddr, cfg.sentinelAddr} {
+		if addr == "" {
+			continue
+		}
 		if err := portFree(addr); err != nil {
 			return err
 		}
@@ -108,6 +114,11 @@ func serve(n *node.Node, front *resp.Server, asked <-chan struct{}, log *slog.Lo
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	n.HandOver(ctx)
+	if n.Err() == nil {
+		moving, cancel := context.WithTimeout(ctx, moveTimeout)
+		defer cancel()
+		front.MoveClients(moving)
+	}
 	return front.Close(ctx)
 }
 
@@ -122,9 +133,11 @@ func portFree(addr string) error {
 
 func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger, stop func()) resp.Options {
 	o := resp.Options{
-		Addr: cfg.addr, Backend: backend{n}, Logger: log, Version: version(),
+		Addr: cfg.addr, Backend: backend{n, cfg.node.Addresses, cfg.node.ClientAddr}, Logger: log, Version: version(),
 		RequirePass: cfg.requirePass, MaxClients: cfg.maxClients, IdleTimeout: cfg.idleTimeout,
 		DebugCommand: cfg.debugCommand, ACLFile: cfg.aclFile, Params: cfg.params, Shutdown: stop,
+		ClusterAddr: cfg.clusterAddr, ClusterProxy: cfg.clusterProxy,
+		SentinelAddr: cfg.sentinelAddr, MasterName: cfg.masterName,
 		Config: map[string]string{
 			"dir":              cfg.node.DataDir,
 			"appendonly":       "yes",

@@ -17,6 +17,8 @@ type Config struct {
 	// PeerAddr is where peers reach this node; ListenPeer, if set, is bound instead
 	// of it. ClientAddr is announced to Redis clients.
 	PeerAddr, ListenPeer, ClientAddr string
+	// Addresses are announced to the other nodes, for their clients.
+	Addresses Addresses
 	// Initial forms a new cluster together with the others of the list (which
 	// includes this node). Join asks members of an existing one. Neither: a
 	// cluster of one. All are ignored once the directory belongs to a cluster.

@@ -24,6 +24,7 @@ type listenerPeer struct {
 	reset   bool // it must forget what it knows
 	unsent  map[subscriptionKey]struct{}
 	version uint64 // newest one sent
+	named   bool   // it was told this node's addresses
 }
 
 type announcement struct {
@@ -74,6 +75,9 @@ func (l *loop) announceListening(list []kv.Subscription, done func()) {
 // sendListening sends every peer what it lacks.
 func (l *loop) sendListening() {
 	for id, peer := range l.pubsub.peers {
+		if !peer.named {
+			peer.named = l.fx.sendNote(id, appendAddresses(l.neighbours.own))
+		}
 		for peer.reset || len(peer.unsent) > 0 || peer.version < l.pubsub.version {
 			if !l.sendListeningPiece(id, peer) {
 				break // it is tried again with the next tick

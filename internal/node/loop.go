@@ -98,6 +98,7 @@ type loop struct {
 	proposals   uint64
 	batches     uint64
 	pubsub      pubsub
+	neighbours  neighbours
 }
 
 // gauges are numbers other goroutines own.
@@ -320,6 +321,7 @@ func (l *loop) onApplied() {
 func (l *loop) onPeers(changes []peerChange, now time.Time) {
 	for _, c := range changes {
 		l.peerOfListeners(c.id, c.up)
+		l.neighbour(c.id, c.up)
 		l.presence.connection(c.id, c.up)
 		if c.id != l.core.Leader() || c.id == l.id {
 			continue

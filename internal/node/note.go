@@ -18,6 +18,7 @@ import (
 //	listening  5 version flags subscriptions    a node to all; flag 1: forget what was
 //	           before, 2: that is all of version
 //	heard      6 version                   the leader's answer
+//	addresses  7 cluster sentinel          a node to all, once per connection
 //
 //	publications   count, then each: shard (0, 1) channel message
 //	subscriptions  count, then each: kind count name
@@ -30,6 +31,7 @@ const (
 	noteDeliver
 	noteListening
 	noteHeard
+	noteAddresses
 )
 
 const (

@@ -253,6 +253,12 @@ func (l *loop) note(from raftcore.NodeID, b []byte) error {
 		l.listening(from, version, flags, list)
 	case noteHeard:
 		l.heard(from, r.uint())
+	case noteAddresses:
+		a := r.addresses()
+		if err := r.done(); err != nil {
+			return err
+		}
+		l.addresses(from, a)
 	default:
 		return errNote
 	}

@@ -197,6 +197,7 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	}
 	n.subs = newSubscriptions()
 	n.first.pubsub.subs = n.subs
+	n.first.neighbours.own = n.cfg.Addresses
 	n.store.CountReceivers(n.subs.receivers)
 	n.first.noteMembership(core.Membership())
 	n.first.noteLease(core.Membership())

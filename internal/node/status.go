@@ -28,6 +28,8 @@ type Status struct {
 	Saving, SaveFailed bool
 	// ReadMode is what the cluster reads by: ReadQuorum or ReadLease.
 	ReadMode string
+	// Acquaintances are the other nodes as heard of; not to be changed.
+	Acquaintances map[raftcore.NodeID]Acquaintance
 }
 
 // Status is cheap and never blocks.
@@ -50,6 +52,7 @@ func (n *Node) publish(l *loop) {
 		Log: n.wal.Stats(), LogBytes: n.wal.Bytes(),
 		Proposals: l.proposals, Batches: l.batches, Snapshots: n.snapshots.Load(),
 		Stamp: n.applier.stamp.Load(), Ready: n.ready.Load(), ReadMode: readMode(l.core.LeasePolicy()),
+		Acquaintances: l.neighbours.known,
 	}
 	s.Applied = n.applier.index.Load()
 	n.status.Store(s)
