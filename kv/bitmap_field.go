@@ -1,7 +1,5 @@
 package kv
 
-import "math"
-
 // fieldType is the type of a BITFIELD operand: u1 to u63, i1 to i64.
 type fieldType struct {
 	signed bool
@@ -76,19 +74,33 @@ const (
 // add is old + incr in the type, as the rule for overflows says; ok is false if
 // the rule is FAIL and it applies.
 func (o fieldOverflow) add(t fieldType, old, incr int64) (sum int64, ok bool) {
-	lo, hi := t.limits()
-	above := incr > 0 && old > hi-incr
-	// lo-incr does not exist for the least increment of an unsigned field.
-	below := incr < 0 && (old < lo-incr || !t.signed && incr == math.MinInt64)
+	above, below := t.overflows(old, incr)
 	return o.settle(t, uint64(old)+uint64(incr), above, below)
 }
 
-// fit is value as the type can hold it.
+// fit is value as the type can hold it: value + 0.
 func (o fieldOverflow) fit(t fieldType, value int64) (fitted int64, ok bool) {
+	return o.add(t, value, 0)
+}
+
+// overflows reports whether old + incr is above or below the type. Which of the two a
+// number far outside is follows from Redis's arithmetic, which wraps: the least integer
+// is above an i5, and negative numbers are above an unsigned field, as those of 2^64 less.
+func (t fieldType) overflows(old, incr int64) (above, below bool) {
 	lo, hi := t.limits()
-	// An unsigned field takes a negative number for one of 2^64 less.
-	above := value > hi || !t.signed && value < 0
-	return o.settle(t, uint64(value), above, t.signed && value < lo)
+	up, down := hi-old, lo-old
+	switch {
+	case !t.signed:
+		above = uint64(old) > uint64(hi) || incr > 0 && incr > up
+		below = incr < 0 && incr < down
+	case t.bits == 64:
+		above = old >= 0 && incr > 0 && incr > up
+		below = old < 0 && incr < 0 && incr < down
+	default:
+		above = old > hi || incr > up
+		below = old < lo || incr < down
+	}
+	return above, below && !above
 }
 
 func (o fieldOverflow) settle(t fieldType, exact uint64, above, below bool) (int64, bool) {

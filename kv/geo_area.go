@@ -52,10 +52,18 @@ type geoCell struct {
 	step     int
 }
 
-// moved is the neighbour dx cells east and dy cells north; the grid's ends meet.
+// moved is the neighbour dx cells east and dy cells north; the grid's ends meet. A
+// coordinate that stays is left alone: the upper end of a range, 180 degrees east, is
+// in a cell of its own behind the grid, as in Redis, and so are positions stored there.
 func (g geoCell) moved(dx, dy int) geoCell {
 	mask := uint32(1)<<g.step - 1
-	return geoCell{(g.lon + uint32(dx)) & mask, (g.lat + uint32(dy)) & mask, g.step}
+	if dx != 0 {
+		g.lon = (g.lon + uint32(dx)) & mask
+	}
+	if dy != 0 {
+		g.lat = (g.lat + uint32(dy)) & mask
+	}
+	return g
 }
 
 func (g geoCell) spans() (lon, lat geoRange) {

@@ -52,9 +52,13 @@ func (s *setView) has(member []byte) bool {
 }
 
 // expect prepares for adding the members as Redis does: more than may be in a
-// small encoding make a hash table at once.
+// small encoding make a hash table at once. Before 7.2 integers are counted only when
+// they are in, repeated ones once.
 func (s *setView) expect(members [][]byte) {
 	set, n := s.c.settings(), len(members)
+	if _, isInt := parseInt(members[0]); isInt && s.v.Enc == EncIntset && set.RedisVersion < redis72 {
+		return
+	}
 	if s.v.Enc == EncIntset && s.len() == 0 && n > 0 {
 		if _, isInt := parseInt(members[0]); !isInt || n > int(set.SetMaxIntsetEntries) {
 			s.v.Enc, s.v.Bytes = EncPacked, nil
