@@ -155,7 +155,11 @@ func cmdFunctionDelete(c *Ctx) {
 
 // cmdFunctionFlush is FUNCTION FLUSH [ASYNC|SYNC].
 func cmdFunctionFlush(c *Ctx) {
-	if len(c.Args) > 3 || len(c.Args) == 3 && !is(c.Args[2], "sync") && !is(c.Args[2], "async") {
+	if len(c.Args) > 3 {
+		c.Out.Error("ERR unknown subcommand or wrong number of arguments for 'flush'. Try FUNCTION HELP.")
+		return
+	}
+	if len(c.Args) == 3 && !is(c.Args[2], "sync") && !is(c.Args[2], "async") {
 		c.Out.Error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
 		return
 	}
@@ -303,7 +307,7 @@ func parseFunctionDump(b []byte) (codes []string, msg string) {
 // cmdFunctionRestore is FUNCTION RESTORE payload [FLUSH|APPEND|REPLACE].
 func cmdFunctionRestore(c *Ctx) {
 	if len(c.Args) > 4 {
-		c.wrongArgs()
+		c.Out.Error("ERR unknown subcommand or wrong number of arguments for 'restore'. Try FUNCTION HELP.")
 		return
 	}
 	flush, replace := false, false

@@ -14,7 +14,7 @@ type functionTable struct {
 	// libs are the rows loaded, in the same order, and byName their functions. Both are
 	// derived: loading is a function of the code.
 	libs   []*functionLibrary
-	byName map[string]*function
+	byName map[string]*function // in lower case
 }
 
 // functionRow is one library as it was loaded.
@@ -48,7 +48,8 @@ const (
 	functionLoadBytes = 32 << 20
 )
 
-func (t *functionTable) find(name []byte) *function { return t.byName[string(name)] }
+// find returns the function of a name in any case; nil if there is none.
+func (t *functionTable) find(name []byte) *function { return t.byName[strings.ToLower(string(name))] }
 
 // freeze is a copy for a cut: with replaces the slices, it never changes them.
 func (t *functionTable) freeze() functionTable { return functionTable{rows: t.rows} }
@@ -64,10 +65,11 @@ func newFunctionTable(libs []*functionLibrary) (t functionTable, msg string) {
 		size += len(lib.code)
 		t.rows = append(t.rows, functionRow{lib.name, lib.code})
 		for _, f := range lib.functions {
-			if t.byName[f.name] != nil {
+			name := strings.ToLower(f.name)
+			if t.byName[name] != nil {
 				return t, "ERR Function " + f.name + " already exists"
 			}
-			t.byName[f.name] = f
+			t.byName[name] = f
 		}
 	}
 	if size > maxFunctionBytes {
@@ -96,7 +98,7 @@ func (t *functionTable) with(more []*functionLibrary, replace bool) (functionTab
 		case replace:
 			libs[at] = lib
 		default:
-			return functionTable{}, "ERR Library '" + lib.name + "' already exists"
+			return functionTable{}, "ERR Library " + lib.name + " already exists"
 		}
 	}
 	return newFunctionTable(libs)
@@ -147,7 +149,7 @@ func (vm *luaVM) loadLibrary(code string) (lib *functionLibrary, msg string) {
 	vm.end()
 	switch {
 	case stop != luaGoesOn:
-		return nil, "ERR Error registering functions: ERR " + luaStopTexts[stop]
+		return nil, "ERR Error registering functions: FUNCTION LOAD timeout: " + luaStopTexts[stop]
 	case failed != nil:
 		return nil, "ERR Error registering functions: " + (&scriptRun{}).errorText(vm, &luaError{value: failed.value})
 	case len(lib.functions) == 0:
@@ -160,7 +162,9 @@ func (vm *luaVM) loadLibrary(code string) (lib *functionLibrary, msg string) {
 func (vm *luaVM) register1(lib *functionLibrary) (callbacks map[string]*lua.LFunction, failed *luaError) {
 	vm.lib = lib
 	vm.callbacks = map[string]*lua.LFunction{}
+	vm.outer.RawSetString("__index", vm.loadGlobals)
 	_, failed = vm.execute(lib.program, vm.load(lib.program))
+	vm.outer.RawSetString("__index", vm.globals)
 	vm.lib = nil
 	return vm.callbacks, failed
 }
@@ -174,11 +178,12 @@ func parseLibrary(code string) (name, body, msg string) {
 	if !ok {
 		return "", "", "ERR Invalid library metadata"
 	}
-	words := strings.Fields(line[2:])
-	if len(words) == 0 {
+	engine, options, _ := strings.Cut(line[2:], " ")
+	words, ok := splitWords(options)
+	if !ok {
 		return "", "", "ERR Invalid library metadata"
 	}
-	for _, w := range words[1:] {
+	for _, w := range words {
 		value, ok := strings.CutPrefix(w, "name=")
 		switch {
 		case !ok:
@@ -193,10 +198,34 @@ func parseLibrary(code string) (name, body, msg string) {
 		return "", "", "ERR Library name was not given"
 	case !validLibraryName(name):
 		return "", "", errLibraryName
-	case !strings.EqualFold(words[0], "lua"):
-		return "", "", "ERR Engine '" + clip([]byte(words[0]), 128) + "' not found"
+	case !strings.EqualFold(strings.TrimSpace(engine), "lua"):
+		return "", "", "ERR Engine '" + clip([]byte(strings.TrimSpace(engine)), 128) + "' not found"
 	}
 	return name, "\n" + rest, ""
+}
+
+// splitWords splits at blanks; single and double quotes hold words together. ok is
+// false if a quote does not end, or ends inside a word.
+func splitWords(s string) (words []string, ok bool) {
+	for s = strings.TrimLeft(s, " \t\r"); s != ""; s = strings.TrimLeft(s, " \t\r") {
+		var word strings.Builder
+		for s != "" && !strings.ContainsRune(" \t\r", rune(s[0])) {
+			quote := s[0]
+			if quote != '"' && quote != '\'' {
+				word.WriteByte(quote)
+				s = s[1:]
+				continue
+			}
+			quoted, rest, found := strings.Cut(s[1:], string(quote))
+			if !found || rest != "" && !strings.ContainsRune(" \t\r", rune(rest[0])) {
+				return nil, false
+			}
+			word.WriteString(quoted)
+			s = rest
+		}
+		words = append(words, word.String())
+	}
+	return words, true
 }
 
 const errLibraryName = "ERR Library names can only contain letters, numbers, or underscores(_) and must be at least one character long"

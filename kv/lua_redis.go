@@ -58,25 +58,10 @@ func (vm *luaVM) constants() {
 	m := vm.globals.RawGetString("math").(*lua.LTable)
 	m.RawSetString("pi", lua.LNumber(math.Pi))
 	m.RawSetString("huge", lua.LNumber(math.Inf(1)))
-	vm.redis.Metatable = vm.redisMeta()
-}
-
-// redisMeta makes register_function be there while a library is loaded, and only
-// then.
-func (vm *luaVM) redisMeta() *lua.LTable {
-	meta := vm.L.NewTable()
-	register := vm.L.NewFunction(vm.registerFunction)
-	meta.RawSetString("__index", vm.L.NewFunction(func(L *lua.LState) int {
-		if vm.lib != nil && luaStringOf(L.Get(2)) == "register_function" {
-			L.Push(register)
-			return 1
-		}
-		L.Push(lua.LNil)
-		return 1
-	}))
-	meta.RawSetString("__metatable", lua.LFalse)
-	vm.fix(meta)
-	return meta
+	hidden := vm.L.NewTable()
+	hidden.RawSetString("__metatable", lua.LFalse)
+	vm.fix(hidden)
+	vm.redis.Metatable = hidden
 }
 
 // raise raises an error of Redis: a table with the message, which says no line.

@@ -18,8 +18,11 @@ type luaVM struct {
 	// nothing in it but our helpers and falls back to globals: thus every assignment
 	// to a global meets env's metatable, which refuses.
 	globals, env *lua.LTable
-	redis        *lua.LTable
-	fixed        map[*lua.LTable]struct{} // tables a script may not change
+	// outer is env's metatable. While a library's code runs it falls back to
+	// loadGlobals, which is as little as Redis gives it.
+	outer, loadGlobals *lua.LTable
+	redis              *lua.LTable
+	fixed              map[*lua.LTable]struct{} // tables a script may not change
 
 	program   *luaProgram // the present one, for error texts
 	run       *scriptRun
@@ -95,6 +98,7 @@ func (vm *luaVM) sandbox() {
 	missing.RawSetString("__index", L.NewFunction(vm.missingGlobal))
 	vm.fix(missing)
 	vm.globals.Metatable = missing
+	vm.libraryGlobals(missing)
 
 	for name, fn := range map[string]lua.LGFunction{
 		luaHelpAssign: vm.helpAssign, luaHelpConcat: vm.helpConcat, luaHelpTable: vm.helpTable,
@@ -108,9 +112,25 @@ func (vm *luaVM) sandbox() {
 		L.RaiseError(luaReadonly)
 		return 0
 	}))
-	vm.env.Metatable = outer
+	vm.env.Metatable, vm.outer = outer, outer
 	L.Env = vm.env
 	L.G.Global = vm.env
+}
+
+// libraryGlobals builds what a library sees while it is loaded: redis, with what does
+// not touch data.
+func (vm *luaVM) libraryGlobals(missing *lua.LTable) {
+	redis := vm.L.NewTable()
+	vm.register(redis, map[string]lua.LGFunction{"log": vm.redisLog, "register_function": vm.registerFunction})
+	for _, name := range []string{"LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING", "REDIS_VERSION", "REDIS_VERSION_NUM"} {
+		redis.RawSetString(name, vm.redis.RawGetString(name))
+	}
+	vm.loadGlobals = vm.L.NewTable()
+	vm.loadGlobals.RawSetString("redis", redis)
+	for _, t := range []*lua.LTable{redis, vm.loadGlobals} {
+		t.Metatable = missing
+		vm.fix(t)
+	}
 }
 
 // register adds functions in the order of their names: pairs over a library shows it.

@@ -266,7 +266,7 @@ func TestFunctionsAreReplicated(t *testing.T) {
 	m := newTestNode(t)
 	require.Equal(t, "OK", m.do("FUNCTION", "RESTORE", v.text))
 	require.Equal(t, list, m.do("FUNCTION", "LIST", "WITHCODE"))
-	require.Equal(t, "(error) ERR Library 'lib' already exists", m.do("FUNCTION", "RESTORE", v.text))
+	require.Equal(t, "(error) ERR Library lib already exists", m.do("FUNCTION", "RESTORE", v.text))
 	require.Equal(t, "OK", m.do("FUNCTION", "RESTORE", v.text, "REPLACE"))
 	require.Equal(t, "OK", m.do("FUNCTION", "RESTORE", v.text, "FLUSH"))
 	damaged := []byte(v.text)
