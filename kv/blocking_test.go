@@ -106,6 +106,10 @@ func TestFirstKeyWrittenWins(t *testing.T) {
 func TestWhereNobodyWaits(t *testing.T) {
 	n := newTestNode(t)
 	require.Equal(t, "1) (nil array)\n2) (nil)\n3) (nil array)\n4) (nil array)\n5) (nil array)", n.multi("BLPOP q 0", "BLMOVE q p LEFT LEFT 0", "BLMPOP 0 1 q LEFT", "BZPOPMAX q 0", "BZMPOP 0 1 q MIN"))
+	require.Contains(t, n.do("EVAL", "return redis.call('blpop','q',0)", "0"), "not allowed from script")
+	require.Contains(t, n.do("EVAL", "return redis.call('xread','block',0,'streams','q','0')", "0"), "xread command is not allowed with BLOCK option from scripts")
+	require.Equal(t, "(nil)", n.do("EVAL", "return redis.call('xread','streams','block','0')", "0"))
+	n.s.st.Settings.RedisVersion = redis72
 	require.Equal(t, "(nil)", n.do("EVAL", "return redis.call('blpop','q',0)", "0"))
 	c := &Chunk{}
 	addCommand(c, "BLPOP", "q", "0")

@@ -18,6 +18,7 @@ var debugCommands = []Command{
 	{Name: "debug|htstats", Group: "server", Arity: -3, Flags: FlagReadonly, Run: debugHTStats},
 	{Name: "debug|htstats-key", Group: "server", Arity: -3, Flags: FlagReadonly, Run: debugHTStatsKey},
 	{Name: "debug|populate", Group: "server", Arity: -3, Flags: FlagWrite | FlagDenyOOM, Op: 151, Run: debugPopulate},
+	{Name: "debug|set-disable-deny-scripts", Group: "server", Arity: 3, Flags: FlagWrite, Op: 152, Run: debugInScripts},
 }
 
 // DebugCommand finds the row of a subcommand of DEBUG that is about data; nil if there

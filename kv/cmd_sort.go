@@ -100,8 +100,8 @@ func (c *Ctx) sort(readOnly bool) {
 		c.wrongType()
 		return
 	}
-	if q.native && v.Type == TypeSet && q.store {
-		// A set has no order of its own that could be stored.
+	if q.native && v.Type == TypeSet && (q.store || c.script) {
+		// A set has no order of its own that could be stored, or that scripts may rely on.
 		q.native, q.alpha, q.by = false, true, nil
 	}
 	src := c.sortSource(v)

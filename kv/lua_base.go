@@ -229,8 +229,9 @@ func (vm *luaVM) baseType(L *lua.LState) int {
 	return 1
 }
 
-// luaMaxResults bounds the values one call may return, as PUC Lua's C stack does.
-const luaMaxResults = 7990
+// luaMaxResults bounds the values one call may return beside its arguments, as PUC
+// Lua's C stack does.
+const luaMaxResults = 8000
 
 func (vm *luaVM) baseUnpack(L *lua.LState) int {
 	t := vm.table(L, 1)
@@ -239,7 +240,7 @@ func (vm *luaVM) baseUnpack(L *lua.LState) int {
 	if i > j {
 		return 0
 	}
-	if n := uint64(j) - uint64(i); n >= luaMaxResults {
+	if n := uint64(j) - uint64(i); n >= uint64(max(luaMaxResults-L.GetTop(), 0)) {
 		L.RaiseError("too many results to unpack")
 	}
 	vm.meter.wide(L, j-i+1)

@@ -142,9 +142,16 @@ func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
 			return d.scriptError()
 		}
 	}
+	old := s.c.settings().RedisVersion < redis72
 	switch {
+	case cmd.Name == "debug" && s.c.settings().DebugInScripts != 0:
+		return ""
 	case cmd.Flags&FlagNoScript != 0, cmd.Script:
 		return "ERR This Redis command is not allowed from script"
+	case old && cmd.Flags&FlagBlocking != 0 && !cmd.waitsIfAsked():
+		return "ERR This Redis command is not allowed from script"
+	case old && cmd.waitsIfAsked() && hasBlockOption(s.args):
+		return "ERR " + cmd.Name + " command is not allowed with BLOCK option from scripts"
 	case cmd.IsLocal() && scriptLocals[cmd.Name] == nil:
 		// What a node answers by itself differs between nodes; a script that all of
 		// them run must not see it.
@@ -164,6 +171,22 @@ func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
 		return errTooLong
 	}
 	return ""
+}
+
+// waitsIfAsked reports whether the command waits only with the option BLOCK.
+func (c *Command) waitsIfAsked() bool { return c.Name == "xread" || c.Name == "xreadgroup" }
+
+// hasBlockOption looks for BLOCK in front of the streams of XREAD and XREADGROUP.
+func hasBlockOption(args [][]byte) bool {
+	for _, a := range args[1:] {
+		if is(a, "streams") {
+			return false
+		}
+		if is(a, "block") {
+			return true
+		}
+	}
+	return false
 }
 
 // watched notes the call for MONITOR.
@@ -218,6 +241,7 @@ var scriptLocals map[string]func(c *Ctx)
 func init() {
 	scriptLocals = map[string]func(c *Ctx){
 		"select": scriptSelect, "ping": scriptPing, "echo": func(c *Ctx) { c.Out.Bulk(c.Args[1]) }, "time": scriptTime,
+		"debug": scriptDebug,
 	}
 }
 

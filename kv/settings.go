@@ -49,6 +49,9 @@ type Settings struct {
 	// ActiveExpire removes keys when they are due, also if nobody asks for them;
 	// 0 is for tests (DEBUG SET-ACTIVE-EXPIRE).
 	ActiveExpire int64
+	// DebugInScripts lets scripts call DEBUG PROTOCOL; 1 is for tests (DEBUG
+	// SET-DISABLE-DENY-SCRIPTS).
+	DebugInScripts int64
 	// MaxMemory is how many bytes of data and overhead a node may hold before keys are
 	// evicted or writes refused; 0: no limit. MaxMemoryPolicy is an index into
 	// EvictionPolicies; MaxMemorySamples how many keys are compared for each eviction.
@@ -90,6 +93,7 @@ const maxThreshold = 1 << 20
 var settingRows = []setting{
 	{"acl-pubsub-default", func(s *Settings) *int64 { return &s.ACLPubsubDefault }, 0, 1, false},
 	{"active-expire", func(s *Settings) *int64 { return &s.ActiveExpire }, 0, 1, false},
+	{"debug-in-scripts", func(s *Settings) *int64 { return &s.DebugInScripts }, 0, 1, false},
 	{"hash-max-listpack-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, math.MaxInt64, false},
 	{"hash-max-listpack-value", func(s *Settings) *int64 { return &s.HashMaxListpackValue }, 0, math.MaxInt64, true},
 	{"hash-max-ziplist-entries", func(s *Settings) *int64 { return &s.HashMaxListpackEntries }, 0, math.MaxInt64, false},
@@ -120,6 +124,7 @@ var settingRows = []setting{
 var settingWords = map[string][]string{
 	"acl-pubsub-default": {"resetchannels", "allchannels"},
 	"active-expire":      {"no", "yes"},
+	"debug-in-scripts":   {"no", "yes"},
 	"maxmemory-policy":   EvictionPolicies[:],
 }
 

@@ -39,7 +39,7 @@ func init() {
 		"stringmatch-len": debugStringMatchLen,
 	}
 	for _, name := range []string{"change-repl-id", "jmap", "log", "pause-cron", "quicklist-packed-threshold",
-		"replybuffer", "set-active-expire", "set-disable-deny-scripts", "delay-rdb-client-free-seconds", "replicate"} {
+		"replybuffer", "set-active-expire", "delay-rdb-client-free-seconds", "replicate"} {
 		debugSubs[name] = replyOK
 	}
 }
@@ -147,34 +147,12 @@ func debugStringMatchLen(_ *session, args [][]byte, out *kv.Reply) {
 
 // debugProtocol is DEBUG PROTOCOL type: one value of each type, for client libraries.
 func debugProtocol(s *session, args [][]byte, out *kv.Reply) {
-	switch strings.ToLower(string(cut(args[len(args)-1], 32))) {
-	case "string":
-		out.BulkString("Hello World")
-	case "integer":
-		out.Int(12345)
-	case "double":
-		out.Double(3.141)
-	case "bignum":
-		out.BigNumber("1234567999999999999999999999999999999")
-	case "null":
-		out.Null()
-	case "array":
-		out.Array(3)
-		debugNumbers(out)
-	case "set":
-		out.Set(3)
-		debugNumbers(out)
-	case "map":
-		out.Map(3)
-		for i := range 3 {
-			out.Int(int64(i))
-			out.TrueFalse(i == 1)
-		}
+	switch kind := args[len(args)-1]; strings.ToLower(string(cut(kind, 32))) {
 	case "attrib":
 		if s.proto == resp3 && !s.muted() {
 			s.out = append(s.out, "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n"...)
 		}
-		out.BulkString("Some real reply following the attribute")
+		out.BulkString(kv.DebugAttribReply)
 	case "push":
 		if s.proto != resp3 {
 			out.Error("ERR RESP2 is not supported by this command")
@@ -182,21 +160,8 @@ func debugProtocol(s *session, args [][]byte, out *kv.Reply) {
 		}
 		s.out = append(s.out, ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n"...)
 		out.BulkString("Some real reply following the push reply")
-	case "true":
-		out.TrueFalse(true)
-	case "false":
-		out.TrueFalse(false)
-	case "verbatim":
-		out.Verbatim("txt", []byte("This is a verbatim\nstring"))
 	default:
-		out.Error("ERR Wrong protocol type name. Please use one of the following: " +
-			"string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false")
-	}
-}
-
-func debugNumbers(out *kv.Reply) {
-	for i := range 3 {
-		out.Int(int64(i))
+		kv.DebugProtocol(kind, out)
 	}
 }
 
