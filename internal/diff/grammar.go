@@ -256,6 +256,10 @@ func (x *generator) repair(args []string) []string {
 			args[i] = "li1"
 		}
 	}
+	// Ranges by name are undefined unless all scores are equal, and here they are kept.
+	if strings.EqualFold(args[0], "zrangestore") {
+		args = slices.DeleteFunc(args, func(a string) bool { return strings.EqualFold(a, "bylex") })
+	}
 	if args[0] == "pfcount" && len(args) == 2 {
 		args = append(args, "hl9") // of one key Redis stores the count in the value
 	}
