@@ -335,10 +335,11 @@ func fullDisk(r *round, rng *rand.Rand) error {
 		return err
 	}
 	if n.running() {
-		n.mu.Lock()
-		n.doomed = false
-		n.mu.Unlock()
+		// Its decision to stop may be older than the space.
 		if r.c.awaitReady([]*Node{n}, 10*time.Second) == nil {
+			n.mu.Lock()
+			n.doomed = false
+			n.mu.Unlock()
 			over()
 			return nil
 		}
