@@ -18,6 +18,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 0, "turns of each server (default 5, quick 2)")
 	flag.StringVar(&o.json, "json", "", "write the results to this file, too")
 	flag.DurationVar(&o.soak, "soak", 0, "instead: load a cluster for so long and watch memory, descriptors, goroutines")
+	flag.BoolVar(&o.snapshots, "snapshot", false, "instead: what clients notice of snapshots, installations and restarts")
+	flag.IntVar(&o.keys, "keys", 10_000_000, "with -snapshot: so many keys")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -29,7 +31,9 @@ func main() {
 type options struct {
 	rkv, dir, json string
 	quick          bool
+	snapshots      bool
 	rounds, port   int
+	keys           int
 	soak           time.Duration
 }
 
@@ -56,6 +60,9 @@ func run(o options) (err error) {
 	}
 	if o.soak > 0 {
 		return soak(o, base)
+	}
+	if o.snapshots {
+		return snapshots(o, base)
 	}
 	floor, err := measureFloor(base)
 	if err != nil {

@@ -76,19 +76,27 @@ func rkvCluster(o options, base, role string) peer {
 }
 
 func startNodes(r *running, o options, dir string, extra ...string) error {
-	var cluster []string
 	for i := range 3 {
-		cluster = append(cluster, fmt.Sprintf("%d=127.0.0.1:%d", i+1, o.port+20+i))
-	}
-	for i := range 3 {
-		args := append([]string{"server", "--id", strconv.Itoa(i + 1), "--data-dir", filepath.Join(dir, fmt.Sprint("n", i+1)),
-			"--addr", fmt.Sprintf("127.0.0.1:%d", o.port+i), "--peer-addr", fmt.Sprintf("127.0.0.1:%d", o.port+20+i),
-			"--initial-cluster", strings.Join(cluster, ",")}, extra...)
+		args := append(append(nodeArgs(o, dir, i), "--initial-cluster", initialCluster(o)), extra...)
 		if err := r.spawn(filepath.Join(dir, fmt.Sprintf("n%d.log", i+1)), o.rkv, args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// nodeArgs are a node's, but for how it comes to its cluster.
+func nodeArgs(o options, dir string, i int) []string {
+	return []string{"server", "--id", strconv.Itoa(i + 1), "--data-dir", filepath.Join(dir, fmt.Sprint("n", i+1)),
+		"--addr", fmt.Sprintf("127.0.0.1:%d", o.port+i), "--peer-addr", fmt.Sprintf("127.0.0.1:%d", o.port+20+i)}
+}
+
+func initialCluster(o options) string {
+	var cluster []string
+	for i := range 3 {
+		cluster = append(cluster, fmt.Sprintf("%d=127.0.0.1:%d", i+1, o.port+20+i))
+	}
+	return strings.Join(cluster, ",")
 }
 
 // pick finds the leader and aims at it or at another node.

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// snapshots measures what clients notice of a snapshot, of the installation on a node
+// that lost its disk, and of a restart, with many keys: design section 7, last rows.
+func snapshots(o options, base string) (err error) {
+	r := &running{dir: filepath.Join(base, "snapshots")}
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	// Snapshots are taken when this asks for them and not before.
+	if err := startNodes(r, o, r.dir, "--snapshot-log-size", "64gb"); err != nil {
+		return err
+	}
+	if err := r.pick(o, "leader"); err != nil {
+		return err
+	}
+	b := &snapshotBench{running: r, o: o, leader: r.leader(o)}
+	for _, step := range []func() error{b.fill, b.findRate, b.snapshotUnderLoad, b.snapshotWhileIdle, b.install, b.restart} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type snapshotBench struct {
+	*running
+	o      options
+	leader int // index of its process
+	load   traffic
+	usual  latencies // without a snapshot
+}
+
+// quietTime is how long the load is measured without anything beside it.
+const quietTime = 10 * time.Second
+
+func (b *snapshotBench) fill() error {
+	started := time.Now()
+	if err := fill(b.addr, b.o.keys); err != nil {
+		return err
+	}
+	took := time.Since(started)
+	fmt.Printf("filled with %d keys of 16 + 64 bytes in %.1f s (%.0f keys/s)\n", b.o.keys, took.Seconds(), float64(b.o.keys)/took.Seconds())
+	time.Sleep(5 * time.Second) // followers apply, collectors of garbage finish
+	return nil
+}
+
+// findRate loads as fast as answers come, then settles for half of that.
+func (b *snapshotBench) findRate() error {
+	b.load = traffic{addr: b.addr, keys: b.o.keys, conns: 32}
+	times, err := b.load.during(5 * time.Second)
+	if err != nil {
+		return err
+	}
+	b.load.rate = float64(len(times)) / 5 / 2
+	fmt.Printf("peak of %d connections, SET and GET in equal parts: %.0f/s; the load from here on is half of it\n", b.load.conns, 2*b.load.rate)
+	return nil
+}
+
+func (b *snapshotBench) snapshotUnderLoad() error {
+	var err error
+	if b.usual, err = b.load.during(quietTime); err != nil {
+		return err
+	}
+	fmt.Println("under load, no snapshot:      ", b.usual)
+	before, err := rss(b.procs[b.leader].Process.Pid)
+	if err != nil {
+		return err
+	}
+	most, took := before, time.Duration(0)
+	times, err := b.load.while(func() error {
+		took, err = b.snapshot(b.addr, func() {
+			if now, err := rss(b.procs[b.leader].Process.Pid); err == nil {
+				most = max(most, now)
+			}
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("under load, leader snapshots: ", times)
+	after, err := b.load.during(quietTime)
+	if err != nil {
+		return err
+	}
+	fmt.Println("under load, again without:    ", after)
+	fmt.Printf("p99 with a snapshot: %.2f x (took %.1f s); memory of the leader: %d MiB, %+.1f %% at most\n",
+		ratio(times, b.usual), took.Seconds(), before>>20, 100*(float64(most)/float64(before)-1))
+	return nil
+}
+
+// snapshotWhileIdle looks for pauses: no client but one, that asks every millisecond.
+func (b *snapshotBench) snapshotWhileIdle() error {
+	probe := traffic{addr: b.addr, keys: b.o.keys, conns: 1, rate: 1000}
+	time.Sleep(2 * time.Second)
+	quiet, err := probe.during(quietTime)
+	if err != nil {
+		return err
+	}
+	fmt.Println("one probe each ms, idle:      ", quiet)
+	times, err := probe.while(func() error {
+		_, err := b.snapshot(b.addr, func() {})
+		return err
+	})
+	fmt.Println("one probe each ms, snapshot:  ", times)
+	fmt.Printf("longest pause: %.2f ms (%.2f ms without a snapshot)\n", times.at(1).Seconds()*1e3, quiet.at(1).Seconds()*1e3)
+	return err
+}
+
+// install kills a follower, empties its directory and lets it join again, under load.
+func (b *snapshotBench) install() error {
+	victim := (b.leader + 1) % len(b.procs)
+	usual, err := b.load.during(quietTime)
+	if err != nil {
+		return err
+	}
+	fmt.Println("under load, three nodes:      ", usual)
+	took := time.Duration(0)
+	times, err := b.load.while(func() error {
+		started := time.Now()
+		if err := b.wipe(victim); err != nil {
+			return err
+		}
+		defer func() { took = time.Since(started) }()
+		return b.awaitLine(victim, "snapshot installed", 2*time.Minute)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("under load, one is replaced:  ", times)
+	fmt.Printf("p99 of the others during an installation: %.2f x (%.1f s from the kill to the installed snapshot)\n", ratio(times, usual), took.Seconds())
+	return nil
+}
+
+// wipe kills a node, removes its data and starts it as one that joins.
+func (b *snapshotBench) wipe(i int) error {
+	if err := b.kill(i); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(b.dir, fmt.Sprint("n", i+1))); err != nil {
+		return err
+	}
+	return b.start(i, "--join", fmt.Sprintf("127.0.0.1:%d", b.o.port+20+b.leader))
+}
+
+// restart kills the leader, which has a snapshot of its own, and reads in its log how
+// fast it was loaded.
+func (b *snapshotBench) restart() error {
+	if err := b.kill(b.leader); err != nil {
+		return err
+	}
+	started := time.Now()
+	if err := b.start(b.leader, "--initial-cluster", initialCluster(b.o)); err != nil {
+		return err
+	}
+	if err := b.awaitLine(b.leader, "snapshot loaded", 2*time.Minute); err != nil {
+		return err
+	}
+	loaded := time.Since(started)
+	if err := b.awaitLine(b.leader, " ready", 2*time.Minute); err != nil {
+		return err
+	}
+	fmt.Printf("restart: snapshot loaded %.1f s after the start, ready after %.1f s\n", loaded.Seconds(), time.Since(started).Seconds())
+	line, err := b.line(b.leader, "snapshot loaded")
+	fmt.Println("restart: its log says:", line)
+	return err
+}
+
+// snapshot asks a node for one and calls meanwhile often until it is there.
+func (b *snapshotBench) snapshot(addr string, meanwhile func()) (time.Duration, error) {
+	started := time.Now()
+	before, err := info(addr)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := ask(addr, "RAFT", "SNAPSHOT"); err != nil && !strings.Contains(err.Error(), "still being written") && !os.IsTimeout(err) {
+		return 0, err
+	}
+	for ; time.Since(started) < 3*time.Minute; time.Sleep(50 * time.Millisecond) {
+		meanwhile()
+		if m, err := info(addr); err == nil && m["raft_snapshots"] != before["raft_snapshots"] {
+			return time.Since(started), nil
+		}
+	}
+	return 0, errors.New("no snapshot after three minutes; see " + b.dir)
+}
+
+func (b *snapshotBench) kill(i int) error {
+	if err := b.procs[i].Process.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	_ = b.procs[i].Wait()
+	return nil
+}
+
+// start starts a node again, on the ports it had.
+func (b *snapshotBench) start(i int, extra ...string) error {
+	if err := b.spawn(b.logFile(i), b.o.rkv, append(nodeArgs(b.o, b.dir, i), extra...)...); err != nil {
+		return err
+	}
+	last := len(b.procs) - 1
+	b.procs[i], b.procs = b.procs[last], b.procs[:last]
+	return nil
+}
+
+func (b *snapshotBench) logFile(i int) string {
+	return filepath.Join(b.dir, fmt.Sprintf("n%d.log", i+1))
+}
+
+func (b *snapshotBench) awaitLine(i int, text string, patience time.Duration) error {
+	for started := time.Now(); time.Since(started) < patience; time.Sleep(50 * time.Millisecond) {
+		if line, err := b.line(i, text); err != nil || line != "" {
+			return err
+		}
+	}
+	return fmt.Errorf("no %q in %s after %s", text, b.logFile(i), patience)
+}
+
+// line is the first line of a node's log with text in it.
+func (b *snapshotBench) line(i int, text string) (string, error) {
+	raw, err := os.ReadFile(b.logFile(i))
+	for _, line := range strings.Split(string(raw), "\n") {
+		if strings.Contains(line, text) {
+			return line, nil
+		}
+	}
+	return "", err
+}
+
+// leader is the index of the process that the load goes to.
+func (r *running) leader(o options) int {
+	port, _ := strconv.Atoi(r.addr[strings.LastIndexByte(r.addr, ':')+1:])
+	return port - o.port
+}
+
+func ratio(a, b latencies) float64 { return float64(a.at(0.99)) / float64(max(b.at(0.99), 1)) }
+
+var vmRSS = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
+
+// rss is the memory of a process in bytes.
+func rss(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	m := vmRSS.FindSubmatch(status)
+	if m == nil {
+		return 0, fmt.Errorf("no memory of process %d", pid)
+	}
+	kib, err := strconv.ParseInt(string(m[1]), 10, 64)
+	return kib << 10, err
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// traffic is a fixed rate of commands, half SET and half GET, over keys that exist. The
+// rate does not follow the server: a command that is due while the one before it on
+// its connection is not answered yet counts its waiting time, too, so that a pause of
+// the server is seen by every command that fell into it.
+type traffic struct {
+	addr  string
+	keys  int
+	conns int
+	rate  float64 // commands per second over all connections; 0: as fast as answers come
+}
+
+// latencies are sorted times from when a command was due to its answer.
+type latencies []time.Duration
+
+// run loads until stop is closed.
+func (l traffic) run(stop <-chan struct{}) (latencies, error) {
+	var mu sync.Mutex
+	var all latencies
+	var failed error
+	var wg sync.WaitGroup
+	for i := range l.conns {
+		wg.Go(func() {
+			times, err := l.connection(i, stop)
+			mu.Lock()
+			defer mu.Unlock()
+			all, failed = append(all, times...), errors.Join(failed, err)
+		})
+	}
+	wg.Wait()
+	slices.Sort(all)
+	return all, failed
+}
+
+// during loads for a while.
+func (l traffic) during(d time.Duration) (latencies, error) {
+	stop := make(chan struct{})
+	time.AfterFunc(d, func() { close(stop) })
+	return l.run(stop)
+}
+
+// while loads as long as work takes.
+func (l traffic) while(work func() error) (latencies, error) {
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(stop)
+		done <- work()
+	}()
+	times, err := l.run(stop)
+	return times, errors.Join(err, <-done)
+}
+
+func (l traffic) connection(i int, stop <-chan struct{}) (times latencies, err error) {
+	c, err := dial(l.addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	dice := rand.New(rand.NewPCG(uint64(i), 1))
+	every := time.Duration(0)
+	if l.rate > 0 {
+		every = time.Duration(float64(l.conns) / l.rate * float64(time.Second))
+	}
+	due := time.Now().Add(time.Duration(i) * every / time.Duration(l.conns))
+	for {
+		select {
+		case <-stop:
+			return times, nil
+		default:
+		}
+		now := time.Now()
+		if every > 0 && now.Before(due) {
+			time.Sleep(due.Sub(now))
+			now = time.Now() // the client's own late waking is not the server's
+		} else if every > 0 {
+			now = due
+		}
+		key := dice.IntN(l.keys)
+		if dice.IntN(2) == 0 {
+			err = c.do("GET", keyName(key))
+		} else {
+			err = c.do("SET", keyName(key), randomValue(dice))
+		}
+		if err != nil {
+			return times, err
+		}
+		times = append(times, time.Since(now))
+		due = due.Add(every)
+	}
+}
+
+// at is the latency that a part of all commands did not exceed.
+func (t latencies) at(part float64) time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	return t[min(int(part*float64(len(t))), len(t)-1)]
+}
+
+func (t latencies) String() string {
+	ms := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds()*1e3, 'f', 2, 64) }
+	return fmt.Sprintf("%8d commands  p50 %6s  p99 %6s  p99.9 %6s  max %6s ms", len(t),
+		ms(t.at(0.5)), ms(t.at(0.99)), ms(t.at(0.999)), ms(t.at(1)))
+}
+
+// fill writes n keys with MSETs of a hundred, over several connections.
+func fill(addr string, n int) error {
+	const conns, perCommand, window = 4, 100, 16
+	failed := make(chan error, conns)
+	for i := range conns {
+		go func() {
+			failed <- func() error {
+				c, err := dial(addr)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				dice := rand.New(rand.NewPCG(uint64(i), 2))
+				sent, answered := 0, 0
+				for lo := i * perCommand; lo < n; lo += conns * perCommand {
+					args := []string{"MSET"}
+					for k := lo; k < min(lo+perCommand, n); k++ {
+						args = append(args, keyName(k), randomValue(dice))
+					}
+					c.out = appendCommand(c.out, args...)
+					if sent++; sent-answered < window {
+						continue
+					}
+					if err := c.flush(); err != nil {
+						return err
+					}
+					for ; sent-answered > window/2; answered++ {
+						if _, err := readReply(c.in); err != nil {
+							return err
+						}
+					}
+				}
+				if err := c.flush(); err != nil {
+					return err
+				}
+				for ; answered < sent; answered++ {
+					if _, err := readReply(c.in); err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	var err error
+	for range conns {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// keyName is 16 bytes.
+func keyName(i int) string { return fmt.Sprintf("key:%012d", i) }
+
+// randomValue is 64 bytes that compress to about 48.
+func randomValue(dice *rand.Rand) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	var b [64]byte
+	for i := 0; i < len(b); i += 8 {
+		for j, x := 0, dice.Uint64(); j < 8; j, x = j+1, x>>6 {
+			b[i+j] = letters[x&63]
+		}
+	}
+	return string(b[:])
+}
+
+// client is a connection that asks one thing after the other.
+type client struct {
+	net.Conn
+	in  *bufio.Reader
+	out []byte
+}
+
+// answerTimeout ends a bench whose server does not answer any more.
+const answerTimeout = 60 * time.Second
+
+func dial(addr string) (*client, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &client{Conn: conn, in: bufio.NewReaderSize(conn, 1<<16)}, nil
+}
+
+func (c *client) do(args ...string) error {
+	c.out = appendCommand(c.out, args...)
+	if err := c.flush(); err != nil {
+		return err
+	}
+	_, err := readReply(c.in)
+	return err
+}
+
+func (c *client) flush() error {
+	if err := c.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return err
+	}
+	_, err := c.Write(c.out)
+	c.out = c.out[:0]
+	return err
+}
+
+func appendCommand(b []byte, args ...string) []byte {
+	b = fmt.Appendf(b, "*%d\r\n", len(args))
+	for _, a := range args {
+		b = append(strconv.AppendInt(append(b, '$'), int64(len(a)), 10), "\r\n"...)
+		b = append(append(b, a...), "\r\n"...)
+	}
+	return b
+}
