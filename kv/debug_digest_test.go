@@ -18,6 +18,7 @@ func TestDigestIsRedis(t *testing.T) {
 	both("SET", "string", "1")
 	both("SET", "big", strings.Repeat("x", 100_000))
 	both("PEXPIREAT", "big", "32503680000000")
+	both("ZADD", "infinite", "inf", "a", "-inf", "b", "1e300", "c", "1e-300", "d", "100000", "e")
 	for i := range 300 {
 		e := strings.Repeat("e", i)
 		both("RPUSH", "list", e)
@@ -34,7 +35,7 @@ func TestDigestIsRedis(t *testing.T) {
 		}
 	}
 	keys := []string{"string", "big", "list", "set", "zset", "hash", "stream", "list small", "set small", "intset",
-		"zset small", "hash small", "missing"}
+		"zset small", "hash small", "infinite", "missing"}
 	for _, key := range keys {
 		require.Equal(t, r.do(t, "DEBUG", "DIGEST-VALUE", key).elems[0].text, n.debug("digest-value", key).elems[0].text, key)
 	}
