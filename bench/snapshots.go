@@ -20,8 +20,10 @@ func snapshots(o options, base string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	// Snapshots are taken when this asks for them and not before.
-	if err := startNodes(r, o, r.dir, "--snapshot-log-size", "64gb"); err != nil {
+	// Snapshots are taken when this asks for them and not before: the log between two
+	// has room for twice the keys. What it keeps for laggards is far less than they are.
+	room := max(int64(o.keys)*200, 64<<20)
+	if err := startNodes(r, o, r.dir, "--snapshot-log-size", fmt.Sprint(room)); err != nil {
 		return err
 	}
 	if err := r.pick(o, "leader"); err != nil {
@@ -30,6 +32,7 @@ func snapshots(o options, base string) (err error) {
 	b := &snapshotBench{running: r, o: o, leader: r.leader(o)}
 	for _, step := range []func() error{b.fill, b.findRate, b.snapshotUnderLoad, b.snapshotWhileIdle, b.install, b.restart} {
 		if err := step(); err != nil {
+			r.keep = true // the logs tell more
 			return err
 		}
 	}
