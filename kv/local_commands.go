@@ -133,6 +133,7 @@ var localCommands = []Command{
 				Summary: "Returns a help text about the subcommands."},
 			{Name: "raft|members", Group: "server", Since: "0.1.0", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
 				Summary: "Lists the members of the cluster."},
+			&outcomeCommand,
 			{Name: "raft|priority", Group: "server", Since: "0.1.0", Arity: 4, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
 				Summary: "Makes a node more or less welcome as leader: RAFT PRIORITY id number."},
 			{Name: "raft|promote", Group: "server", Since: "0.1.0", Arity: 3, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,

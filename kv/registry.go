@@ -23,6 +23,7 @@ func init() {
 		scriptCommands, functionCommands,
 		hashCommands, listCommands, setCommands, zsetCommands, streamCommands,
 		bitmapCommands, blockingCommands, copyCommands, dumpCommands, sortCommands, hllCommands, geoCommands, hashTTLCommands, conditionCommands,
+		onceCommands,
 	)
 	for i := range debugCommands {
 		commands.register(&debugCommands[i]) // known to the log, listed nowhere

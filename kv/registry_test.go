@@ -22,7 +22,7 @@ func TestCommandRowsMatchRedis(t *testing.T) {
 		known[strings.ReplaceAll(strings.ToLower(f[0]), " ", "|")] = f
 	}
 	for _, cmd := range allRows() {
-		if strings.HasPrefix(cmd.Name, "raft") || cmd.Name == "client|capa" || cmd.Name == "client|maint_notifications" {
+		if strings.HasPrefix(cmd.Name, "raft") || strings.HasPrefix(cmd.Name, "rkv.") || cmd.Name == "client|capa" || cmd.Name == "client|maint_notifications" {
 			continue // ours, Valkey's and Redis Enterprise's
 		}
 		f := known[cmd.Name]
@@ -78,7 +78,7 @@ func keyRange(spec string) (first, last, step int, ok bool) {
 }
 
 func TestRowsAreWhole(t *testing.T) {
-	blocks := map[string][2]Opcode{
+	blocks := map[string][2]Opcode{"rkv": {900, 919},
 		"string": {16, 79}, "generic": {80, 143}, "server": {144, 175}, "hash": {176, 239},
 		"list": {240, 303}, "set": {304, 351}, "sorted-set": {352, 431}, "sorted_set": {352, 431}, "stream": {432, 511},
 		"bitmap": {512, 543}, "hyperloglog": {544, 559}, "geo": {560, 591}, "scripting": {592, 655},

@@ -30,10 +30,12 @@ type state struct {
 	functions functionTable
 	waiters   waiterTable
 	acl       *ACL // immutable
+	once      onceTable
 }
 
 func newState(hashSeed uint64, databases int) state {
-	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil), acl: newACL()}
+	once, _ := newOnceTable(nil, 0)
+	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil), acl: newACL(), once: once}
 }
 
 // freeze is a copy that later changes do not touch; its cost is a few hundred
@@ -45,6 +47,7 @@ func (s *state) freeze() state {
 	c.scripts = s.scripts.freeze()
 	c.functions = s.functions.freeze()
 	c.waiters = s.waiters.freeze()
+	c.once = s.once.freeze()
 	return c
 }
 
@@ -74,6 +77,10 @@ type stateWire struct {
 	// ACL is the users by name; NextUser the next one's id.
 	ACL      []aclRow
 	NextUser uint64
+	// Once are the clients' sessions, used longest ago first; OnceForgotten counts those
+	// that are gone.
+	Once          []onceRow
+	OnceForgotten uint64
 }
 
 func newHandle() *codec.MsgpackHandle {
@@ -91,6 +98,7 @@ func (s *state) encode() []byte {
 		Scripts: s.scripts.rows, Functions: s.functions.rows,
 		Waiters: s.waiters.wire(), LastTicket: s.waiters.last,
 		ACL: s.acl.rows(), NextUser: s.acl.nextID,
+		Once: s.once.rows(), OnceForgotten: s.once.forgotten,
 	}
 	var out []byte
 	if err := codec.NewEncoderBytes(&out, newHandle()).Encode(&w); err != nil {
@@ -125,10 +133,11 @@ func decodeState(b []byte) (s state, err error) {
 	s.scripts = newScriptTable(w.Scripts)
 	var loaded bool
 	s.functions, loaded = loadFunctions(w.Functions)
-	var waiting, known bool
+	var waiting, known, once bool
+	s.once, once = newOnceTable(w.Once, w.OnceForgotten)
 	s.waiters, waiting = newWaiterTable(w.Waiters, w.LastTicket, len(w.Flush))
 	s.acl, known = aclFromRows(w.ACL, w.NextUser)
-	if !sorted || !loaded || !waiting || !known || !s.watch.decode(w.Watch) {
+	if !sorted || !loaded || !waiting || !known || !once || !s.watch.decode(w.Watch) {
 		return s, errState
 	}
 	return s, nil

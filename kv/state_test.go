@@ -25,6 +25,8 @@ var wiredState = map[string][]string{
 	"waiters.last":   {"LastTicket"},
 	"watch.swap":     {"Swap"},
 	"acl":            {"ACL", "NextUser"},
+	"once.order":     {"Once"},
+	"once.forgotten": {"OnceForgotten"},
 }
 
 // Every field of the system state is in the snapshot or declared derived: one that
@@ -34,7 +36,7 @@ func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
 		"scripts.bySHA": "rows", "scripts.bytes": "rows", "scripts.evals": "rows",
 		"functions.libs": "rows", "functions.byName": "rows",
 		"waiters.byUnit": "rows", "waiters.queues": "rows", "waiters.due": "rows", "waiters.perSession": "rows",
-		"waiters.onNoKey": "rows", "waiters.bytes": "rows"}
+		"waiters.onNoKey": "rows", "waiters.bytes": "rows", "once.byID": "order", "once.bytes": "order"}
 	for name, why := range derivedState {
 		derived[name] = why
 	}
@@ -69,7 +71,7 @@ func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
 	for i := 0; i < wire.NumField(); i++ {
 		require.True(t, used[wire.Field(i).Name], "stateWire.%s is nobody's", wire.Field(i).Name)
 	}
-	for _, typ := range []reflect.Type{reflect.TypeFor[Settings](), reflect.TypeFor[session](), reflect.TypeFor[waiter]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Settings](), reflect.TypeFor[session](), reflect.TypeFor[waiter](), reflect.TypeFor[onceRow](), reflect.TypeFor[onceResult]()} {
 		for i := 0; i < typ.NumField(); i++ {
 			require.True(t, typ.Field(i).IsExported(), "msgpack would drop %s.%s", typ.Name(), typ.Field(i).Name)
 		}

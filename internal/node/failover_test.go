@@ -233,9 +233,15 @@ func TestNoQuorumIsAnHonestError(t *testing.T) {
 func TestUnknownOutcomeIsSealed(t *testing.T) {
 	c := newTestCluster(t, 3, func(cfg *Config) { cfg.ParkTimeout, cfg.RequestTimeout = 300*time.Millisecond, 600*time.Millisecond })
 	lead := c.leader()
-	for _, n := range c.others(lead) {
-		c.kill(n)
+	// One after the other: the leader logs whom it lost, and while two entries are under
+	// way it does not begin a third.
+	others := c.others(lead)
+	c.kill(others[0])
+	for range 2 {
+		_, err := do(t, lead, "incr", "a")
+		require.NoError(t, err)
 	}
+	c.kill(others[1])
 	_, err := do(t, lead, "incr", "a")
 	require.ErrorIs(t, err, errUnknownOutcome, "it is in a log; nobody knows")
 }
