@@ -16,6 +16,56 @@ type accessTable struct {
 	slots [accessSlots]atomic.Uint32
 	// logFactor and decayMinutes are lfu-log-factor and lfu-decay-time.
 	logFactor, decayMinutes atomic.Int64
+	// on: the policy goes by uses; without one nothing is noted.
+	on atomic.Bool
+}
+
+// noteKind is what lookup notes of a key for the present command.
+type noteKind uint8
+
+const (
+	noteHits noteKind = 1 << iota // count hits and misses
+	noteUse                       // the key was used
+)
+
+// notes decides what the command's lookups note.
+func (c *Ctx) notes(cmd *Command) {
+	c.noting = 0
+	if cmd.Flags&FlagReadonly != 0 {
+		c.noting = noteHits
+	}
+	if c.store.access.on.Load() && !cmd.noTouch && (!c.noTouch || cmd.Name == "touch") {
+		c.noting |= noteUse
+	}
+}
+
+func (c *Ctx) note(key []byte, found bool) {
+	if c.noting&noteHits != 0 {
+		if found {
+			c.hits++
+		} else {
+			c.misses++
+		}
+	}
+	if c.noting&noteUse != 0 && found {
+		lfu := usesFrequency(c.settings().MaxMemoryPolicy)
+		c.store.access.use(c.db, c.store.hash(key), c.now, lfu)
+	}
+}
+
+// noTouch are commands that look at a key without using it, as in Redis.
+var noTouch = []string{
+	"dump", "exists", "expiretime", "memory|usage", "object|encoding", "object|freq", "object|idletime",
+	"object|refcount", "pexpiretime", "pttl", "ttl", "type",
+}
+
+func usesFrequency(policy int64) bool {
+	return EvictionPolicies[policy] == "allkeys-lfu" || EvictionPolicies[policy] == "volatile-lfu"
+}
+
+// usesAccess reports whether a policy goes by when or how often keys were used.
+func usesAccess(policy int64) bool {
+	return usesFrequency(policy) || EvictionPolicies[policy] == "allkeys-lru" || EvictionPolicies[policy] == "volatile-lru"
 }
 
 const (
@@ -114,6 +164,16 @@ func (t *accessTable) set(db int, hash uint64, now, idle, freq int64) {
 type readStats struct {
 	hits, misses atomic.Uint64
 	evicted      atomic.Uint64
+}
+
+// add takes over what an execution counted.
+func (r *readStats) add(c *Ctx) {
+	if c.hits != 0 {
+		r.hits.Add(uint64(c.hits))
+	}
+	if c.misses != 0 {
+		r.misses.Add(uint64(c.misses))
+	}
 }
 
 // SetLFU sets lfu-log-factor and lfu-decay-time (minutes) of this node.

@@ -114,6 +114,7 @@ func (a *applier) lock() {
 
 func (a *applier) unlock() {
 	a.s.heap.freeSome(freePerSlice)
+	a.s.showMemory()
 	a.held = false
 	a.s.mu.Unlock()
 }

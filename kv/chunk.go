@@ -57,9 +57,11 @@ type Chunk struct {
 	run        runner // for Store.Read
 	db, sentDB int    // selected for what is added next; selected by Ops so far
 	writes     int
-	grows      bool // an operation may need room
-	wantsLog   bool // a script among the reads wants to write
-	tooLong    bool // a script among the reads needs more time (ReadBriefly)
+	// NoTouch: the client's commands do not make keys warm (CLIENT NO-TOUCH).
+	NoTouch  bool
+	grows    bool // an operation may need room
+	wantsLog bool // a script among the reads wants to write
+	tooLong  bool // a script among the reads needs more time (ReadBriefly)
 	// mayWait: an XREAD that finds nothing waits; waits: it does; wait: what for.
 	mayWait, waits bool
 	wait           *readWait
@@ -129,7 +131,7 @@ func (c *Chunk) Reset() {
 	c.User, c.Denied, c.Called, c.Watching = 0, nil, nil, false
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
-	c.TrackReads, c.ReadKeys, c.ReadMore = false, nil, false
+	c.TrackReads, c.NoTouch, c.ReadKeys, c.ReadMore = false, false, nil, false
 	c.Reply.Reset()
 }
 

@@ -409,17 +409,30 @@ func objectEncoding(v Value) string {
 	return "raw"
 }
 
-// cmdObjectFreq is OBJECT FREQ key: there is no LFU policy.
+// cmdObjectFreq is OBJECT FREQ key: how often this node used it, if the policy goes
+// by that.
 func cmdObjectFreq(c *Ctx) {
-	if _, ok := c.objectValue(); ok {
+	switch _, ok := c.objectValue(); {
+	case !ok:
+	case usesFrequency(c.settings().MaxMemoryPolicy):
+		c.Out.Int(c.store.access.frequency(c.db, c.store.hash(c.Args[2]), c.now))
+	default:
 		c.Out.Error("ERR An LFU maxmemory policy is not selected, access frequency not tracked. " +
 			"Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
 	}
 }
 
-// cmdObjectIdleTime is OBJECT IDLETIME key: last uses are not kept, so 0.
+// cmdObjectIdleTime is OBJECT IDLETIME key: for how many seconds this node did not use
+// it; 0 unless the policy goes by that.
 func cmdObjectIdleTime(c *Ctx) {
-	if _, ok := c.objectValue(); ok {
+	switch _, ok := c.objectValue(); {
+	case !ok:
+	case usesFrequency(c.settings().MaxMemoryPolicy):
+		c.Out.Error("ERR An LFU maxmemory policy is selected, idle time not tracked. " +
+			"Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
+	case usesAccess(c.settings().MaxMemoryPolicy):
+		c.Out.Int(c.store.access.idle(c.db, c.store.hash(c.Args[2]), c.now))
+	default:
 		c.Out.Int(0)
 	}
 }

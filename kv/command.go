@@ -72,6 +72,7 @@ type Command struct {
 	categories Category
 	tips       []string
 	specs      []KeySpec
+	noTouch    bool // using it does not make a key warm
 }
 
 // IsWrite reports whether the command goes through the log.

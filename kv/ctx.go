@@ -40,8 +40,12 @@ type Ctx struct {
 	waits   *waiter
 	// reader is the chunk that waits if XREAD finds nothing; nil if it must not.
 	reader *Chunk
-	rng    rng
-	cmd    *Command
+	// noting says what lookup notes; hits and misses are what it counted.
+	noting       noteKind
+	hits, misses int
+	noTouch      bool // the client asked for it
+	rng          rng
+	cmd          *Command
 	// user is whose permissions scripts are held to; nil: they may do everything.
 	// denied collects refusals on the client's node.
 	user   *User
@@ -72,6 +76,14 @@ const (
 // lookup returns the key's value; an expired key is absent. The value's bytes are
 // valid until the next change to the keyspace.
 func (c *Ctx) lookup(key []byte) (Value, bool) {
+	v, ok := c.find(key)
+	if c.noting != 0 {
+		c.note(key, ok)
+	}
+	return v, ok
+}
+
+func (c *Ctx) find(key []byte) (Value, bool) {
 	v, ok := c.ks.get(key)
 	if !ok || v.ExpireAt == 0 || v.ExpireAt > c.now {
 		if ok && v.hasFieldTTL() && c.fieldsGone(&v) {

@@ -110,6 +110,7 @@ func (l *Loader) swap() {
 	old := s.heap
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	s.acl.Store(s.st.acl)
+	s.showMemory()
 	l.heap, l.dbs = nil, nil
 	if len(old.cuts) == 0 { // else the last Cut.Close does it
 		old.unmap()

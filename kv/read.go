@@ -101,6 +101,7 @@ func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 		if f := s.st.Settings.notify(); f&NotifyKeyMiss != 0 && f.enabled() {
 			c.missesTo = chunk
 		}
+		c.noTouch = chunk.NoTouch
 		if chunk.TrackReads {
 			c.readsTo = chunk
 		}
@@ -121,6 +122,7 @@ func (r *runner) actAs(user uint64) {
 
 // end lets go of what belongs to the entry and the chunk.
 func (r *runner) end() {
+	r.s.reads.add(r.c)
 	if cap(r.o.args) > argsKeep {
 		r.o.args = nil
 	}
@@ -173,7 +175,7 @@ func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([
 				return nil, err
 			}
 			n += uint64(inside)
-		case r.readOnly || r.open != (r.o.code == opOpen || r.o.code == opPresence):
+		case r.readOnly || r.open != (r.o.code == opOpen || r.o.code == opPresence || r.o.code == opEvict):
 			return nil, fmt.Errorf("%w: opcode %d in this place", ErrMalformed, r.o.code)
 		case skip:
 			continue
@@ -289,6 +291,8 @@ func (r *runner) operation(n uint64) {
 		session, presence, _ := r.o.presence()
 		r.s.setPresence(session, presence, r.index)
 		r.out.OK()
+	case opEvict:
+		r.out.Int(int64(r.s.evict(r.c, r.o.args)))
 	case opConfigSet:
 		if msg := r.s.configSet(r.o.args); msg != "" {
 			r.out.Error(msg)
@@ -331,6 +335,7 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	case c.logged && tooLong(args, c.settings().ProtoMaxBulkLen):
 		out.Error(errTooLong)
 	default:
+		c.notes(cmd)
 		if c.wantsMisses() {
 			c.noteMisses(cmd, args)
 		}

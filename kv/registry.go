@@ -52,6 +52,9 @@ func newRegistry(groups ...[]Command) registry {
 		cmd.id = i
 	}
 	r.loadFacts(factsTable)
+	for _, name := range noTouch {
+		r.byName[name].noTouch = true
+	}
 	return r
 }
 

@@ -43,6 +43,7 @@ type Store struct {
 	// access and reads are this node's: when keys were used, and counters.
 	access *accessTable
 	reads  readStats
+	memory memory
 
 	// acl is st.acl, for those that hold no lock.
 	acl atomic.Pointer[ACL]
@@ -84,6 +85,7 @@ func New(o Options) *Store {
 	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
 	s.st = newState(o.HashSeed, o.Databases)
 	s.acl.Store(s.st.acl)
+	s.showMemory()
 	return s
 }
 
@@ -143,7 +145,12 @@ type Stats struct {
 	Objects              int
 	// Dirty counts changes, Expired keys removed by time, since the process began.
 	Dirty, Expired uint64
-	Sessions       int
+	// Evicted keys, and lookups of commands that read, on this node since it began or
+	// ResetStats.
+	Evicted, Hits, Misses uint64
+	// UsedMemory is what counts against maxmemory.
+	UsedMemory int64
+	Sessions   int
 }
 
 // Stats takes the read lock shortly.
@@ -154,7 +161,9 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Index: s.st.Index, Stamp: s.st.Stamp,
 		LiveBytes: h.LiveBytes, UsedBytes: h.UsedBytes, Objects: h.Objects,
-		Dirty: s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
+		Evicted: s.reads.evicted.Load(), Hits: s.reads.hits.Load(), Misses: s.reads.misses.Load(),
+		UsedMemory: s.usedMemory(),
+		Dirty:      s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
 	}
 	for _, ks := range s.dbs {
 		st.Keys = append(st.Keys, ks.len())
@@ -169,6 +178,7 @@ func (s *Store) Stats() Stats {
 func (s *Store) Maintain() (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.showMemory()
 	return s.heap.freeSome(maintainOps)
 }
 

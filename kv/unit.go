@@ -230,13 +230,14 @@ func CheckUnit(b []byte) (UnitHeader, error) {
 
 // The control operations (docs/adr/0001).
 const (
-	opOpen      Opcode = 1 // node u64, boot u64 as decimal text
-	opSelect    Opcode = 2 // db as decimal text
-	opExec      Opcode = 3 // count of following operations (4 bytes LE), watches
-	opConfigSet Opcode = 4 // name, value, name, value ...
-	opUnblock   Opcode = 8 // seq as decimal text, how (UnblockTimeout ...)
-	opPresence  Opcode = 9 // session, presence as decimal text
-	opACLLoad   Opcode = 5 // a line per user: "user name rule ..."
+	opOpen      Opcode = 1  // node u64, boot u64 as decimal text
+	opSelect    Opcode = 2  // db as decimal text
+	opExec      Opcode = 3  // count of following operations (4 bytes LE), watches
+	opConfigSet Opcode = 4  // name, value, name, value ...
+	opUnblock   Opcode = 8  // seq as decimal text, how (UnblockTimeout ...)
+	opPresence  Opcode = 9  // session, presence as decimal text
+	opEvict     Opcode = 10 // a watch per key (Watch.append)
+	opACLLoad   Opcode = 5  // a line per user: "user name rule ..."
 	firstOpcode Opcode = 16
 )
 
@@ -297,6 +298,8 @@ func (o *op) check(following uint64) error {
 		_, _, ok = o.presence()
 	case opConfigSet:
 		ok = len(o.args) >= 2 && len(o.args)%2 == 0
+	case opEvict:
+		ok = o.evict()
 	case opACLLoad:
 	default:
 		if o.cmd == nil {

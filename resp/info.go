@@ -187,8 +187,7 @@ func (s *Server) infoClients(_ *Status, _ *kv.Stats) (f infoFields) {
 }
 
 func (s *Server) infoMemory(_ *Status, data *kv.Stats) (f infoFields) {
-	heap := goHeapBytes()
-	used := int64(heap) + data.UsedBytes
+	used := data.UsedMemory
 	rss := residentBytes()
 	peak := s.live.notePeak(used)
 	bytes := func(name string, n int64) {
@@ -203,16 +202,16 @@ func (s *Server) infoMemory(_ *Status, data *kv.Stats) (f infoFields) {
 	f.zero("used_memory_startup")
 	f.int("used_memory_dataset", data.LiveBytes)
 	f.str("used_memory_dataset_perc", percent(data.LiveBytes, used))
-	f.int("allocator_allocated", used)
-	f.int("allocator_active", used)
+	f.int("allocator_allocated", int64(goHeapBytes())+data.UsedBytes)
+	f.int("allocator_active", int64(goHeapBytes())+data.UsedBytes)
 	f.int("allocator_resident", rss)
 	bytes("total_system_memory", systemMemory())
 	f.int("used_memory_lua", 0)
 	f.str("used_memory_lua_human", "0B")
 	f.zero("number_of_cached_scripts", "number_of_functions", "number_of_libraries")
-	f.str("maxmemory", "0")
-	f.str("maxmemory_human", "0B")
-	f.str("maxmemory_policy", "noeviction")
+	settings := s.backend.Store().Settings()
+	bytes("maxmemory", settings.MaxMemory)
+	f.str("maxmemory_policy", kv.EvictionPolicies[settings.MaxMemoryPolicy])
 	f.str("mem_fragmentation_ratio", ratio(rss, used))
 	f.int("mem_fragmentation_bytes", rss-used)
 	f.zero("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers",
@@ -271,8 +270,11 @@ func (s *Server) infoStats(_ *Status, data *kv.Stats) (f infoFields) {
 	f.zero("sync_full", "sync_partial_ok", "sync_partial_err")
 	f.uint("expired_keys", data.Expired)
 	f.str("expired_stale_perc", "0.00")
-	f.zero("expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys", "evicted_clients",
-		"total_eviction_exceeded_time", "current_eviction_exceeded_time", "keyspace_hits", "keyspace_misses")
+	f.zero("expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds")
+	f.uint("evicted_keys", data.Evicted)
+	f.zero("evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time")
+	f.uint("keyspace_hits", data.Hits)
+	f.uint("keyspace_misses", data.Misses)
 	f.int("pubsub_channels", int64(s.backend.SubscriptionCount(kv.SubscribeChannel)))
 	f.int("pubsub_patterns", int64(s.backend.SubscriptionCount(kv.SubscribePattern)))
 	f.int("pubsubshard_channels", int64(s.backend.SubscriptionCount(kv.SubscribeShard)))

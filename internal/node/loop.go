@@ -76,6 +76,7 @@ type loop struct {
 	lease     *leaseView
 	policy    raftcore.LeasePolicy // as last noted
 	space     space
+	memory    memoryLimit
 	snapTurns snapTurns
 	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
@@ -359,6 +360,7 @@ func (l *loop) onTick(now time.Time) {
 	l.pubsub.expire(now)
 	l.sendListening()
 	l.watchSnapshots()
+	l.limitIdleMemory(now)
 }
 
 // patience is how long a unit may wait. With a leader in sight a slow answer is

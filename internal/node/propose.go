@@ -40,6 +40,7 @@ func (l *loop) lead(now time.Time) {
 	if l.core.LastIndex()-l.core.Commit() >= maxUncommitted && l.origin.bytes.Load() < maxBatchBytes {
 		return
 	}
+	l.limitMemory(now)
 	l.leadPresence(now)
 	for _, f := range l.foreign {
 		for _, u := range f.units {
@@ -103,6 +104,9 @@ func (l *loop) propose(now time.Time) {
 func (l *loop) appendEntry(now time.Time) error {
 	h := kv.EntryHeader{
 		Stamp: l.stamp(now), Seed: l.dice.next(), Level: kv.ApplyLevel, Units: l.unitCount,
+	}
+	if l.memory.short {
+		h.Flags |= kv.EntryOOM
 	}
 	body := make([]byte, 0, 64+len(l.units))
 	body = kv.AppendEntryHeader(body, h)
