@@ -64,7 +64,7 @@ func TestUnknownEntriesStopTheNode(t *testing.T) {
 		{"short header", good[:31], ErrMalformed},
 		{"cut off", good[:len(good)-1], ErrMalformed},
 		{"tail", append(bytes.Clone(good), 0), ErrMalformed},
-		{"opcode", unit(appendOp(nil, 900, nil)), ErrUnknown},
+		{"opcode", unit(appendOp(nil, 59999, nil)), ErrUnknown},
 		{"control opcode", unit(appendOp(nil, 15)), ErrUnknown},
 		{"huge opcode", unit(appendOp(nil, 65535)), ErrUnknown},
 		{"database", unit(appendOp(nil, opSelect, []byte("16"))), ErrUnknown},
