@@ -13,7 +13,8 @@ import (
 // A slot is 24 bits of seconds and 8 bits of logarithmic counter. Readers write it
 // without a lock: a lost update is a slightly older age.
 type accessTable struct {
-	slots [accessSlots]atomic.Uint32
+	// slots exist from the first note on: most stores never need their 4 MiB.
+	slots atomic.Pointer[[accessSlots]atomic.Uint32]
 	// logFactor and decayMinutes are lfu-log-factor and lfu-decay-time.
 	logFactor, decayMinutes atomic.Int64
 	// on: the policy goes by uses; without one nothing is noted.
@@ -83,8 +84,26 @@ func newAccessTable() *accessTable {
 
 func accessClock(now int64) uint32 { return uint32(now/1000) & (1<<24 - 1) }
 
+// slot is where the key's use is noted.
 func (t *accessTable) slot(db int, hash uint64) *atomic.Uint32 {
-	return &t.slots[(hash+uint64(db)*0x9e3779b97f4a7c15)>>(64-accessBits)]
+	slots := t.slots.Load()
+	if slots == nil {
+		t.slots.CompareAndSwap(nil, new([accessSlots]atomic.Uint32))
+		slots = t.slots.Load()
+	}
+	return &slots[accessSlot(db, hash)]
+}
+
+// noted is what the key's slot says, 0 if nothing.
+func (t *accessTable) noted(db int, hash uint64) uint32 {
+	if slots := t.slots.Load(); slots != nil {
+		return slots[accessSlot(db, hash)].Load()
+	}
+	return 0
+}
+
+func accessSlot(db int, hash uint64) uint64 {
+	return (hash + uint64(db)*0x9e3779b97f4a7c15) >> (64 - accessBits)
 }
 
 // use notes that the key was used at now.
@@ -131,7 +150,7 @@ func (t *accessTable) counts(count uint32) bool {
 
 // idle is for how many seconds the key was not used; 0 if nothing is known.
 func (t *accessTable) idle(db int, hash uint64, now int64) int64 {
-	s := t.slot(db, hash).Load()
+	s := t.noted(db, hash)
 	if s == 0 {
 		return 0
 	}
@@ -140,7 +159,7 @@ func (t *accessTable) idle(db int, hash uint64, now int64) int64 {
 
 // frequency is the key's counter by now.
 func (t *accessTable) frequency(db int, hash uint64, now int64) int64 {
-	s := t.slot(db, hash).Load()
+	s := t.noted(db, hash)
 	if s == 0 {
 		return lfuInit
 	}
