@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // ACL is the users of the cluster and what they may do: replicated state, changed by
@@ -19,6 +20,9 @@ type ACL struct {
 	byID   map[uint64]*User
 	// openDefault: the default user may do everything, the common case.
 	openDefault bool
+	// wire is rows, once somebody asked.
+	wire     []aclRow
+	wireOnce sync.Once
 }
 
 // index completes an ACL after its users are set.
@@ -206,12 +210,15 @@ type aclRow struct {
 	Changed bool
 }
 
+// rows are the users by name; not to be changed.
 func (a *ACL) rows() []aclRow {
-	rows := make([]aclRow, len(a.users))
-	for i, u := range a.users {
-		rows[i] = aclRow{u.ID, u.Name, u.rules(true), u.Changed}
-	}
-	return rows
+	a.wireOnce.Do(func() {
+		a.wire = make([]aclRow, len(a.users))
+		for i, u := range a.users {
+			a.wire[i] = aclRow{u.ID, u.Name, u.rules(true), u.Changed}
+		}
+	})
+	return a.wire
 }
 
 // aclFromRows rebuilds the users of a snapshot. One without any is from before there

@@ -83,7 +83,11 @@ type stateWire struct {
 	OnceForgotten uint64
 }
 
-func newHandle() *codec.MsgpackHandle {
+// stateHandle is shared: it learns each type's layout once, and is safe for concurrent
+// use since nobody configures it any more.
+var stateHandle = newStateHandle()
+
+func newStateHandle() *codec.MsgpackHandle {
 	h := &codec.MsgpackHandle{WriteExt: true}
 	h.Canonical = true
 	return h
@@ -101,7 +105,7 @@ func (s *state) encode() []byte {
 		Once: s.once.rows(), OnceForgotten: s.once.forgotten,
 	}
 	var out []byte
-	if err := codec.NewEncoderBytes(&out, newHandle()).Encode(&w); err != nil {
+	if err := codec.NewEncoderBytes(&out, stateHandle).Encode(&w); err != nil {
 		panic("kv: encoding the system state: " + err.Error()) // a type msgpack does not know: a bug
 	}
 	return out
@@ -116,7 +120,7 @@ func decodeState(b []byte) (s state, err error) {
 		}
 	}()
 	w := stateWire{Settings: defaultSettings()}
-	if err := codec.NewDecoderBytes(b, newHandle()).Decode(&w); err != nil {
+	if err := codec.NewDecoderBytes(b, stateHandle).Decode(&w); err != nil {
 		return s, fmt.Errorf("%w: %v", errState, err)
 	}
 	s = newState(w.HashSeed, len(w.Flush))

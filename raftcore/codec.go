@@ -21,7 +21,11 @@ import (
 // while a hostile length cannot cost more than this.
 const maxMembershipBytes = 256 * kib
 
-func membershipHandle() *codec.MsgpackHandle {
+// membershipHandle is shared: it learns each type's layout once, and is safe for concurrent
+// use since nobody configures it any more.
+var membershipHandle = newMembershipHandle()
+
+func newMembershipHandle() *codec.MsgpackHandle {
 	h := &codec.MsgpackHandle{WriteExt: true}
 	h.StructToArray = true
 	h.ErrorIfNoArrayExpand = true
@@ -43,7 +47,7 @@ func EncodeMembership(m Membership) []byte {
 	}
 	var b []byte
 	// Encoding these types to memory cannot fail.
-	if err := codec.NewEncoderBytes(&b, membershipHandle()).Encode(value); err != nil {
+	if err := codec.NewEncoderBytes(&b, membershipHandle).Encode(value); err != nil {
 		panic(fmt.Sprintf("raftcore: encoding a membership: %v", err))
 	}
 	return b
@@ -56,7 +60,7 @@ func DecodeMembership(b []byte) (m Membership, err error) {
 	if len(b) > maxMembershipBytes {
 		return m, fmt.Errorf("%w: membership of %d bytes", ErrIntegrity, len(b))
 	}
-	if err := codec.NewDecoderBytes(b, membershipHandle()).Decode(&m); err != nil {
+	if err := codec.NewDecoderBytes(b, membershipHandle).Decode(&m); err != nil {
 		return Membership{}, fmt.Errorf("%w: membership: %v", ErrIntegrity, err)
 	}
 	if !bytes.Equal(EncodeMembership(m), b) {

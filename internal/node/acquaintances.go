@@ -76,13 +76,13 @@ func (a *acquaintances) decode(raw []byte) bool {
 		crc32.Checksum(raw[head:], castagnoli) != binary.LittleEndian.Uint32(raw[len(peersMagic):]) {
 		return false
 	}
-	return codec.NewDecoderBytes(raw[head:], msgpackHandle()).Decode(&a.rows) == nil
+	return codec.NewDecoderBytes(raw[head:], msgpackHandle).Decode(&a.rows) == nil
 }
 
 // save replaces the file, durably. mu is held.
 func (a *acquaintances) save() {
 	var body []byte
-	err := codec.NewEncoderBytes(&body, msgpackHandle()).Encode(a.rows)
+	err := codec.NewEncoderBytes(&body, msgpackHandle).Encode(a.rows)
 	if err == nil {
 		raw := append([]byte(peersMagic), 0, 0, 0, 0)
 		binary.LittleEndian.PutUint32(raw[len(peersMagic):], crc32.Checksum(body, castagnoli))

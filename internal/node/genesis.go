@@ -131,7 +131,7 @@ func (n *Node) askSoon(ctx context.Context, addr string, c call) (*callReply, er
 
 func (n *Node) ask(ctx context.Context, addr string, c call) (*callReply, error) {
 	var req []byte
-	if err := codec.NewEncoderBytes(&req, msgpackHandle()).Encode(&c); err != nil {
+	if err := codec.NewEncoderBytes(&req, msgpackHandle).Encode(&c); err != nil {
 		return nil, err
 	}
 	raw, err := n.peers.Call(ctx, addr, req)
@@ -139,7 +139,7 @@ func (n *Node) ask(ctx context.Context, addr string, c call) (*callReply, error)
 		return nil, err
 	}
 	r := &callReply{}
-	if err := codec.NewDecoderBytes(raw, msgpackHandle()).Decode(r); err != nil {
+	if err := codec.NewDecoderBytes(raw, msgpackHandle).Decode(r); err != nil {
 		return nil, fmt.Errorf("answer of %s: %w", addr, err)
 	}
 	return r, nil
@@ -148,7 +148,7 @@ func (n *Node) ask(ctx context.Context, addr string, c call) (*callReply, error)
 // HandleCall implements transport.Handler.
 func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	var c call
-	if err := codec.NewDecoderBytes(req, msgpackHandle()).Decode(&c); err != nil {
+	if err := codec.NewDecoderBytes(req, msgpackHandle).Decode(&c); err != nil {
 		return nil, fmt.Errorf("malformed call: %w", err)
 	}
 	n.mu.Lock()
@@ -172,7 +172,7 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 		}
 	}
 	var raw []byte
-	err := codec.NewEncoderBytes(&raw, msgpackHandle()).Encode(&r)
+	err := codec.NewEncoderBytes(&raw, msgpackHandle).Encode(&r)
 	return raw, err
 }
 

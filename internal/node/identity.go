@@ -101,7 +101,11 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func msgpackHandle() *codec.MsgpackHandle {
+// msgpackHandle is shared: it learns each type's layout once, and is safe for concurrent
+// use since nobody configures it any more.
+var msgpackHandle = newMsgpackHandle()
+
+func newMsgpackHandle() *codec.MsgpackHandle {
 	h := &codec.MsgpackHandle{}
 	h.StructToArray = true
 	h.WriteExt = true
@@ -184,7 +188,7 @@ func readIdentity(fs vfs.FS, name string) (*Identity, error) {
 			ErrDamaged, name, head, got, want)
 	}
 	id := &Identity{}
-	if err := codec.NewDecoderBytes(body, msgpackHandle()).Decode(id); err != nil {
+	if err := codec.NewDecoderBytes(body, msgpackHandle).Decode(id); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return id, nil
@@ -194,7 +198,7 @@ func readIdentity(fs vfs.FS, name string) (*Identity, error) {
 // cut leaves the old or the new one.
 func writeIdentity(fs vfs.FS, dir string, id *Identity) error {
 	var body []byte
-	if err := codec.NewEncoderBytes(&body, msgpackHandle()).Encode(id); err != nil {
+	if err := codec.NewEncoderBytes(&body, msgpackHandle).Encode(id); err != nil {
 		return err
 	}
 	raw := append([]byte(identityMagic), 0, 0, 0, 0)
