@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,27 +48,56 @@ type event struct {
 	f   func()
 }
 
-// eventQueue is a heap by time, then by order of being asked for.
+// eventQueue is a binary heap by time, then by order of being asked for. It is not
+// container/heap's, which boxes what it is handed: an allocation for each event.
 type eventQueue []event
 
-func (q eventQueue) Len() int { return len(q) }
-func (q eventQueue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+func (q *eventQueue) push(e event) {
+	h := append(*q, e)
+	i := len(h) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !e.before(&h[up]) {
+			break
+		}
+		h[i] = h[up]
+		i = up
+	}
+	h[i] = e
+	*q = h
 }
-func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *eventQueue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *eventQueue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	old[len(old)-1] = event{}
-	*q = old[:len(old)-1]
-	return e
+
+// pop takes the first event out of a queue that has one.
+func (q *eventQueue) pop() event {
+	h := *q
+	top, n := h[0], len(h)-1
+	last := h[n]
+	h[n] = event{}
+	h = h[:n]
+	i := 0
+	for down := 1; down < n; down = 2*i + 1 {
+		if right := down + 1; right < n && h[right].before(&h[down]) {
+			down = right
+		}
+		if !h[down].before(&last) {
+			break
+		}
+		h[i] = h[down]
+		i = down
+	}
+	if n > 0 {
+		h[i] = last
+	}
+	*q = h
+	return top
 }
 
 // after schedules f.
 func (w *world) after(d time.Duration, p *proc, f func()) {
 	w.seq++
-	heap.Push(&w.q, event{w.now + max(d, 0), w.seq, p, f})
+	w.q.push(event{w.now + max(d, 0), w.seq, p, f})
 }
 
 // runUntil lets events happen until the given time, or until stop says so (asked
@@ -88,7 +116,7 @@ func (w *world) step(end time.Duration) bool {
 	if len(w.q) == 0 || w.q[0].at > end {
 		return false
 	}
-	e := heap.Pop(&w.q).(event)
+	e := w.q.pop()
 	w.now = e.at
 	switch p := e.p; {
 	case p == nil:
