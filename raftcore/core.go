@@ -343,8 +343,9 @@ func (c *Core) resetElectionTimer() {
 	c.electionDeadline = c.now + t + 1 + c.dice.below(t)
 }
 
-// Membership returns the configuration in force: the newest in the log.
-func (c *Core) Membership() Membership { return c.configs.newest().clone() }
+// Membership returns the configuration in force: the newest in the log. It is shared
+// with the core, which never changes one; nor must the caller.
+func (c *Core) Membership() Membership { return c.configs.newest() }
 
 // MembershipAt returns the configuration as of index, for the snapshot taken
 // there (R22). Below the oldest one known it is empty: no snapshot may be taken
