@@ -21,8 +21,7 @@ func OpenFile(fs vfs.FS, path string) (*Reader, error) {
 		f.Close()
 		return nil, err
 	}
-	c := &codec{workers: runtime.GOMAXPROCS(0)}
-	return &Reader{codec: c, entry: &entry{info: sf.foot.info(filepath.Base(path))}, file: sf}, nil
+	return &Reader{codec: codecFor(runtime.GOMAXPROCS(0)), entry: &entry{info: sf.foot.info(filepath.Base(path))}, file: sf}, nil
 }
 
 // RawAt reads the file's bytes as they are, unchecked, while the Reader is open. It

@@ -10,7 +10,7 @@ import (
 
 // codec compresses and decompresses frames. Its coders are made when first needed
 // and then kept: they hold a few MiB each. Both are safe for concurrent use, and
-// start no goroutine of their own.
+// start no goroutine of their own, so one codec does for all stores of a process.
 type codec struct {
 	workers int
 	encOnce sync.Once
@@ -18,6 +18,14 @@ type codec struct {
 	decOnce sync.Once
 	dec     *zstd.Decoder
 	err     error
+}
+
+var codecs sync.Map // by workers
+
+// codecFor is the process's codec for so many frames at once.
+func codecFor(workers int) *codec {
+	c, _ := codecs.LoadOrStore(workers, &codec{workers: workers})
+	return c.(*codec)
 }
 
 func (c *codec) encoder() (*zstd.Encoder, error) {

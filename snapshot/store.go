@@ -22,7 +22,7 @@ type Store struct {
 	dir          string
 	opts         Options
 	log          *slog.Logger
-	codec        codec
+	codec        *codec
 	writeWorkers int
 
 	// publishing serialises renames and removals; it is held across them. mu guards
@@ -105,10 +105,11 @@ func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.codec.workers = opts.Workers
-	if s.codec.workers <= 0 {
-		s.codec.workers = runtime.GOMAXPROCS(0)
+	workers := opts.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
 	}
+	s.codec = codecFor(workers)
 	if err := fs.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
@@ -270,7 +271,7 @@ func (s *Store) complete(ctx context.Context, f vfs.File, name string, meta raft
 		return Info{}, fmt.Errorf("%w: announced index %d term %d, got index %d term %d (or another membership)",
 			ErrMismatch, meta.Index, meta.Term, got.Index, got.Term)
 	}
-	if err := sf.verify(&s.codec, s.writeWorkers, s.newPacer(ctx), nil); err != nil {
+	if err := sf.verify(s.codec, s.writeWorkers, s.newPacer(ctx), nil); err != nil {
 		return Info{}, err
 	}
 	return sf.foot.info(name), nil
@@ -359,7 +360,7 @@ func (s *Store) open(match func(*entry) bool) (*Reader, error) {
 		s.release(e)
 		return nil, err
 	}
-	return &Reader{store: s, codec: &s.codec, entry: e, file: sf}, nil
+	return &Reader{store: s, codec: s.codec, entry: e, file: sf}, nil
 }
 
 // acquire finds the newest entry that matches and takes a reference to it.
