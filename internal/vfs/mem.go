@@ -76,13 +76,29 @@ type Op struct {
 // sectorSize is the unit that a disk writes whole or not at all.
 const sectorSize = 512
 
-// inode is a file's content. data is what readers see. A sector in dirty or lost
-// maps to its bytes before the first write that no sync has covered: dirty ones
-// are saved by the next sync, lost ones had a sync fail over them.
+// inode is a file's content. data is what readers see; unsaved are the sectors whose
+// present bytes a crash may undo, in the order in which they were first written.
 type inode struct {
 	data        []byte
-	dirty, lost map[int64][]byte
+	fates       []fate // by sector, as far as any was written
+	unsaved     []unsaved
 	durableSize int64
+}
+
+// fate of a sector: the next sync saves a dirty one; a lost one had a sync fail over
+// it, so that only a new write makes it dirty again.
+type fate uint8
+
+const (
+	clean fate = iota
+	dirty
+	lost
+)
+
+// unsaved is a sector and its bytes before the first write that no sync has covered.
+type unsaved struct {
+	sector int64
+	before []byte
 }
 
 // dirOp sets name to node and, if gone is not "", removes gone if it still is old.
@@ -209,10 +225,10 @@ func (m *Mem) WriteFile(name string, data []byte) error {
 	name = filepath.Clean(name)
 	n := m.names[name]
 	if n == nil {
-		n = newInode()
+		n = &inode{}
 		m.names[name], m.durable[name] = n, n
 	}
-	*n = inode{data: slices.Clone(data), dirty: map[int64][]byte{}, lost: map[int64][]byte{}, durableSize: int64(len(data))}
+	*n = inode{data: slices.Clone(data), durableSize: int64(len(data))}
 	return nil
 }
 
@@ -230,7 +246,7 @@ func (m *Mem) Create(name string) (File, error) {
 	}
 	n := m.names[name]
 	if n == nil {
-		n = newInode()
+		n = &inode{}
 		m.change(dirOp{dirs: []string{filepath.Dir(name)}, name: name, node: n})
 	}
 	n.resize(0)
@@ -469,7 +485,7 @@ func (m *Mem) clone() *Mem {
 		if d, ok := copies[n]; ok {
 			return d
 		}
-		d := &inode{data: slices.Clone(n.data), dirty: maps.Clone(n.dirty), lost: maps.Clone(n.lost), durableSize: n.durableSize}
+		d := &inode{data: slices.Clone(n.data), fates: slices.Clone(n.fates), unsaved: slices.Clone(n.unsaved), durableSize: n.durableSize}
 		copies[n] = d
 		return d
 	}

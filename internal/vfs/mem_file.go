@@ -1,9 +1,10 @@
 package vfs
 
 import (
+	"bytes"
+	"cmp"
 	"io"
 	"io/fs"
-	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -105,8 +106,7 @@ func (f *memFile) sync(kind OpKind) error {
 	if err != nil || dead != nil {
 		return first(err, dead)
 	}
-	clear(f.n.dirty)
-	f.n.durableSize = int64(len(f.n.data))
+	f.n.save()
 	return nil
 }
 
@@ -143,33 +143,29 @@ func (f *memFile) usable() error {
 	return nil
 }
 
-func newInode() *inode {
-	return &inode{dirty: map[int64][]byte{}, lost: map[int64][]byte{}}
-}
-
 // touch remembers what the sectors of [off, end) hold before they change.
 func (n *inode) touch(off, end int64) {
+	if sectors := int((end + sectorSize - 1) / sectorSize); sectors > len(n.fates) {
+		n.fates = append(n.fates, make([]fate, sectors-len(n.fates))...)
+	}
 	for s := off / sectorSize; s*sectorSize < end; s++ {
-		if old, ok := n.lost[s]; ok {
-			n.dirty[s] = old // written again, so the next sync covers it
-			delete(n.lost, s)
-		}
-		if _, ok := n.dirty[s]; !ok {
+		if n.fates[s] == clean {
 			lo := min(s*sectorSize, int64(len(n.data)))
 			hi := min(lo+sectorSize, int64(len(n.data)))
-			n.dirty[s] = before(n.data[lo:hi])
+			n.unsaved = append(n.unsaved, unsaved{s, before(n.data[lo:hi])})
 		}
+		n.fates[s] = dirty // if it was lost: written again, so the next sync covers it
 	}
 }
+
+var zeroSector [sectorSize]byte
 
 // before copies a sector; one of zeros needs no copy: what is missing is zero.
 func before(sector []byte) []byte {
-	for _, b := range sector {
-		if b != 0 {
-			return slices.Clone(sector)
-		}
+	if bytes.Equal(sector, zeroSector[:len(sector)]) {
+		return nil
 	}
-	return nil
+	return slices.Clone(sector)
 }
 
 // resize changes the size; what is cut or added counts as written.
@@ -183,29 +179,47 @@ func (n *inode) resize(size int64) {
 	n.data = append(n.data, make([]byte, size-old)...)
 }
 
+// save makes everything durable that no sync failed over.
+func (n *inode) save() {
+	n.durableSize = int64(len(n.data))
+	rest := n.unsaved[:0]
+	for _, u := range n.unsaved {
+		if n.fates[u.sector] == lost {
+			rest = append(rest, u)
+			continue
+		}
+		n.fates[u.sector] = clean
+	}
+	clear(n.unsaved[len(rest):])
+	n.unsaved = rest
+}
+
 // abandon marks unsynced sectors as clean although they are not saved.
 func (n *inode) abandon() {
-	maps.Copy(n.lost, n.dirty)
-	clear(n.dirty)
+	for _, u := range n.unsaved {
+		n.fates[u.sector] = lost
+	}
 }
 
 // crash decides each unsynced sector, then the size. Sectors are visited in order
 // so that one seed gives one result.
 func (n *inode) crash(rng *rand.Rand) {
-	n.abandon()
 	size := int64(len(n.data))
 	if size != n.durableSize && rng.IntN(2) == 0 {
 		size = n.durableSize
 	}
-	data := make([]byte, size)
-	copy(data, n.data)
-	for _, s := range slices.Sorted(maps.Keys(n.lost)) {
-		if rng.IntN(2) == 0 || s*sectorSize >= size {
+	if old := int64(len(n.data)); size <= old {
+		n.data = n.data[:size:size]
+	} else {
+		n.data = append(n.data, make([]byte, size-old)...)
+	}
+	slices.SortFunc(n.unsaved, func(a, b unsaved) int { return cmp.Compare(a.sector, b.sector) })
+	for _, u := range n.unsaved {
+		if rng.IntN(2) == 0 || u.sector*sectorSize >= size {
 			continue
 		}
-		sector := data[s*sectorSize : min((s+1)*sectorSize, size)]
-		clear(sector[copy(sector, n.lost[s]):])
+		sector := n.data[u.sector*sectorSize : min((u.sector+1)*sectorSize, size)]
+		clear(sector[copy(sector, u.before):])
 	}
-	n.data, n.durableSize = data, size
-	clear(n.lost)
+	n.fates, n.unsaved, n.durableSize = nil, nil, size
 }
