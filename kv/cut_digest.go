@@ -20,15 +20,21 @@ func (s *sum128) add(o sum128) { s.lo, s.hi = s.lo+o.lo, s.hi+o.hi }
 // sets, fields of hashes and members of sorted sets are summed, in any order;
 // elements of lists and entries of streams count in their order.
 func digestCut(c *cut) (lo, hi uint64) {
-	var total sum128
-	var d keyDigest
+	var sum keysDigest
 	for db := range c.dbs {
-		_ = c.each(db, func(key []byte, v Value) error {
-			total.add(d.sumKey(db, key, v))
-			return nil
-		})
+		sum.database(c.h, db, &c.dbs[db].tableView)
 	}
-	return total.lo, total.hi
+	return sum.lo, sum.hi
+}
+
+// keysDigest adds up databases.
+type keysDigest struct {
+	sum128
+	d keyDigest
+}
+
+func (s *keysDigest) database(h *heap, db int, keys *tableView) {
+	h.scatter(keys, func(key []byte, v Value) { s.add(s.d.sumKey(db, key, v)) })
 }
 
 // keyDigest digests one key at a time.

@@ -176,6 +176,25 @@ func TestCutSharesUntouchedBlocks(t *testing.T) {
 	requireEmptyHeap(t, h, 1)
 }
 
+// TestDigestNowIsDigest: what is summed in place is what a cut would have.
+func TestDigestNowIsDigest(t *testing.T) {
+	n := newTestNode(t)
+	for i := range 3000 { // enough for the table to split
+		n.do("SET", fmt.Sprint("k", i), fmt.Sprint(i))
+		if i%500 == 0 {
+			n.do("RPUSH", fmt.Sprint("l", i), "a", "b")
+			index, digest := n.s.Digest()
+			nowIndex, now := n.s.DigestNow()
+			require.Equal(t, index, nowIndex)
+			require.Equal(t, digest, now)
+		}
+	}
+	_, before := n.s.DigestNow()
+	n.do("SET", "k7", "another")
+	_, after := n.s.DigestNow()
+	require.NotEqual(t, before, after)
+}
+
 func TestDigestIgnoresLayoutAndEncoding(t *testing.T) {
 	build := func(seed uint64, tree bool, order []int) *cut {
 		h := newHeap(seed)

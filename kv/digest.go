@@ -47,7 +47,11 @@ func (c *Cut) Each(db int, fn func(key []byte, v Value) error) error { return c.
 // the same entries have equal ones.
 func (c *Cut) Digest() string {
 	lo, hi := digestCut(c.cut)
-	st := c.st.encode()
+	return digestHex(lo, hi, c.st.encode())
+}
+
+// digestHex is a digest of the keys' sums and the encoded system state.
+func digestHex(lo, hi uint64, st []byte) string {
 	var out [16]byte
 	binary.BigEndian.PutUint64(out[:8], hi^sumSeeded(st, 1))
 	binary.BigEndian.PutUint64(out[8:], lo^sumSeeded(st, 2))
@@ -89,4 +93,18 @@ func (s *Store) Digest() (index uint64, digest string) {
 	c := s.OpenCut()
 	defer c.Close()
 	return c.Index, c.Digest()
+}
+
+// DigestNow is Digest for who is alone with a small store, such as the simulator:
+// nothing has to be copied, but everything waits until it is done.
+func (s *Store) DigestNow() (index uint64, digest string) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var sum keysDigest
+	for db, ks := range s.dbs {
+		sum.database(s.heap, db, &ks.t.tableView)
+	}
+	return s.st.Index, digestHex(sum.lo, sum.hi, s.st.encode())
 }

@@ -275,6 +275,21 @@ func (h *heap) walk(v *tableView, fn func(key []byte, v Value) bool) {
 	}
 }
 
+// scatter calls fn for all keys of a view, in the order in which they lie about. fn
+// must not change a keyspace.
+func (h *heap) scatter(v *tableView, fn func(key []byte, v Value)) {
+	if v.dir[0] == nil {
+		return
+	}
+	for i := 0; i < len(v.dir); {
+		first := v.dir[i]
+		for s := first; s != nil; s = s.next {
+			s.scatter(h, fn)
+		}
+		i += 1 << (v.bits - first.depth)
+	}
+}
+
 // clear removes all keys at once; heap.freeSome gives their memory back.
 func (ks *keyspace) clear() {
 	ks.h.doom(ks.t.tableView)

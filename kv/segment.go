@@ -190,6 +190,19 @@ func (s *segment) drain(dst []uint64) []uint64 {
 	return dst
 }
 
+// scatter calls fn for the keys of the segment (not of next).
+func (s *segment) scatter(h *heap, fn func(key []byte, v Value)) {
+	for i := 0; i < segmentSlots; i++ {
+		slot := s.slot(i)
+		if slot == 0 {
+			i |= groupSlots - 1 // the rest of the group is empty too
+			continue
+		}
+		rec := readRecord(h.arena.at(ref(slot & refMask)))
+		fn(rec.key, h.value(&rec))
+	}
+}
+
 // rebase changes the prefix and gives slots, taken from a segment with the old
 // base, the tags of the new one. Only when base changes must it read the keys.
 func (s *segment) rebase(h *heap, prefix uint64, depth uint8, slots []uint64) {
