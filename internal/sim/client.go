@@ -236,15 +236,17 @@ func (c *client) finish(o *op) {
 	})
 }
 
+var space = []byte(" ")
+
 // add appends commands given as text, writes and reads alike, in database db.
 func add(ch *kv.Chunk, db int, line string, values ...[]byte) {
-	var args [][]byte
-	for _, f := range strings.Fields(line) {
-		if f == "?" {
-			args, values = append(args, values[0]), values[1:]
-			continue
+	args := make([][]byte, 0, 5)
+	for text := []byte(line); len(text) > 0; { // the arguments are pieces of it
+		var word []byte
+		if word, text, _ = bytes.Cut(text, space); string(word) == "?" {
+			word, values = values[0], values[1:]
 		}
-		args = append(args, []byte(f))
+		args = append(args, word)
 	}
 	cmd := kv.Lookup(args[0])
 	ch.AppendSelect(db)

@@ -274,7 +274,7 @@ func (w *world) members(l *proc, core map[raftcore.NodeID]bool) []*machine {
 func (w *world) compare(core map[raftcore.NodeID]bool) {
 	w.checked(10, 17)
 	for _, m := range w.members(w.leader(), core) {
-		at, got := m.proc.s.Store().Digest()
+		at, got := m.proc.s.Store().DigestNow()
 		if want, ok := w.judge.digests[at]; ok && want != got {
 			w.fail("I17", "node %d: another state at index %d", m.id, at)
 		}

@@ -64,7 +64,8 @@ type proc struct {
 	peers map[raftcore.NodeID]transport.Peer
 
 	turnDue, syncBusy, applyBusy, fetchBusy bool
-	syncJob                                 node.Job
+	syncJob, applyJob, fetchJob             node.Job
+	events                                  procEvents
 	syncItems                               []node.SyncItem
 	syncSince                               time.Duration
 	snap                                    *node.SnapshotRun
@@ -73,6 +74,15 @@ type proc struct {
 
 	seen     seen
 	fallible bool // a disk fault was injected: stopping is right
+}
+
+// procEvents are what happens to a process all the time, made once.
+type procEvents struct{ tick, turn, sync, apply, fetch func() }
+
+func newProc(m *machine) *proc {
+	p := &proc{w: m.w, m: m, peers: map[raftcore.NodeID]transport.Peer{}}
+	p.events = procEvents{p.tick, p.turn, p.sync, p.apply, p.fetch}
+	return p
 }
 
 func (m *machine) monotonic() time.Duration {
@@ -142,7 +152,7 @@ func (m *machine) start() {
 	w := m.w
 	m.disk.SetFault(nil)
 	m.keepCopy()
-	p := &proc{w: w, m: m, peers: map[raftcore.NodeID]transport.Peer{}}
+	p := newProc(m)
 	s, err := node.StepOpen(m.config(), p)
 	p.s = s
 	if err != nil {
@@ -224,7 +234,7 @@ func (m *machine) notStarted(p *proc, err error) {
 func (p *proc) tick() {
 	p.s.Turn(true)
 	d := p.s.TickInterval()
-	p.w.after(d-d*time.Duration(p.m.ppm)/1e6, p, p.tick)
+	p.w.after(d-d*time.Duration(p.m.ppm)/1e6, p, p.events.tick)
 }
 
 // settle looks for work after anything happened to the process, and checks it.
@@ -242,24 +252,24 @@ func (p *proc) settle() {
 	}
 	if !p.turnDue && p.s.Dirty() {
 		p.turnDue = true
-		w.after(w.between(5*time.Microsecond, 100*time.Microsecond), p, func() { p.turnDue = false; p.s.Turn(false) })
+		w.after(w.between(5*time.Microsecond, 100*time.Microsecond), p, p.events.turn)
 	}
 	if !p.syncBusy {
 		if job, items := p.s.TakeSync(); job != nil {
 			p.syncBusy, p.syncJob, p.syncItems, p.syncSince = true, job, items, w.now
-			w.after(p.m.diskTime(), p, p.sync)
+			w.after(p.m.diskTime(), p, p.events.sync)
 		}
 	}
 	if !p.applyBusy {
 		if job := p.s.TakeApply(); job != nil {
-			p.applyBusy = true
-			w.after(w.between(10*time.Microsecond, w.opt.applyMax), p, func() { p.applyBusy = false; p.apply(job) })
+			p.applyBusy, p.applyJob = true, job
+			w.after(w.between(10*time.Microsecond, w.opt.applyMax), p, p.events.apply)
 		}
 	}
 	if !p.fetchBusy {
 		if job := p.s.TakeFetch(); job != nil {
-			p.fetchBusy = true
-			w.after(w.between(10*time.Microsecond, time.Millisecond), p, func() { p.fetchBusy = false; _ = job() })
+			p.fetchBusy, p.fetchJob = true, job
+			w.after(w.between(10*time.Microsecond, time.Millisecond), p, p.events.fetch)
 		}
 	}
 }
@@ -278,7 +288,7 @@ func (m *machine) diskTime() time.Duration {
 // sync performs the batch the disk was given.
 func (p *proc) sync() {
 	if p.m.stuckUntil > p.w.now {
-		p.w.after(p.m.diskTime(), p, p.sync)
+		p.w.after(p.m.diskTime(), p, p.events.sync)
 		return
 	}
 	job, items := p.syncJob, p.syncItems
@@ -297,7 +307,23 @@ func (p *proc) sync() {
 	p.w.judge.saved(p, items)
 }
 
-func (p *proc) apply(job node.Job) {
+// turn lets the loop look at what happened.
+func (p *proc) turn() {
+	p.turnDue = false
+	p.s.Turn(false)
+}
+
+// fetch reads old entries.
+func (p *proc) fetch() {
+	job := p.fetchJob
+	p.fetchBusy, p.fetchJob = false, nil
+	_ = job()
+}
+
+// apply performs the batch the state machine was given.
+func (p *proc) apply() {
+	job := p.applyJob
+	p.applyBusy, p.applyJob = false, nil
 	before := p.s.Store().Applied()
 	if err := job(); err != nil {
 		if !p.fallible && !isInjected(err) {
