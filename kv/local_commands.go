@@ -14,6 +14,8 @@ var localCommands = []Command{
 				Summary: "Returns the name of the connection."},
 			{Name: "client|capa", Group: "connection", Since: "8.0.0", Arity: -3, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,
 				Summary: "Tells what the client is capable of."},
+			{Name: "client|staleness", Group: "connection", Since: "0.1.0", Arity: -2, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,
+				Summary: "Bounds how old what the connection reads may be."},
 			{Name: "client|maint_notifications", Group: "connection", Since: "8.0.0", Arity: -3, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,
 				Summary: "Asks for pushes before nodes stop and while leaders change."},
 			{Name: "client|getredir", Group: "connection", Since: "6.0.0", Arity: 2, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale,

@@ -22,7 +22,8 @@ func TestCommandRowsMatchRedis(t *testing.T) {
 		known[strings.ReplaceAll(strings.ToLower(f[0]), " ", "|")] = f
 	}
 	for _, cmd := range allRows() {
-		if strings.HasPrefix(cmd.Name, "raft") || strings.HasPrefix(cmd.Name, "rkv.") || cmd.Name == "client|capa" || cmd.Name == "client|maint_notifications" {
+		if strings.HasPrefix(cmd.Name, "raft") || strings.HasPrefix(cmd.Name, "rkv.") || cmd.Name == "client|capa" || cmd.Name == "client|maint_notifications" ||
+			cmd.Name == "client|staleness" {
 			continue // ours, Valkey's and Redis Enterprise's
 		}
 		f := known[cmd.Name]

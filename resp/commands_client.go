@@ -29,6 +29,8 @@ func clientHandlers() map[string]handler {
 		"client|help":    help("client"),
 		"client|capa":    {run: clientCapa, anywhere: true},
 
+		"client|staleness": {run: clientStaleness},
+
 		"client|maint_notifications": {run: clientMaint},
 	}
 }

@@ -79,7 +79,7 @@ func cmdQuit(s *session, _ [][]byte, out *kv.Reply) {
 // REPLY included.
 func cmdReset(s *session, _ [][]byte, out *kv.Reply) {
 	s.leaveAll()
-	s.proto, s.db, s.stale, s.name = resp2, 0, false, ""
+	s.proto, s.db, s.stale, s.staleness, s.name = resp2, 0, false, 0, ""
 	s.multi, s.watches, s.reply = nil, nil, replyOn
 	s.noEvict, s.noTouch, s.capaRedirect = false, false, false
 	s.leaveMonitor()

@@ -351,6 +351,9 @@ func (c *conn) runLong(now int64) {
 func (c *conn) readsDone(needTick bool, now int64) {
 	srv := c.loop.srv
 	switch {
+	case needTick && c.s.stale && c.s.staleness == 0:
+		c.runReads(0) // what is due is as this node has it: nobody is asked
+		return
 	case needTick:
 	case c.leaseLost():
 		return

@@ -242,7 +242,7 @@ func (l *loop) askBarrier() {
 	for _, c := range batch.conns {
 		c.s.barrier = c.buffered()
 	}
-	l.srv.backend.ReadBarrier(func(err error) { l.push(event{batch: batch, err: err}) })
+	l.srv.barrierAsked(func(err error) { l.push(event{batch: batch, err: err}) })
 }
 
 func (l *loop) barrierDone(batch *barrierBatch, err error) {

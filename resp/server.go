@@ -151,6 +151,7 @@ type Server struct {
 	// listeners are the bound addresses by persona, addr among them.
 	listeners [personas]string
 	recent    atomic.Pointer[recentStatus]
+	fresh     freshness
 	// lastMaster is the last leader this node knew of.
 	lastMaster atomic.Uint64
 	wg         sync.WaitGroup

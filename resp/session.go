@@ -71,9 +71,11 @@ type session struct {
 	aclFresh bool
 
 	db    int
-	stale bool // READONLY: reads need no barrier
-	name  string
-	lib   struct{ name, version string }
+	stale bool // READONLY: reads need no barrier ...
+	// staleness is ... unless this node's state is older than so many ns; 0: no bound.
+	staleness int64
+	name      string
+	lib       struct{ name, version string }
 
 	noEvict, noTouch bool
 	reply            replyMode
@@ -378,7 +380,7 @@ func (s *session) flushChunk() step {
 // needBarrier reports whether the chunk of reads, or the pending WATCH, must wait
 // for a read barrier. It need not when the client asked for stale reads or the
 // commands had arrived before the last barrier was asked for.
-func (s *session) needBarrier() bool { return s.beyond && !s.stale && !s.needsNothing }
+func (s *session) needBarrier() bool { return s.beyond && !s.needsNothing && !s.readsOld() }
 
 // protocolError answers and closes: whatever follows cannot be understood.
 func (s *session) protocolError(err error) {
