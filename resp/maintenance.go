@@ -153,9 +153,15 @@ func (s *session) movesTo(m *Member) string {
 	return addr
 }
 
+// lingerTime is how long a node that stops goes on for clients of the cluster and
+// Sentinel listeners, which learn by MOVED, by +switch-master and by asking again that
+// somebody else leads: a few ticks, and a connection to be set up.
+const lingerTime = 500 * time.Millisecond
+
 // MoveClients asks clients that listen for it to go to another node, the leader if that
-// is not this one, and waits until they did or ctx ends. New connections are still
-// taken, and everything is served. It is for the moment before Close.
+// is not this one, and waits until they did or ctx ends. Clients of the other personas
+// have lingerTime to find out by themselves. New connections are still taken, and
+// everything is served. It is for the moment before Close.
 func (s *Server) MoveClients(ctx context.Context) {
 	st := s.backend.Status()
 	to := st.leader()
@@ -172,29 +178,42 @@ func (s *Server) MoveClients(ctx context.Context) {
 	if end, ok := ctx.Deadline(); ok {
 		target.until = end
 	}
-	left := make(chan int, len(s.loops))
-	ask := func(tell bool) (n int) {
+	type waiting struct{ maintained, finding int }
+	left := make(chan waiting, len(s.loops))
+	ask := func(tell bool) (n waiting) {
 		asked := 0
 		for _, l := range s.loops {
 			if l.post(func() {
 				if tell {
 					l.moving(target)
 				}
-				left <- len(l.maintained)
+				left <- waiting{len(l.maintained), l.finding()}
 			}) {
 				asked++
 			}
 		}
 		for range asked {
-			n += <-left
+			w := <-left
+			n.maintained, n.finding = n.maintained+w.maintained, n.finding+w.finding
 		}
 		return n
 	}
-	for n := ask(true); n > 0; n = ask(false) {
+	began := time.Now()
+	for n := ask(true); n.maintained > 0 || n.finding > 0 && time.Since(began) < lingerTime; n = ask(false) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// finding are the loop's clients that find the leader by themselves.
+func (l *loop) finding() (n int) {
+	for _, c := range l.conns {
+		if c.s.persona != plainPersona {
+			n++
+		}
+	}
+	return n
 }

@@ -204,3 +204,25 @@ func TestMaintenanceNotices(t *testing.T) {
 	require.Equal(t, "+OK", unnamed.do("CLIENT", "MAINT_NOTIFICATIONS", "OFF"))
 	<-moved // when all have gone, or want to know nothing
 }
+
+// A node that stops serves clients of the other personas for a while: they learn who
+// leads now, and still find it there.
+func TestStoppingNodeLingersForClientsThatSearch(t *testing.T) {
+	s := startPersonas(t, nil)
+	c := s.dialSentinel()
+	require.Equal(t, `["subscribe" "+switch-master" :1]`, c.do("SUBSCRIBE", "+switch-master"))
+	eventually(t, func() bool { return s.lastMaster.Load() == 3 }, "the first state is known")
+	s.node.follows.Store(4) // it has handed over
+	began := time.Now()
+	s.MoveClients(context.Background())
+	require.GreaterOrEqual(t, time.Since(began), lingerTime)
+	require.Equal(t, `["message" "+switch-master" "mymaster 127.0.0.1 6379 127.0.0.1 6380"]`, c.reply(), "it is told before the end")
+
+	c.conn.Close()
+	_ = s.dial() // nothing can be told to those
+	eventually(t, func() bool {
+		began = time.Now()
+		s.MoveClients(context.Background())
+		return time.Since(began) < lingerTime/2
+	}, "nobody is there to be told")
+}
