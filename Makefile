@@ -76,8 +76,9 @@ chaos: build ## real processes under kills, pauses, partitions, power cuts: CHAO
 	@$(GO) build -trimpath -o bin/chaos ./internal/chaos/cmd
 	@bin/chaos -rkv $(BIN) -time $(CHAOS_TIME) $(if $(SEED),-seed $(SEED)) $(if $(KILLS),-kills $(KILLS)) $(CHAOSFLAGS)
 
-clients: ## not built yet: each says which work it waits for
-	@echo "$@: not built yet; see the open issues in CHANGELOG.md"
+clients: build tools ## stock clients and applications while nodes are killed: CLIENTSFLAGS='-only ioredis'
+	@cd internal/clients && $(GO) build -trimpath -o ../../bin/clients .
+	@bin/clients -rkv $(BIN) $(CLIENTSFLAGS)
 
 tools:
 	@./.ci/tools

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+)
+
+var (
+	binary = flag.String("rkv", "bin/rkv", "the binary under test")
+	port   = flag.Int("port", 26000, "first of about 40 ports on 127.0.0.1")
+	only   = flag.String("only", "", "run only what matches this regular expression")
+	short  = flag.Bool("short", false, "only what needs neither npm nor Debian, in less than a minute")
+	keep   = flag.Bool("keep", false, "keep the nodes' directories and logs")
+)
+
+// run is one line of the report.
+type run struct {
+	client, persona, proto string
+	short                  bool // part of the short form
+	do                     func(h *harness) (story string, err error)
+}
+
+func (r run) String() string { return strings.TrimSpace(r.client + " " + r.persona + " " + r.proto) }
+
+// runLimit bounds each run; what takes longer hangs.
+const runLimit = 3 * time.Minute
+
+func main() {
+	flag.Parse()
+	h, err := newHarness()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if !*short {
+		if err := install(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	passed, total := h.runAll(regexp.MustCompile(*only))
+	if err := h.close(); err != nil {
+		fmt.Println("FAIL the nodes:", err)
+		passed = min(passed, total-1)
+	}
+	fmt.Printf("clients: %d/%d passed\n", passed, total)
+	if passed < total || total == 0 {
+		os.Exit(1)
+	}
+}
+
+// runAll runs what was asked for, one line each.
+func (h *harness) runAll(which *regexp.Regexp) (passed, total int) {
+	for _, r := range runs() {
+		if !which.MatchString(r.String()) || *short && !r.short {
+			continue
+		}
+		total++
+		began := time.Now()
+		story, err := r.do(h)
+		took := time.Since(began).Round(100 * time.Millisecond)
+		if err == nil {
+			passed++
+			fmt.Printf("ok   %-32s %s (%v)\n", r, story, took)
+			continue
+		}
+		fmt.Printf("FAIL %-32s %s (%v)\n", r, story, took)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Printf("     %s\n", strings.TrimRight(line, "\n"))
+		}
+		if h.cluster != nil && h.cluster.awaitAll() != nil { // the next one starts afresh
+			_ = h.stopCluster()
+		}
+	}
+	return passed, total
+}
+
+// runs is everything there is.
+func runs() (list []run) {
+	add := func(client string, short bool, personas []string, protos []int, do func(t target, say *talk) error) {
+		for _, persona := range personas {
+			for _, proto := range protos {
+				name := fmt.Sprintf("RESP%d", proto)
+				list = append(list, run{client, persona, name, short && proto == 3, func(h *harness) (string, error) {
+					return h.client(client, persona, proto, do)
+				}})
+			}
+		}
+	}
+	all, both := []string{"plain", "cluster", "sentinel"}, []int{2, 3}
+	add("go-redis", true, all, both, runGoRedis)
+	add("rueidis", true, all, both, runRueidis)
+	add("ioredis", false, all, both, program(node, "ioredis.mjs"))
+	add("node-redis", false, all, both, program(node, "node-redis.mjs"))
+	add("redis-py", false, all, []int{2}, program(python, "redis_py.py")) // Debian's version knows no RESP3
+	return list
+}
+
+// client runs one client on one persona: its checks, then the drill.
+func (h *harness) client(name, persona string, proto int, do func(t target, say *talk) error) (string, error) {
+	c, err := h.needCluster()
+	if err != nil {
+		return "", err
+	}
+	t := h.target(c, name, persona, proto)
+	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
+	defer cancel()
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	say := newTalk(loading)
+	ended := make(chan error, 1)
+	go func() { ended <- do(t, say) }()
+	d := &drill{c: c, tgt: t, talk: say}
+	var story string
+	select {
+	case err = <-ended:
+		return say.summary(""), fmt.Errorf("ended before its load: %v; %s", err, strings.Join(say.failed, "; "))
+	case <-ctx.Done():
+		return say.summary(""), fmt.Errorf("its checks took more than %v; %s", runLimit, strings.Join(say.failed, "; "))
+	case <-say.load:
+		story, err = d.run(ctx)
+		time.Sleep(100 * time.Millisecond) // what is published last may still be under way
+		stop()
+	}
+	select {
+	case end := <-ended:
+		if end != nil {
+			err = fmt.Errorf("%w; the client: %w", err, end)
+		}
+	case <-time.After(15 * time.Second):
+		err = fmt.Errorf("the client does not end; %w", err)
+	}
+	if err == nil {
+		err = d.judge(ctx)
+	}
+	if len(say.failed) > 0 {
+		err = fmt.Errorf("%s\n%w", strings.Join(say.failed, "\n"), orNone(err))
+	}
+	return say.summary(story), err
+}
