@@ -10,17 +10,18 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// formation decides, one answer at a time, how a node becomes part of a cluster.
+// formation decides, one answer at a time, how a node becomes part of a cluster
+// (docs/adr/0018).
 //
 //	for f.genesis == nil {
 //		ask f.next() and hand f.answer the reply; when there is nobody to ask, rest
 //	}
 //
-// A founder waits until every founder was reached once and found empty; all of them
-// then derive the same genesis. A founder that already settled hands its genesis
-// over, which must contain this very incarnation; if it does not, our directory was
-// emptied since, and we join as a learner instead. A joining node asks members of
-// the cluster until one of them took it in.
+// A founder gathers who the others are, names that set as the cluster's, and settles
+// on it when each of the others was heard naming the same set since. A founder that
+// already settled hands its genesis over, which must contain this very incarnation; if
+// it does not, our directory was emptied since, and we join as a learner instead. A
+// joining node asks members of the cluster until one of them took it in.
 type formation struct {
 	n       *Node
 	genesis *Genesis // set when done
@@ -28,6 +29,8 @@ type formation struct {
 	// Founding.
 	founders []raftcore.NodeID // of the configuration, sorted
 	members  map[raftcore.NodeID]raftcore.Member
+	// agreed are the founders heard naming the set this node names (Node.named).
+	agreed map[raftcore.NodeID]bool
 	// Joining, if join is not empty.
 	join []string
 
@@ -57,10 +60,13 @@ func (n *Node) formation() *formation {
 
 // String says what it waits for.
 func (f *formation) String() string {
-	if len(f.join) > 0 {
+	switch {
+	case len(f.join) > 0:
 		return fmt.Sprintf("joining through %v (last answer: %v)", f.join, f.last)
+	case len(f.members) < len(f.founders):
+		return fmt.Sprintf("founding: reached %d of %d founders", len(f.members), len(f.founders))
 	}
-	return fmt.Sprintf("founding: reached %d of %d founders", len(f.members), len(f.founders))
+	return fmt.Sprintf("founding: %d of %d founders agree who they are", 1+len(f.agreed), len(f.founders))
 }
 
 // next is whom to ask what. An empty address ends the round: the caller rests before
@@ -90,7 +96,7 @@ func (f *formation) round() []string {
 	}
 	var addrs []string
 	for _, id := range f.founders {
-		if _, ok := f.members[id]; !ok {
+		if id != f.n.identity.Node {
 			addrs = append(addrs, f.n.cfg.Initial[id])
 		}
 	}
@@ -106,6 +112,7 @@ func (f *formation) answer(addr string, r *callReply, err error) error {
 	switch {
 	case err != nil:
 		f.last = err
+		f.goBack()
 	case len(f.join) > 0:
 		f.answerJoin(addr, r)
 	default:
@@ -130,27 +137,87 @@ func (f *formation) answerProbe(addr string, r *callReply) error {
 	case r.Genesis != nil:
 		f.n.log.Info("the cluster exists already; joining it as a learner", "member", addr)
 		f.join, f.queue = []string{addr}, []string{addr}
+		f.n.name(nil)
 	case r.Lease != f.n.cfg.leasePolicy(f.n.cfg.ReadMode):
 		return fmt.Errorf("node %d was started with another --read-mode or --election-timeout than this one; "+
 			"all founders of a cluster with leases need the same", id)
+	case r.Named != nil && !f.sameFounders(r.Named):
+		return fmt.Errorf("node %d was started with another initial cluster than this one: %v there, %v here",
+			id, addressesOf(r.Named), f.n.cfg.Initial)
 	default:
-		f.members[id] = r.Self
-	}
-	if f.genesis == nil && len(f.join) == 0 && len(f.members) == len(f.founders) {
-		f.genesis = f.n.genesisOf(f.members)
+		f.heard(id, r)
 	}
 	return nil
+}
+
+// heard takes the answer of a founder that belongs to no cluster either.
+func (f *formation) heard(id raftcore.NodeID, r *callReply) {
+	f.members[id] = r.Self
+	if len(f.members) < len(f.founders) {
+		return
+	}
+	set := f.n.genesisOf(f.members)
+	if !set.equal(f.n.named) {
+		// Whoever was counted agreed to something else.
+		f.n.name(set)
+		f.agreed = map[raftcore.NodeID]bool{}
+		f.queue = f.round()
+		return
+	}
+	// There is one question at a time, so this one was asked after the set was named:
+	// what somebody said before would prove nothing (docs/adr/0018).
+	if set.equal(r.Named) {
+		f.agreed[id] = true
+	} else {
+		delete(f.agreed, id)
+	}
+	if len(f.agreed) == len(f.founders)-1 {
+		f.genesis = f.n.named
+	}
 }
 
 func (f *formation) answerJoin(addr string, r *callReply) {
 	switch {
 	case r.Done && r.Genesis != nil:
 		f.genesis = r.Genesis
+	case r.Genesis == nil:
+		f.last = errors.New(r.Error)
+		f.goBack()
 	case r.Error != "":
 		f.last = errors.New(r.Error)
 	case r.Leader != "" && r.Leader != addr:
 		f.queue = append(f.queue, r.Leader)
 	}
+}
+
+// goBack makes a founder that wanted to join ask all founders again: the member it
+// asked is gone, or was emptied like itself.
+func (f *formation) goBack() {
+	if len(f.founders) > 0 {
+		f.join = nil
+	}
+}
+
+// sameFounders reports whether a set that another founder names has the founders and
+// the addresses that this node was given.
+func (f *formation) sameFounders(g *Genesis) bool {
+	return maps.Equal(addressesOf(g), f.n.cfg.Initial)
+}
+
+func addressesOf(g *Genesis) map[raftcore.NodeID]string {
+	addrs := map[raftcore.NodeID]string{}
+	for _, m := range g.Members {
+		addrs[m.ID] = m.PeerAddr
+	}
+	return addrs
+}
+
+// name sets what this node answers when it is asked whom it would found a cluster
+// with; nil: nobody yet, or not any more.
+func (n *Node) name(g *Genesis) {
+	n.mu.Lock()
+	n.named = g
+	n.mu.Unlock()
 }
 
 func (n *Node) genesisOf(members map[raftcore.NodeID]raftcore.Member) *Genesis {
@@ -161,4 +228,9 @@ func (n *Node) genesisOf(members map[raftcore.NodeID]raftcore.Member) *Genesis {
 	}
 	sort.Slice(g.Members, func(i, j int) bool { return g.Members[i].ID < g.Members[j].ID })
 	return g
+}
+
+// equal compares all of two sets; nil is equal to nothing.
+func (g *Genesis) equal(o *Genesis) bool {
+	return g != nil && o != nil && g.Lease == o.Lease && slices.Equal(g.Members, o.Members)
 }

@@ -41,6 +41,9 @@ type callReply struct {
 	Lease raftcore.LeasePolicy
 	// Value is the answer to a client call.
 	Value int64
+	// Named is the set of founders the callee, which belongs to no cluster, would found
+	// one with; nil: it has not reached all of them yet (docs/adr/0018).
+	Named *Genesis
 }
 
 const (
@@ -145,17 +148,22 @@ func (n *Node) ask(ctx context.Context, addr string, c call) (*callReply, error)
 	return r, nil
 }
 
+// introduction is what this node says of itself to whoever asks.
+func (n *Node) introduction() callReply {
+	r := callReply{Self: n.self(), Members: n.Status().Membership.Members, Lease: n.cfg.leasePolicy(n.cfg.ReadMode)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r.Genesis, r.Named = n.identity.Genesis, n.named
+	return r
+}
+
 // HandleCall implements transport.Handler.
 func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	var c call
 	if err := codec.NewDecoderBytes(req, msgpackHandle).Decode(&c); err != nil {
 		return nil, fmt.Errorf("malformed call: %w", err)
 	}
-	n.mu.Lock()
-	identity := n.identity
-	n.mu.Unlock()
-	r := callReply{Self: n.self(), Genesis: identity.Genesis, Members: n.Status().Membership.Members,
-		Lease: n.cfg.leasePolicy(n.cfg.ReadMode)}
+	r := n.introduction()
 	switch c.Kind {
 	case callProbe:
 	case callJoin:

@@ -48,6 +48,7 @@ type Node struct {
 
 	mu       sync.Mutex
 	identity *Identity
+	named    *Genesis // whom it would found a cluster with, see formation
 	known    *acquaintances
 	// peerClusterID is the genesis's, computed once: every Send asks for it.
 	peerClusterID [16]byte

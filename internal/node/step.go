@@ -356,8 +356,8 @@ func (s *Steps) Heard(r *Reply) { s.heard(r.r) }
 // Answer answers a question of another node; a join that this node can decide is
 // answered after the poll.
 func (s *Steps) Answer(q Question) (*Reply, *Poll) {
-	r := &callReply{Self: s.self(), Genesis: s.identity.Genesis, Members: s.Status().Membership.Members,
-		Lease: s.cfg.leasePolicy(s.cfg.ReadMode)}
+	hello := s.introduction()
+	r := &hello
 	if q.c.Kind != callJoin {
 		return &Reply{r}, nil
 	}

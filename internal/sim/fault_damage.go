@@ -150,7 +150,7 @@ func (w *world) sound(v raftcore.Member) bool {
 // mayHarm reports whether one more disk may be harmed.
 func (w *world) mayHarm(m *machine) bool {
 	l := w.leader()
-	if l == nil || w.copies() || l.s.Core().ChangeInProgress() {
+	if l == nil || w.changing || w.copies() || l.s.Core().ChangeInProgress() {
 		return false
 	}
 	for _, x := range w.machines {

@@ -119,7 +119,7 @@ func (w *world) change(p *proc, poll interface{ Step() (bool, error) }, then fun
 			err = errors.New("node is gone")
 		}
 		switch {
-		case done || err != nil || w.now > end || w.healing:
+		case done || err != nil || w.now > end && p.pausedUntil < w.now || w.healing: // one that is paused may still do it
 			w.changing = false
 			w.say("change through node %d: done %v, error %v", p.m.id, done, err)
 			if done && then != nil {

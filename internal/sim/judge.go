@@ -606,6 +606,10 @@ func (j *judge) recovered(p *proc) {
 	m.ambiguous = nil
 	m.wiped = false
 	m.incarnation = p.id.Incarnation
-	j.genesis = p.id.Genesis.HashSeed()
+	if seed := p.id.Genesis.HashSeed(); j.genesis == 0 {
+		j.genesis = seed
+	} else if seed != j.genesis {
+		w.fail("genesis", "node %d belongs to a second cluster:%s", m.id, names(p.id.Genesis.Membership()))
+	}
 	p.seen = seen{term: c.Term(), commit: c.Commit(), handed: st.LastIndex, members: c.Membership()}
 }

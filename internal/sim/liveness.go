@@ -102,6 +102,7 @@ func (w *world) heal() {
 		for _, b := range w.machines {
 			l := w.net.link(a.id, b.id)
 			l.cut, l.clog = false, 0
+			l.free = [lanes]time.Duration{}
 			l.last = [lanes]time.Duration{} // what a fault delayed holds up nothing that is sent from now on
 		}
 	}

@@ -29,7 +29,15 @@ type link struct {
 	clog  time.Duration        // frames wait until then
 	epoch int                  // of the connection: frames of an older one are lost
 	last  [lanes]time.Duration // arrival of the newest frame, by lane
+	// free is when everything that was put on a lane has left: frames of a lane leave
+	// one after another, each as fast as the line is, and lanes do not wait for each
+	// other.
+	free [lanes]time.Duration
 }
+
+// queueBytes is what waits for a lane at most; a frame more is dropped (Options of
+// internal/transport).
+const queueBytes = 64 << 20
 
 const (
 	laneControl = iota
@@ -125,8 +133,16 @@ func (n *network) frame(p, q *proc, lane int, size int, deliver func()) {
 		}
 	}
 	epoch := l.epoch
+	leaves := max(l.free[lane], w.now) + time.Duration(size)*w.opt.perByte
+	if leaves-w.now > queueBytes*w.opt.perByte+time.Second {
+		return
+	}
+	l.free[lane] = leaves
+	if lane == laneBulk && leaves-w.now > w.opt.election {
+		w.hit("bulk data queued for an election timeout")
+	}
 	for range copies {
-		d := w.opt.delay/2 + w.around(w.opt.delay) + time.Duration(size)*w.opt.perByte
+		d := leaves - w.now + w.opt.delay/2 + w.around(w.opt.delay)
 		spiked := false
 		if !w.healing && w.chance(n.spike) {
 			d += w.around(w.opt.election * 3)
@@ -165,11 +181,11 @@ func (p *proc) Send(ms []raftcore.Message) {
 		}
 		m.From, m.Clock = p.id.Node, p.s.Now()
 		lane, size := laneControl, 64
-		if m.Type == raftcore.MsgAppend {
+		if transport.Bulk(m.Type) {
 			lane = laneBulk
-			for j := range m.Entries {
-				size += m.Entries[j].Size()
-			}
+		}
+		for j := range m.Entries {
+			size += m.Entries[j].Size()
 		}
 		p.w.net.frame(p, q, lane, size, func() {
 			c := m
@@ -256,8 +272,10 @@ func (n *network) changed(p *proc, up bool) {
 
 // reset breaks the connections between two machines: what is under way is lost.
 func (n *network) reset(a, b *machine) {
-	n.link(a.id, b.id).epoch++
-	n.link(b.id, a.id).epoch++
+	for _, l := range []*link{n.link(a.id, b.id), n.link(b.id, a.id)} {
+		l.epoch++
+		l.free = [lanes]time.Duration{}
+	}
 	for _, pair := range [2][2]*machine{{a, b}, {b, a}} {
 		if p := pair[0].proc; p != nil && p.s.Running() {
 			other := pair[1].id

@@ -86,6 +86,7 @@ func (w *world) run() {
 	for _, m := range w.machines {
 		w.after(w.around(50*time.Millisecond), nil, m.start)
 	}
+	w.disturbFounding()
 	w.runUntil(w.now+5*time.Second, func() bool { return w.leader() != nil })
 	if w.leader() == nil {
 		w.runUntil(w.now+30*time.Second, func() bool { return w.leader() != nil })

@@ -23,16 +23,17 @@ var scenarios []scenario
 func init() {
 	scenarios = []scenario{
 		{"deposed leader asked for reads", quick, staged((*stage).deposed)},
-		{"answer to the process before", entryByEntry, staged((*stage).answerToThePast)},
+		{"answer to the process before", quickThree, staged((*stage).answerToThePast)},
 		{"longest log in an older term", quickThree, staged((*stage).longestLogLags)},
 		{"uneven clocks", quickThree, staged((*stage).unevenClocks)},
 		{"unheard campaign", quick, staged((*stage).unheardCampaign)},
 		{"voter unaware of its vote", quick, staged((*stage).unawareVoter)},
-		{"leader removes itself", quick, staged((*stage).leaderLeaves)},
+		{"leader removes itself", quick, early((*stage).leaderLeaves)},
 		{"emptied voter", quickThree, staged((*stage).emptiedVoter)},
 		{"overtaken stream", bySnapshots, staged((*stage).overtakenStream)},
 		{"divergent tail", bySnapshots, staged((*stage).divergentTail)},
 		{"late local snapshot", bySnapshots, staged((*stage).lateLocalSnapshot)},
+		{"narrow line", narrowLine, staged((*stage).bulkUnderWay)},
 		{"crash after compaction", tinySegments, staged((*stage).crashAfterCompaction)},
 	}
 }

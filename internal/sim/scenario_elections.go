@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -92,4 +94,39 @@ func (s *stage) unheardCampaign() {
 		lead := w.leader()
 		return write.state != opPending && to.s.Core().Leader() != 0 && lead != nil && to.s.Core().Commit() >= max(write.index, l.s.Core().Commit())
 	})
+}
+
+// bulkUnderWay: so much is written at once that the lines need several election
+// timeouts to carry it. What keeps a leader in its place does not wait behind it (R36).
+func (s *stage) bulkUnderWay() {
+	w := s.w
+	l, _ := s.cast()
+	term := l.s.Core().Term()
+	if !s.grow(l, 1, 100) {
+		return
+	}
+	usual := w.opt.perByte
+	w.opt.perByte = w.between(time.Microsecond, 2*time.Microsecond)
+	defer func() { w.opt.perByte = usual }()
+	// What the lines carry in three election timeouts.
+	total := int(3 * w.opt.election / w.opt.perByte)
+	last := &op{}
+	for sent := 0; sent < total; sent += narrowValue {
+		last = s.fill(l, narrowValue)
+	}
+	w.until(20*w.opt.election, func() bool { return last.state != opPending || last.p == nil })
+	w.checked(20)
+	if c := l.s.Core(); l.dead || c.Role() != raftcore.Leader || c.Term() != term {
+		w.fail("I20", "leader %d of term %d was deposed by bulk data on its way:%s", l.m.id, term, w.states(nil))
+	}
+}
+
+const narrowValue = 24 << 10
+
+// narrowLine is quick with a leader that may have as much as it likes under way. The play
+// makes the lines narrow: half a megabyte to a megabyte a second.
+func narrowLine(o *options) {
+	quick(o)
+	o.window, o.message, o.inflight, o.inflightMessages = 1<<20, 32<<10, 8<<20, 64
+	o.uncommitted, o.maxEntry = 256<<20, 128<<10
 }

@@ -82,7 +82,7 @@ func machinesOf(ps []*proc) []*machine {
 
 // answerToThePast: a follower asks its leader for a read index and dies; the answer
 // comes to its next process, which has asked by then as well (R14). In between
-// something was written, and the follower is fed entry by entry.
+// something was written, which that process hears of and has not applied.
 func (s *stage) answerToThePast() {
 	w := s.w
 	l, others := s.cast()
@@ -94,9 +94,6 @@ func (s *stage) answerToThePast() {
 	}
 	w.say("the leader's word does not reach node %d, node %d's disk is slow", f.id, g.id)
 	s.cut(l.m, f)
-	if !s.grow(l, 1+w.rng.IntN(3), 300) {
-		return
-	}
 	s.hang(g, w.opt.election/4)
 	last := l.s.Core().LastIndex()
 	write := s.write(l)
@@ -112,15 +109,10 @@ func (s *stage) answerToThePast() {
 		return
 	}
 	w.hit("read asked by a process whose predecessor waits for an answer")
+	s.hang(f, w.opt.election)
 	s.open(l.m, f)
 	s.read(f.proc)
-	w.until(w.opt.election/4, func() bool { return w.clients[len(w.clients)-1].cur == nil })
+	w.until(w.opt.election/2, func() bool { return w.clients[len(w.clients)-1].cur == nil })
 	s.open(l.m, g)
 	s.pass(w.opt.election)
-}
-
-// entryByEntry is quickThree with messages of one entry.
-func entryByEntry(o *options) {
-	quickThree(o)
-	o.message = 200
 }

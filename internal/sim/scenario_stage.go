@@ -34,6 +34,21 @@ func staged(play func(s *stage)) func(w *world) {
 	}
 }
 
+// early is staged for a play that begins as soon as there is a leader: some founders may
+// not belong to the cluster yet.
+func early(play func(s *stage)) func(w *world) {
+	return func(w *world) {
+		s := &stage{w: w}
+		w.hush = true
+		w.net.loss, w.net.dup, w.net.spike = 0, 0, 0
+		w.until(10*time.Second, s.idle)
+		if w.leader() != nil {
+			play(s)
+		}
+		s.clear()
+	}
+}
+
 // quick makes network, disk and state machine fast against the election timeout, so
 // that a play's steps happen in the order it thinks of. Plays are for three or more.
 func quick(o *options) {

@@ -92,6 +92,7 @@ func NewStats() *Stats { return newStats() }
 // sometimes are the rare situations that enough seeds must reach (RELIABILITY 7.2).
 // One that is never reached is a hole in the simulator.
 var sometimes = []string{
+	"founder killed while forming", "founder lost power while forming", "founder emptied while forming",
 	"leader elected", "leader killed", "leader stepped down",
 	"leader killed with entries nobody else has", "leader killed before its own fsync", "killed with a write under way",
 	"killed after its write, before it noticed", "killed before its vote was durable", "killed after its vote was durable",
@@ -103,7 +104,7 @@ var sometimes = []string{
 	"snapshot taken", "snapshot taken during joint", "snapshot streamed", "joint snapshot streamed", "snapshot installed",
 	"snapshot installed while joint", "snapshot superseded on its way", "two snapshots at once", "install races a local snapshot",
 	"restarted from a snapshot", "restarted from a second-generation snapshot", "empty log and a snapshot",
-	"read by lease", "lease over before the reply",
+	"bulk data queued for an election timeout", "read by lease", "lease over before the reply",
 	"read pending at step-down", "read answered across a leader change", "read waited for a tick", "ReadIndex of an older term",
 	"retry of an applied unit", "session closed by a later boot", "reply lost to a snapshot", "outcome unknown", "definite error",
 	"MULTI answered across a leader change", "log opened with a torn tail", "log opened with an ambiguous tail",

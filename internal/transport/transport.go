@@ -232,16 +232,20 @@ func (t *Transport) sendOne(lanes *peerLanes, m *raftcore.Message) {
 	if lanes != nil && lanes.of(m.Type).message(m) {
 		return
 	}
-	if m.Type == raftcore.MsgAppend {
+	if Bulk(m.Type) {
 		t.counters.droppedBulk.Add(1)
 	} else {
 		t.counters.droppedControl.Add(1)
 	}
 }
 
-// of is the lane for a type of message (see the package comment).
+// Bulk tells which messages go the way of bulk data, where they wait for what is in
+// front of them. All others have a connection of their own (see the package comment).
+func Bulk(typ raftcore.MessageType) bool { return typ == raftcore.MsgAppend }
+
+// of is the lane for a type of message.
 func (l *peerLanes) of(typ raftcore.MessageType) *lane {
-	if typ == raftcore.MsgAppend {
+	if Bulk(typ) {
 		return l.bulk
 	}
 	return l.control
