@@ -171,6 +171,19 @@ func (l *Log) Stats() Stats {
 	return st
 }
 
+// OutOfSpace reports that the next segment could not be made because the disk is
+// full; waiting, that a Save waits for it. Neither fails anything: it is made when
+// there is room. Both are cheap to ask.
+func (l *Log) OutOfSpace() (starved, waiting bool) {
+	l.prep.mu.Lock()
+	defer l.prep.mu.Unlock()
+	return l.prep.starved, l.prep.starved && l.prep.need > 0 && !l.prep.impatient
+}
+
+// GiveUp ends the waiting for room: a Save that waits, or would, fails with the disk's
+// error. For whoever wants to Close the log without waiting for an operator.
+func (l *Log) GiveUp() { l.prep.giveUp() }
+
 // Suspect is the ambiguous tail as it stands now, nil when there is none. The
 // result is not changed any more by the log.
 func (l *Log) Suspect() *Suspect {

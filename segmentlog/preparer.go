@@ -3,10 +3,13 @@ package segmentlog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rkvdb/rkv/internal/vfs"
 )
@@ -32,16 +35,18 @@ type preparer struct {
 	recycle int   // how many free files to keep
 	inline  bool
 
-	mu       sync.Mutex
-	wake     *sync.Cond // any field below changed
-	nextID   uint64
-	nextSize int64 // of the next new file: doubles from firstSize up to size
-	ready    *segment
-	need     int64 // file size that a waiting take asks for, 0 if none waits
-	err      error // of the last preparation; cleared when somebody asks again
-	released []*segment
-	free     []fileRef // of size `size`
-	closed   bool
+	mu        sync.Mutex
+	wake      *sync.Cond // any field below changed
+	nextID    uint64
+	nextSize  int64 // of the next new file: doubles from firstSize up to size
+	ready     *segment
+	need      int64 // file size that a waiting take asks for, 0 if none waits
+	err       error // of the last preparation; cleared when somebody asks again
+	starved   bool  // err says that the disk is full: tried again until it is not
+	impatient bool  // no take waits for room
+	released  []*segment
+	free      []fileRef // of size `size`
+	closed    bool
 
 	used  atomic.Int64  // permille of the segment in use that is written
 	hurry chan struct{} // a token cuts the running pause short
@@ -79,7 +84,7 @@ func rest(prepared, used int64, took time.Duration) time.Duration {
 func newPreparer(o Options, s *scanned) *preparer {
 	p := &preparer{
 		fs: o.FS, dir: o.Dir, logger: o.Logger, logID: s.meta.logID, size: o.SegmentSize,
-		recycle: max(0, o.RecycleLimit), inline: o.Inline,
+		recycle: max(0, o.RecycleLimit), inline: o.Inline, impatient: o.Inline,
 		nextID: s.maxID + 1, nextSize: min(o.SegmentSize, firstSize),
 		hurry: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -119,16 +124,54 @@ func (p *preparer) run() {
 	defer close(p.done)
 	for {
 		p.mu.Lock()
-		for !p.closed && !p.hasWork() {
+		for !p.closed && !p.hasWork() && !p.starved {
 			p.wake.Wait()
 		}
-		closed := p.closed
+		closed, rest := p.closed, p.starved && len(p.released) == 0
 		p.mu.Unlock()
 		if closed {
 			return
 		}
+		if rest && p.awaitSpace() != nil {
+			return
+		}
 		p.step()
 	}
+}
+
+// spaceRetry is how often a preparation that found the disk full is tried again.
+const spaceRetry = 500 * time.Millisecond
+
+// awaitSpace rests before a preparation is tried again.
+func (p *preparer) awaitSpace() error {
+	t := time.NewTimer(spaceRetry)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-p.hurry:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.err = nil
+	return nil
+}
+
+// giveUp makes a take that waits for room, or would, fail instead.
+func (p *preparer) giveUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.impatient = true
+	p.wake.Broadcast()
+}
+
+// outOfSpace reports whether a preparation failed for a reason that goes away when
+// files are removed. Nothing was promised of a segment in preparation, so such a
+// failure says nothing about the log.
+func outOfSpace(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
 // hasWork: caller holds mu.
@@ -158,18 +201,21 @@ func (p *preparer) stop() {
 	p.released = nil
 }
 
-// take hands out a segment of at least size bytes, waiting for it if need be. A
-// preparation that failed before is tried once more.
+// take hands out a segment of at least size bytes, waiting for it if need be: for as
+// long as the disk is full, unless inline. A preparation that failed before is tried
+// once more.
 func (p *preparer) take(size int64) (s *segment, waited bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.need, p.err = size, nil
 	defer func() { p.need = 0 }()
 	p.wake.Broadcast()
-	for !p.closed && p.err == nil && !p.isReady() {
+	for !p.closed && !p.isReady() && (p.err == nil || p.starved && !p.impatient) {
 		waited = true
 		if !p.inline {
-			p.hasten()
+			if !p.starved {
+				p.hasten()
+			}
 			p.wake.Wait()
 			continue
 		}
@@ -177,11 +223,11 @@ func (p *preparer) take(size int64) (s *segment, waited bool, err error) {
 		p.step()
 		p.mu.Lock()
 	}
-	if p.err != nil {
-		return nil, waited, p.err
-	}
 	if p.closed {
 		return nil, waited, ErrClosed
+	}
+	if p.err != nil {
+		return nil, waited, p.err
 	}
 	s, p.ready = p.ready, nil
 	p.used.Store(0)
@@ -193,10 +239,14 @@ func (p *preparer) take(size int64) (s *segment, waited bool, err error) {
 func (p *preparer) release(segs []*segment) {
 	p.mu.Lock()
 	p.released = append(p.released, segs...)
+	starved := p.starved
 	p.wake.Broadcast()
 	p.mu.Unlock()
-	if p.inline {
+	switch {
+	case p.inline:
 		p.step()
+	case starved:
+		p.hasten()
 	}
 }
 
@@ -212,7 +262,7 @@ func (p *preparer) step() {
 			return
 		}
 		p.mu.Lock()
-		p.err = nil // there may be room again
+		p.err, p.starved = nil, false // there may be room again
 		p.mu.Unlock()
 		return
 	}
@@ -233,14 +283,28 @@ func (p *preparer) step() {
 	if err == nil {
 		s, err = p.prepare(size)
 	}
+	p.settle(s, size, err)
+}
+
+// settle notes how a preparation ended.
+func (p *preparer) settle(s *segment, size int64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ready, p.err = s, err; errors.Is(err, ErrClosed) {
+	was := p.starved
+	p.ready, p.err, p.starved = s, err, outOfSpace(err)
+	switch {
+	case errors.Is(err, ErrClosed):
 		p.logger.Debug("a segment in preparation is left for the next start", "dir", p.dir)
-	} else if err != nil {
+	case p.starved && !was:
+		p.logger.Error("no room on the disk for the next log segment; it is made when there is", "dir", p.dir, "err", err)
+	case p.starved:
+	case err != nil:
 		p.logger.Warn("preparing a log segment failed; the next commit that needs one tries again", "dir", p.dir, "err", err)
-	} else {
+	default:
 		p.nextSize = max(p.nextSize, min(p.size, 2*size))
+		if was {
+			p.logger.Info("there is room for the next log segment again", "dir", p.dir)
+		}
 	}
 	p.wake.Broadcast()
 }
@@ -253,24 +317,23 @@ func (p *preparer) prepare(size int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.fill(f, ref); err != nil {
+	if err = p.fill(f, ref); err == nil {
+		err = f.Close()
+	} else {
 		f.Close()
+	}
+	name := segPath(p.dir, ref.id)
+	if err == nil {
+		err = p.fs.Rename(ref.path, name)
+	}
+	if err != nil {
 		p.fs.Remove(ref.path) // half-made; if this fails too, the next start does it
 		return nil, err
 	}
-	name := segPath(p.dir, ref.id)
-	if err := p.fs.Rename(ref.path, name); err != nil {
-		f.Close()
-		return nil, err
-	}
 	if err := p.fs.SyncDir(p.dir); err != nil {
-		f.Close()
 		return nil, err
 	}
 	// Opened again under its name, which error reports quote.
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
 	if f, err = p.fs.Open(name); err != nil {
 		return nil, err
 	}
@@ -286,6 +349,9 @@ func (p *preparer) pick(size int64) (fileRef, vfs.File, error) {
 		if len(p.free) == 0 || p.free[0].size < size {
 			p.nextID++
 			p.mu.Unlock()
+			if err := p.roomFor(size); err != nil {
+				return fileRef{}, nil, err
+			}
 			ref := fileRef{id: id, lap: 1, path: freePath(p.dir, id), size: size}
 			f, err := p.fs.Create(ref.path)
 			return ref, f, err
@@ -308,6 +374,16 @@ func (p *preparer) pick(size int64) (fileRef, vfs.File, error) {
 			return fileRef{}, nil, err
 		}
 	}
+}
+
+// roomFor looks for room before it is used up: half a segment would take from snapshots,
+// and from the files of others, what they need to make room.
+func (p *preparer) roomFor(size int64) error {
+	free, err := p.fs.Free(p.dir)
+	if err != nil || free >= uint64(size) {
+		return err
+	}
+	return &fs.PathError{Op: "reserve", Path: p.dir, Err: unix.ENOSPC}
 }
 
 // fill zeroes the file in steps and then gives it its prepared header.

@@ -319,14 +319,11 @@ func (r *round) stallFor(rng *rand.Rand, n *Node) error {
 	return err
 }
 
-// fullDisk leaves a node no space for some seconds. It may stop for that reason; then it
-// is started again when there is space.
+// fullDisk leaves a node no space for some seconds. It must go on by itself when there
+// is space again, whatever met the full disk.
 func fullDisk(r *round, rng *rand.Rand) error {
 	n := leaderOrAny(r, rng)
 	over := n.trouble("full disk")
-	n.mu.Lock()
-	n.doomed = true
-	n.mu.Unlock()
 	if err := n.disk.fill(); err != nil {
 		return err
 	}
@@ -334,19 +331,7 @@ func fullDisk(r *round, rng *rand.Rand) error {
 	if err := n.disk.drain(); err != nil {
 		return err
 	}
-	if n.running() {
-		// Its decision to stop may be older than the space.
-		if r.c.awaitReady([]*Node{n}, 10*time.Second) == nil {
-			n.mu.Lock()
-			n.doomed = false
-			n.mu.Unlock()
-			over()
-			return nil
-		}
-		// A log that met an error stays latched; its operator starts it again.
-		n.kill()
-	}
-	n.end(time.Minute)
-	r.event("%v is started again after its disk was full", n)
-	return r.c.restart(n, over)
+	err := r.c.awaitReady([]*Node{n}, startLimit)
+	over()
+	return err
 }

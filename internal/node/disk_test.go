@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -9,18 +11,21 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// moodyDisk is a real disk that can pretend to be full and can hang: every sync then
-// waits until it is released. It never loses or changes anything.
+// moodyDisk is a real disk that can pretend to be full, beforehand or only when a new
+// file of the log is made, and can hang: every sync then waits until it is released. It
+// never loses or changes anything.
 type moodyDisk struct {
 	vfs.FS
-	full atomic.Bool
-	mu   sync.Mutex
-	gate chan struct{} // nil: not hanging
+	full  atomic.Bool
+	quota atomic.Bool
+	mu    sync.Mutex
+	gate  chan struct{} // nil: not hanging
 }
 
 func (d *moodyDisk) Free(dir string) (uint64, error) {
@@ -67,8 +72,14 @@ func (d *moodyDisk) wrap(f vfs.File, err error) (vfs.File, error) {
 	return moodyFile{f, d}, nil
 }
 
-func (d *moodyDisk) Create(name string) (vfs.File, error) { return d.wrap(d.FS.Create(name)) }
-func (d *moodyDisk) Open(name string) (vfs.File, error)   { return d.wrap(d.FS.Open(name)) }
+func (d *moodyDisk) Create(name string) (vfs.File, error) {
+	if d.quota.Load() && strings.HasPrefix(filepath.Base(name), "free-") {
+		return nil, &fs.PathError{Op: "create", Path: name, Err: unix.EDQUOT}
+	}
+	return d.wrap(d.FS.Create(name))
+}
+
+func (d *moodyDisk) Open(name string) (vfs.File, error) { return d.wrap(d.FS.Open(name)) }
 
 func moodyCluster(t *testing.T, tune func(*Config)) (*testCluster, map[raftcore.NodeID]*moodyDisk) {
 	disks := map[raftcore.NodeID]*moodyDisk{}
@@ -172,4 +183,66 @@ func TestFullDisksRefuseWritesAndRecover(t *testing.T) {
 	c.sameDigests()
 	require.NoError(t, lead.Close(context.Background()))
 	delete(c.nodes, lead.identity.Node)
+}
+
+// A disk that is full without having been foreseen, for a quota or for what others
+// write: the node waits for room, for longer than a disk may hang, leads no more, and
+// goes on by itself.
+func TestNodeWaitsForRoomForItsLog(t *testing.T) {
+	c, disks := moodyCluster(t, func(cfg *Config) { cfg.StallLimit = 1500 * time.Millisecond })
+	old := c.leader()
+	disks[old.identity.Node].quota.Store(true)
+	other := c.others(old)[0]
+	require.Eventually(t, func() bool {
+		_, err := do(t, other, "set", "a", strings.Repeat("v", 100_000))
+		require.NoError(t, err, "the others have room")
+		return old.waitsForSpace()
+	}, 30*time.Second, time.Millisecond, "three megabytes and more fitted into the segments of one")
+	require.Eventually(t, old.diskFull, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return c.leader() != old && old.Status().Role != raftcore.Leader },
+		10*time.Second, 5*time.Millisecond, "it leads though it cannot acknowledge anything")
+	for deadline := time.Now().Add(2 * old.cfg.StallLimit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		_, err := do(t, other, "incr", "n")
+		require.NoError(t, err)
+		require.NoError(t, old.Err(), "a full disk stopped the node")
+	}
+	require.True(t, old.waitsForSpace())
+
+	disks[old.identity.Node].quota.Store(false)
+	require.Eventually(t, func() bool { return !old.diskFull() }, 10*time.Second, 5*time.Millisecond)
+	c.settled()
+	c.sameDigests()
+	_, err := do(t, old, "set", "a", "1")
+	require.NoError(t, err)
+}
+
+// A node that waits for room stops when it is told to, without an error, and has lost
+// nothing.
+func TestNodeThatWaitsForRoomStops(t *testing.T) {
+	c, disks := moodyCluster(t, nil)
+	victim := c.others(c.leader())[0]
+	id := victim.identity.Node
+	disks[id].quota.Store(true)
+	require.Eventually(t, func() bool {
+		_, err := do(t, c.leader(), "set", "a", strings.Repeat("v", 100_000))
+		require.NoError(t, err)
+		return victim.waitsForSpace()
+	}, 30*time.Second, time.Millisecond)
+	delete(c.nodes, id)
+	require.NoError(t, victim.Close(context.Background()))
+	disks[id].quota.Store(false)
+	c.restart(id)
+	c.settled()
+	c.sameDigests()
+}
+
+// A full leader leaves the office to a voter with room, before it has to.
+func TestFullLeaderHandsOver(t *testing.T) {
+	c, disks := moodyCluster(t, nil)
+	old := c.leader()
+	disks[old.identity.Node].full.Store(true)
+	require.Eventually(t, func() bool { return c.leader() != old }, 10*time.Second, 5*time.Millisecond)
+	_, err := do(t, old, "set", "a", "1")
+	require.NoError(t, err)
+	c.sameDigests()
 }

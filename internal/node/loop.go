@@ -118,8 +118,10 @@ type gauges interface {
 	timeout() (at int64, ok bool)
 	// presence appends what the state machine knows of the sessions' nodes.
 	presence(dst []kv.Presence) []kv.Presence
-	// diskFull: this node's disk has no room to spare.
+	// diskFull: this node's disk has no room to spare; waitsForSpace: the log cannot go
+	// on before it has.
 	diskFull() bool
+	waitsForSpace() bool
 	// snapshotting: this node writes a snapshot.
 	snapshotting() bool
 }
@@ -352,7 +354,7 @@ func (l *loop) onTick(now time.Time) {
 	l.reads.expire(now, l.patience())
 	l.readAgain = true
 	l.watchDisk(now)
-	l.watchSpace()
+	l.watchSpace(now)
 	l.watchClock(now)
 	l.watchPeers(now)
 	l.proposeDueTick(now)
@@ -433,7 +435,8 @@ func addresses(m raftcore.Membership, self raftcore.NodeID) []string {
 // watchDisk steps out of the way when a sync hangs: others may lead (R37).
 func (l *loop) watchDisk(now time.Time) {
 	age := l.gauges.syncAge(now)
-	if age >= l.cfg.StallLimit && l.fail != nil {
+	full := age >= l.cfg.ElectionTimeout && l.gauges.waitsForSpace()
+	if age >= l.cfg.StallLimit && !full && l.fail != nil {
 		l.fail(fmt.Errorf("%w: nothing for %v", ErrDiskStalled, age.Round(time.Millisecond)))
 	}
 	allowed := age < l.cfg.ElectionTimeout && !l.draining
@@ -445,6 +448,9 @@ func (l *loop) watchDisk(now time.Time) {
 	switch {
 	case l.draining:
 		cause = "shutting down"
+	case full:
+		cause = "disk full"
+		l.log.Warn("no room for the log; handing leadership over, and acknowledging nothing until there is")
 	case !allowed:
 		cause = "disk stall"
 		l.log.Warn("disk does not answer; handing leadership over", "pending", age.Round(time.Millisecond).String())

@@ -334,6 +334,9 @@ func voters(m raftcore.Membership) int {
 // release lets go of everything open or start acquired, in reverse order.
 func (n *Node) release() {
 	n.cancel()
+	if n.wal != nil {
+		n.wal.GiveUp()
+	}
 	if n.peers != nil {
 		_ = n.peers.Close()
 	}
@@ -354,8 +357,13 @@ func (n *Node) release() {
 	}
 }
 
-// fail stops the node at the first error it cannot go on with. Failed tells.
+// fail stops the node at the first error it cannot go on with. Failed tells. What goes
+// wrong while the node ends anyway, a wait that was cut short for one, is no failure.
 func (n *Node) fail(err error) {
+	if n.ctx.Err() != nil {
+		n.log.Warn("while stopping", "error", err)
+		return
+	}
 	n.failOnce.Do(func() {
 		n.mu.Lock()
 		n.failure = err

@@ -13,7 +13,11 @@ import (
 // on its heartbeats; and every node then refuses its own clients' commands that need
 // room, before anything is proposed. Commands that need none (DEL, EXPIRE), reads,
 // elections and snapshots go on, in what was kept back, and with the space the
-// refusal ends.
+// refusal ends. A full leader hands over to a voter that has room.
+//
+// What others write to the same disk cannot be foreseen. When there is no room for
+// the log's next segment, the log waits for it: the node then acknowledges nothing,
+// neither votes nor leads, and goes on by itself when there is room.
 
 // spaceInterval is how often the free space is looked at. At the fastest disk's
 // rate the reserve lasts for longer.
@@ -57,7 +61,8 @@ func (n *Node) lookAtSpace() {
 	if was {
 		need += uint64(n.segmentSize()) // so that it does not flap
 	}
-	full := free < need
+	starved, _ := n.wal.OutOfSpace() // by a quota, perhaps, that free says nothing of
+	full := free < need || starved
 	if full == was {
 		return
 	}
@@ -72,6 +77,12 @@ func (n *Node) lookAtSpace() {
 // diskFull implements gauges.
 func (n *Node) diskFull() bool { return n.full.Load() }
 
+// waitsForSpace implements gauges.
+func (n *Node) waitsForSpace() bool {
+	_, waiting := n.wal.OutOfSpace()
+	return waiting
+}
+
 // snapshotting implements gauges.
 func (n *Node) snapshotting() bool { return n.writing.Load() || n.cfg.Inline && n.snapping.Load() }
 
@@ -79,6 +90,7 @@ func (n *Node) snapshotting() bool { return n.writing.Load() || n.cfg.Inline && 
 type space struct {
 	full   map[raftcore.NodeID]bool // leader: voters that said so
 	refuse bool                     // no quorum can write: the leader's own or its word
+	asked  time.Time                // when a full leader last tried to hand over
 }
 
 // observe notes what a message says about its sender's disk.
@@ -113,7 +125,7 @@ func (l *loop) tellSpace(ms []raftcore.Message) {
 }
 
 // watchSpace decides, on a leader, whether writes can go on.
-func (l *loop) watchSpace() {
+func (l *loop) watchSpace(now time.Time) {
 	if l.core.Role() != raftcore.Leader {
 		if l.core.Leader() == 0 {
 			l.space.refuse = false // who leads next will say
@@ -125,8 +137,30 @@ func (l *loop) watchSpace() {
 	if l.space.refuse != was {
 		l.log.Warn("writes that need disk space", "refused", l.space.refuse)
 	}
+	l.leaveToOthers(now)
 	if l.gauges.diskFull() && l.gauges.logBytes() >= l.cfg.SegmentSize && l.cfg.SegmentSize > 0 {
 		l.fx.takeSnapshot() // gives log segments back
+	}
+}
+
+// leaveToOthers hands a full leader's office to a voter that has room, so that what
+// the cluster writes does not depend on this disk. Not against anybody's priority: the
+// core would hand it back.
+func (l *loop) leaveToOthers(now time.Time) {
+	if !l.gauges.diskFull() || l.space.refuse || now.Sub(l.space.asked) < 10*l.cfg.ElectionTimeout {
+		return
+	}
+	own := findMember(l.core.Membership(), l.id)
+	for _, p := range l.core.Status().Peers {
+		m := findMember(l.core.Membership(), p.ID)
+		if own == nil || m == nil || m.Learner || !p.Active || l.space.full[p.ID] || m.Priority < own.Priority {
+			continue
+		}
+		l.space.asked = now
+		if err := l.core.TransferLeadership(p.ID); err == nil {
+			l.log.Warn("this disk is nearly full; handing leadership over", "to", uint64(p.ID))
+			return
+		}
 	}
 }
 
