@@ -241,8 +241,14 @@ func TestFullLeaderHandsOver(t *testing.T) {
 	c, disks := moodyCluster(t, nil)
 	old := c.leader()
 	disks[old.identity.Node].full.Store(true)
-	require.Eventually(t, func() bool { return c.leader() != old }, 10*time.Second, 5*time.Millisecond)
-	_, err := do(t, old, "set", "a", "1")
-	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := do(t, old, "set", "a", "1")
+		require.NoError(t, err, "two of three have room, whoever leads")
+		return c.leader() != old
+	}, 10*time.Second, 5*time.Millisecond)
+	for range 100 {
+		_, err := do(t, old, "set", "a", "1")
+		require.NoError(t, err, "the new leader refuses before it knows")
+	}
 	c.sameDigests()
 }

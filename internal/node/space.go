@@ -91,6 +91,7 @@ type space struct {
 	full   map[raftcore.NodeID]bool // leader: voters that said so
 	refuse bool                     // no quorum can write: the leader's own or its word
 	asked  time.Time                // when a full leader last tried to hand over
+	since  time.Time                // leader: when it looked at the disks first
 }
 
 // observe notes what a message says about its sender's disk.
@@ -130,10 +131,15 @@ func (l *loop) watchSpace(now time.Time) {
 		if l.core.Leader() == 0 {
 			l.space.refuse = false // who leads next will say
 		}
+		l.space.since = time.Time{}
 		return
 	}
+	if l.space.since.IsZero() {
+		l.space.since = now
+		clear(l.space.full) // what was heard in an earlier term may be long over
+	}
 	was := l.space.refuse
-	l.space.refuse = l.anybodyFull() && !l.writableQuorum()
+	l.space.refuse = l.anybodyFull() && !l.writableQuorum(now.Sub(l.space.since) < l.cfg.ElectionTimeout)
 	if l.space.refuse != was {
 		l.log.Warn("writes that need disk space", "refused", l.space.refuse)
 	}
@@ -177,8 +183,8 @@ func (l *loop) anybodyFull() bool {
 }
 
 // writableQuorum reports whether a majority of each set of voters answers and has
-// room.
-func (l *loop) writableQuorum() bool {
+// room. new: this leader has hardly been heard yet, so silence means nothing.
+func (l *loop) writableQuorum(new bool) bool {
 	active := map[raftcore.NodeID]bool{l.id: true}
 	for _, p := range l.core.Status().Peers {
 		active[p.ID] = p.Active
@@ -194,7 +200,7 @@ func (l *loop) writableQuorum() bool {
 			if m.ID == l.id {
 				full = l.gauges.diskFull()
 			}
-			if active[m.ID] && !full {
+			if (new || active[m.ID]) && !full {
 				good++
 			}
 		}
