@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,16 +17,14 @@ import (
 type story func(s *Store) (done bool)
 
 func stories(t *testing.T) map[string]story {
-	leader := openStore(t, vfs.NewMem())
-	write(t, leader, 20, newSnapshot)
-	raw := rawBytes(t, leader, 20)
+	raw := newFile(t)
 	return map[string]story{
 		"write": func(s *Store) bool {
 			_, err := s.Write(context.Background(), testMeta(20), newSnapshot)
 			return err == nil
 		},
 		"receive": func(s *Store) bool {
-			_, err := s.Receive(context.Background(), testMeta(20), int64(len(raw)), bytes.NewReader(raw))
+			_, err := receiveFile(s, testMeta(20), raw)
 			return err == nil
 		},
 		"write and retire": func(s *Store) bool {
@@ -121,7 +118,20 @@ func requireSound(t *testing.T, fs *vfs.Mem, acked bool, when string) {
 		require.EqualValues(t, 20, newest.Meta.Index, "%s: acknowledged snapshot lost", when)
 	}
 	require.Equal(t, wantOf(newest.Meta.Index), contents(t, s, newest.Meta.Index), when)
+	if len(partials(t, fs)) > 0 { // whatever the crash made of it
+		require.EqualValues(t, 10, newest.Meta.Index, when)
+		_, err := receiveFile(s, testMeta(20), newFile(t))
+		require.NoError(t, err, when)
+		require.Equal(t, newSnapshot.bytes(), contents(t, s, 20), when)
+	}
 	names, err := fs.List(testDir)
 	require.NoError(t, err)
 	require.Len(t, names, len(s.List()), "%s: leftovers %v", when, names)
+}
+
+// newFile is newSnapshot as a file.
+func newFile(t *testing.T) []byte {
+	leader := openStore(t, vfs.NewMem())
+	write(t, leader, 20, newSnapshot)
+	return rawBytes(t, leader, 20)
 }

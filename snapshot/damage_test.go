@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -63,7 +62,7 @@ func accepted(t *testing.T, file []byte) bool {
 	}
 	empty, err := Open(vfs.NewMem(), testDir, Options{Workers: 1})
 	require.NoError(t, err)
-	_, err = empty.Receive(context.Background(), testMeta(20), int64(len(file)), bytes.NewReader(file))
+	_, err = receiveFile(empty, testMeta(20), file)
 	require.Equal(t, atRest, err == nil, "at rest and on receipt the same bytes are judged alike")
 	return atRest
 }

@@ -109,11 +109,14 @@ func TestTheWayOfASnapshot(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, info.Frames, 1)
 
-	raw, size, err := first.Raw(index)
+	raw, err := first.Open(index)
+	require.NoError(t, err)
+	var stream bytes.Buffer
+	_, err = stream.ReadFrom(raw.StreamFrom(0))
 	require.NoError(t, err)
 	second, err := snapshot.Open(vfs.NewMem(), "/b", snapshot.Options{})
 	require.NoError(t, err)
-	received, err := second.Receive(ctx, meta, size, raw)
+	received, err := second.Receive(ctx, raw.Offer(), snapshot.Whole(stream.Bytes()))
 	require.NoError(t, err)
 	require.NoError(t, raw.Close())
 	require.Equal(t, info.Hash, received.Hash)

@@ -201,11 +201,3 @@ func resize(b []byte, n int) []byte {
 	}
 	return b[:n]
 }
-
-// rawReader streams the file's bytes as they are.
-type rawReader struct {
-	*io.SectionReader
-	r *Reader
-}
-
-func (r *rawReader) Close() error { return r.r.Close() }

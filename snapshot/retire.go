@@ -18,6 +18,13 @@ func (s *Store) Retire(keep int) error {
 	if err != nil {
 		return err
 	}
+	if newest, ok := s.Newest(); ok {
+		// What came of a stream that nobody wants any more.
+		err := s.dropPartials(func(name string) bool { return name < newest.Name })
+		if err != nil {
+			return err
+		}
+	}
 	names := append(s.expel(max(keep, 1)), damaged...)
 	for _, name := range names {
 		if err := s.remove(name); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -29,6 +28,7 @@ type Store struct {
 	// what is below it and is held for a few instructions only, so that Newest never
 	// waits for the disk. publishing is taken before mu.
 	publishing sync.Mutex
+	receiving  sync.Mutex // one stream at a time
 	mu         sync.Mutex
 	entries    []*entry // newest first
 	nextTemp   uint64
@@ -98,7 +98,7 @@ func fileName(index, term uint64) string {
 }
 
 // Open opens the directory, creating it if needed; removes temporary files, which
-// only a crash leaves; and lists the snapshots whose footers are sound. Others are
+// only a crash leaves, but not what came of a broken stream; and lists the snapshots whose footers are sound. Others are
 // set aside under the suffix ".damaged". Only frames are not looked at: Verify does.
 func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 	s := &Store{fs: fs, dir: dir, opts: opts, log: opts.Logger, writeWorkers: max(opts.Workers, 1)}
@@ -201,31 +201,6 @@ func (s *Store) List() []Info {
 // error, ctx's among them, nothing has changed. It blocks for as long as that
 // takes and uses a few MiB whatever the size.
 func (s *Store) Write(ctx context.Context, meta raftcore.SnapshotMeta, src Source) (Info, error) {
-	return s.create(ctx, meta, "written", func(f vfs.File, pace *pacer) error { return s.writeFile(f, pace, meta, src) })
-}
-
-// Receive stores a snapshot streamed by another member: exactly size bytes of r,
-// the bytes of that member's Raw. It becomes visible only once it was verified in
-// full (frames, hash, and that it is the snapshot meta announces) and is durable.
-// ctx is looked at between reads of r: to interrupt a read, close r.
-func (s *Store) Receive(ctx context.Context, meta raftcore.SnapshotMeta, size int64, r io.Reader) (Info, error) {
-	if size < minFileSize {
-		return Info{}, fmt.Errorf("%w: announced with %d bytes", ErrMismatch, size)
-	}
-	if free, err := s.fs.Free(s.dir); err != nil {
-		return Info{}, fmt.Errorf("snapshot: %w", err)
-	} else if free < uint64(size) {
-		return Info{}, fmt.Errorf("%w: %d bytes needed, %d free", ErrNoSpace, size, free)
-	}
-	return s.create(ctx, meta, "received", func(f vfs.File, pace *pacer) error { return s.copyFile(f, pace, size, r) })
-}
-
-// fillFunc writes a snapshot's bytes into an empty file.
-type fillFunc func(f vfs.File, pace *pacer) error
-
-// create makes a temporary file, has it filled, syncs and verifies it, and gives it
-// its name.
-func (s *Store) create(ctx context.Context, meta raftcore.SnapshotMeta, how string, fill fillFunc) (Info, error) {
 	if s.outdated(meta.Index) {
 		return Info{}, ErrOutdated
 	}
@@ -235,7 +210,10 @@ func (s *Store) create(ctx context.Context, meta raftcore.SnapshotMeta, how stri
 	if err != nil {
 		return Info{}, fmt.Errorf("snapshot: %w", err)
 	}
-	info, err := s.complete(ctx, f, name, meta, fill)
+	info := Info{}
+	if err = s.writeFile(f, s.newPacer(ctx), meta, src); err == nil {
+		info, err = s.seal(ctx, f, name, meta)
+	}
 	if cerr := f.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("snapshot: %w", cerr)
 	}
@@ -247,17 +225,14 @@ func (s *Store) create(ctx context.Context, meta raftcore.SnapshotMeta, how stri
 		s.fs.Remove(temp)
 		return Info{}, err
 	}
-	s.log.Info("snapshot "+how, "index", meta.Index, "term", meta.Term, "keys", info.Keys, "bytes", info.Size)
+	s.log.Info("snapshot written", "index", meta.Index, "term", meta.Term, "keys", info.Keys, "bytes", info.Size)
 	return info, nil
 }
 
-// complete fills f, makes it durable, and reads it back. A file that cannot be
+// seal makes a complete file durable, and reads it back. A file that cannot be
 // read back must not push out the one before it. Reading back is paced like the
 // writing, and by as few workers, for clients are being served meanwhile.
-func (s *Store) complete(ctx context.Context, f vfs.File, name string, meta raftcore.SnapshotMeta, fill fillFunc) (Info, error) {
-	if err := fill(f, s.newPacer(ctx)); err != nil {
-		return Info{}, err
-	}
+func (s *Store) seal(ctx context.Context, f vfs.File, name string, meta raftcore.SnapshotMeta) (Info, error) {
 	if err := f.Sync(); err != nil {
 		return Info{}, fmt.Errorf("snapshot: %w", err)
 	}
@@ -325,17 +300,6 @@ func (s *Store) OpenNewest() (*Reader, error) {
 // Open opens the snapshot at index for reading; ErrNotFound if there is none.
 func (s *Store) Open(index uint64) (*Reader, error) {
 	return s.open(func(e *entry) bool { return e.info.Meta.Index == index })
-}
-
-// Raw opens the file at index for streaming it as it is, with its length in bytes.
-// The file is not removed before the reader is closed. The bytes are not checked
-// again: Receive does so at the other end.
-func (s *Store) Raw(index uint64) (io.ReadCloser, int64, error) {
-	r, err := s.Open(index)
-	if err != nil {
-		return nil, 0, err
-	}
-	return &rawReader{io.NewSectionReader(r.file.f, 0, r.file.size), r}, r.file.size, nil
 }
 
 func (s *Store) open(match func(*entry) bool) (*Reader, error) {

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -168,7 +167,7 @@ func TestRetireWaitsForReaders(t *testing.T) {
 	path := filepath.Join(testDir, fileName(1, 1))
 	want, err := fs.ReadFile(path)
 	require.NoError(t, err)
-	raw, _, err := s.Raw(1)
+	raw, err := s.Open(1)
 	require.NoError(t, err)
 	reader, err := s.Open(1)
 	require.NoError(t, err)
@@ -177,9 +176,9 @@ func TestRetireWaitsForReaders(t *testing.T) {
 	require.NoError(t, s.Retire(1))
 	require.Equal(t, []uint64{2}, indexes(s))
 	got := new(bytes.Buffer)
-	_, err = got.ReadFrom(raw)
+	_, err = got.ReadFrom(raw.StreamFrom(0))
 	require.NoError(t, err)
-	require.Equal(t, want, got.Bytes())
+	require.Equal(t, inOrder(want), got.Bytes())
 
 	require.NoError(t, raw.Close())
 	require.NoError(t, raw.Close())
@@ -199,25 +198,28 @@ func TestReceive(t *testing.T) {
 
 	fs := vfs.NewMem()
 	s := openStore(t, fs)
-	got, err := s.Receive(ctx, testMeta(30), int64(len(raw)), iotest.HalfReader(bytes.NewReader(raw)))
+	got, err := s.Receive(ctx, offerOf(testMeta(30), raw), &cutStream{stream: inOrder(raw)})
 	require.NoError(t, err)
 	require.Equal(t, sent, got)
 	require.Equal(t, src.bytes(), contents(t, s, 30))
+	require.Equal(t, raw, rawBytes(t, s, 30))
 
 	for _, index := range []uint64{29, 30} {
-		_, err = s.Receive(ctx, testMeta(index), int64(len(raw)), iotest.ErrReader(errors.New("must not be read")))
+		_, err = s.Receive(ctx, offerOf(testMeta(index), raw), nil)
 		require.ErrorIs(t, err, ErrOutdated)
 	}
-	other := testMeta(31)
-	_, err = s.Receive(ctx, other, int64(len(raw)), bytes.NewReader(raw))
+	_, err = receiveFile(s, testMeta(31), raw)
 	require.ErrorIs(t, err, ErrMismatch)
-	other = testMeta(31)
-	_, err = s.Receive(ctx, other, 5, bytes.NewReader(raw))
+	o := offerOf(testMeta(31), raw)
+	o.Size = 5
+	_, err = s.Receive(ctx, o, nil)
 	require.ErrorIs(t, err, ErrMismatch)
-	_, err = s.Receive(ctx, other, int64(len(raw)), bytes.NewReader(raw[:len(raw)/2]))
-	require.ErrorContains(t, err, "receiving byte")
+	o = offerOf(testMeta(31), raw)
+	o.Hash[3]++
+	_, err = s.Receive(ctx, o, Whole(inOrder(raw)))
+	require.ErrorIs(t, err, ErrMismatch)
 	fs.SetCapacity(int64(len(raw)) + 100)
-	_, err = s.Receive(ctx, other, int64(len(raw)), bytes.NewReader(raw))
+	_, err = s.Receive(ctx, offerOf(testMeta(31), raw), nil)
 	require.ErrorIs(t, err, ErrNoSpace)
 	names, err := fs.List(testDir)
 	require.NoError(t, err)
@@ -233,9 +235,9 @@ func TestReceiveWithAnotherMembership(t *testing.T) {
 	require.Equal(t, meta.Membership.Members, info.Meta.Membership.Members)
 	raw := rawBytes(t, leader, 3)
 	s := openStore(t, vfs.NewMem())
-	_, err = s.Receive(context.Background(), testMeta(3), int64(len(raw)), bytes.NewReader(raw))
+	_, err = receiveFile(s, testMeta(3), raw)
 	require.ErrorIs(t, err, ErrMismatch)
-	info, err = s.Receive(context.Background(), meta, int64(len(raw)), bytes.NewReader(raw))
+	info, err = receiveFile(s, meta, raw)
 	require.NoError(t, err)
 	require.Equal(t, meta.Membership.Members, info.Meta.Membership.Members)
 }
@@ -251,7 +253,7 @@ func TestInstallOvertakesTake(t *testing.T) {
 	fs := vfs.NewMem()
 	s := openStore(t, fs)
 	_, err := s.Write(ctx, testMeta(50), sourceFunc(func(emit func([]byte, int) error) error {
-		_, err := s.Receive(ctx, testMeta(60), int64(len(raw)), bytes.NewReader(raw))
+		_, err := receiveFile(s, testMeta(60), raw)
 		require.NoError(t, err)
 		return emit([]byte{50}, 1)
 	}))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
-	"io"
 	"math"
 	"time"
 
@@ -209,20 +208,4 @@ func (s *Store) writeFile(f vfs.File, pace *pacer, meta raftcore.SnapshotMeta, s
 		return err
 	}
 	return w.finish()
-}
-
-// copyFile fills f with exactly size bytes of r.
-func (s *Store) copyFile(f vfs.File, pace *pacer, size int64, r io.Reader) error {
-	w := newFileWriter(f, pace)
-	buf := make([]byte, min(size, 256<<10))
-	for w.off < size {
-		n := min(int64(len(buf)), size-w.off)
-		if _, err := io.ReadFull(r, buf[:n]); err != nil {
-			return fmt.Errorf("snapshot: receiving byte %d of %d: %w", w.off, size, err)
-		}
-		if err := w.write(buf[:n]); err != nil {
-			return err
-		}
-	}
-	return nil
 }

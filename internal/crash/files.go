@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 
 	"github.com/rkvdb/rkv/internal/node"
@@ -43,17 +44,18 @@ func writeSnap(s *snapshot.Store, index uint64) error {
 	return err
 }
 
-// rawSnap is a whole file as another member would stream it.
-func rawSnap(index uint64) []byte {
+// offeredSnap is a snapshot as another member offers and streams it.
+func offeredSnap(index uint64) (o snapshot.Offer, stream []byte) {
 	disk := vfs.NewMem()
 	s, err := openSnaps(disk)
 	must(err)
 	must(writeSnap(s, index))
-	names, err := disk.List(snapDir)
+	r, err := s.OpenNewest()
 	must(err)
-	b, err := disk.ReadFile(snapDir + "/" + names[0])
+	defer r.Close()
+	stream, err = io.ReadAll(r.StreamFrom(0))
 	must(err)
-	return b
+	return r.Offer(), stream
 }
 
 func oldSnap() (*vfs.Mem, *snapshot.Store) {
@@ -64,16 +66,16 @@ func oldSnap() (*vfs.Mem, *snapshot.Store) {
 	return disk, s
 }
 
-func receive(s *snapshot.Store, raw []byte) error {
-	_, err := s.Receive(context.Background(), metaOf(20), int64(len(raw)), bytes.NewReader(raw))
+func receive(s *snapshot.Store, o snapshot.Offer, stream []byte) error {
+	_, err := s.Receive(context.Background(), o, snapshot.Whole(stream))
 	return err
 }
 
 func (r *run) snapshotCuts(uint64) {
-	raw := rawSnap(20)
+	offer, stream := offeredSnap(20)
 	for name, op := range map[string]func(s *snapshot.Store) error{
 		"save":    func(s *snapshot.Store) error { return writeSnap(s, 20) },
-		"receive": func(s *snapshot.Store) error { return receive(s, raw) },
+		"receive": func(s *snapshot.Store) error { return receive(s, offer, stream) },
 		"retire":  func(s *snapshot.Store) error { return errors.Join(writeSnap(s, 20), s.Retire(1)) },
 	} {
 		r.cuts("snapshot "+name, func() (*vfs.Mem, func() error, func(*vfs.Mem, bool) error) {
@@ -114,7 +116,7 @@ func soundSnap(disk *vfs.Mem) (index uint64, err error) {
 // installCuts: a snapshot is received, then the log is dropped for it. There may be
 // the old log with the old snapshot, or the new snapshot; never a gap (R34).
 func (r *run) installCuts(uint64) {
-	raw := rawSnap(20)
+	offer, stream := offeredSnap(20)
 	r.cuts("install", func() (*vfs.Mem, func() error, func(*vfs.Mem, bool) error) {
 		disk, s := oldSnap()
 		must(disk.MkdirAll(logDir))
@@ -123,7 +125,7 @@ func (r *run) installCuts(uint64) {
 		hard := raftcore.HardState{Term: 1, Vote: 1}
 		must(saving(&hard, entries(rand.New(rand.NewPCG(1, 1)), 1, 1, 12, 500))(l))
 		op := func() error {
-			if err := receive(s, raw); err != nil {
+			if err := receive(s, offer, stream); err != nil {
 				return err
 			}
 			return l.Reset(20, 1)

@@ -122,8 +122,10 @@ type gauges interface {
 	// on before it has.
 	diskFull() bool
 	waitsForSpace() bool
-	// snapshotting: this node writes a snapshot.
+	// snapshotting: this node writes a snapshot; delivering: the oldest index of one on
+	// its way to a member, 0 if there is none.
 	snapshotting() bool
+	delivering() uint64
 }
 
 // heldSend waits until Save after is durable (R4).

@@ -55,18 +55,18 @@ type Node struct {
 	learned       []raftcore.Member // beside the configuration's
 	failure       error
 
-	running   atomic.Bool
-	ready     atomic.Bool
-	full      atomic.Bool // the disk
-	snapping  atomic.Bool // one was asked for, or is being written
-	writing   atomic.Bool // one is being written
-	pace      pace
-	asking    atomic.Bool
-	snapMu    sync.Mutex // one snapshot is written at a time
-	receiveMu sync.Mutex // and one is received
-	backupMu  sync.Mutex
-	backups   map[uint64]*backup // being read, by index
-	snapshots atomic.Uint64
+	running    atomic.Bool
+	ready      atomic.Bool
+	full       atomic.Bool // the disk
+	snapping   atomic.Bool // one was asked for, or is being written
+	writing    atomic.Bool // one is being written
+	pace       pace
+	asking     atomic.Bool
+	snapMu     sync.Mutex // one snapshot is written at a time
+	deliveries deliveries
+	backupMu   sync.Mutex
+	backups    map[uint64]*backup // being read, by index
+	snapshots  atomic.Uint64
 	// How the last snapshot went: see Status.
 	savedAt    atomic.Int64
 	saveFailed atomic.Bool
@@ -114,7 +114,7 @@ type peerNet interface {
 	SendUnits(to raftcore.NodeID, us []transport.Unit) bool
 	SendRefused(to raftcore.NodeID, seqs []uint64)
 	SendNote(to raftcore.NodeID, note []byte) bool
-	SendSnapshot(ctx context.Context, to raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error
+	SendSnapshot(ctx context.Context, to raftcore.NodeID, o transport.SnapshotOffer, open func(offset int64) io.Reader) error
 	Call(ctx context.Context, addr string, req []byte) ([]byte, error)
 	SetPeers(ps []transport.Peer)
 	// Flush writes what the three Sends queued.
@@ -347,6 +347,7 @@ func (n *Node) release() {
 	}
 	n.dropBackups()
 	n.workers.Wait()
+	n.deliveries.drop(n.cfg.Now().Add(time.Hour))
 	if n.wal != nil {
 		if err := n.wal.Close(); err != nil {
 			n.log.Warn("closing the log", "error", err)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
+	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 	"github.com/rkvdb/rkv/snapshot"
@@ -164,72 +164,36 @@ func (l *loop) snapshotTaken(meta raftcore.SnapshotMeta) {
 		}
 		upTo = min(upTo, st.LastIndex-keep)
 	}
+	upTo = l.stillNeeded(upTo)
 	if upTo >= st.FirstIndex {
 		l.core.Compacted(upTo)
 	}
 	l.fx.compact(upTo)
 }
 
-// sendSnapshot implements effects: streams the newest snapshot to a member whose
-// entries are gone. The core asks for one stream per member at a time.
-func (n *Node) sendSnapshot(to raftcore.NodeID) {
-	n.spawn(func() {
-		index, err := n.streamTo(to)
-		if err != nil {
-			n.log.Warn("snapshot not delivered", "to", uint64(to), "index", index, "error", err)
-			_ = sleep(n.ctx, n.cfg.ElectionTimeout) // a member that is down must not make us spin
-		}
-		n.snapshotSent(to, index, err == nil)
-	})
-}
-
-// snapshotSent tells the core how a stream ended.
-func (n *Node) snapshotSent(to raftcore.NodeID, index uint64, ok bool) {
-	n.call(func(l *loop) { l.core.SnapshotSent(to, index, ok) })
-}
-
-func (n *Node) streamTo(to raftcore.NodeID) (uint64, error) {
-	info, ok := n.snaps.Newest()
-	if !ok {
-		if _, err := n.snapshotOnce(); err != nil {
-			return 0, err
-		}
-		if info, ok = n.snaps.Newest(); !ok {
-			return 0, errors.New("there is no snapshot yet")
-		}
-	}
-	r, size, err := n.snaps.Raw(info.Meta.Index)
-	if err != nil {
-		return info.Meta.Index, err
-	}
-	defer r.Close()
-	n.log.Info("sending a snapshot", "to", uint64(to), "index", info.Meta.Index, "bytes", size)
-	return info.Meta.Index, n.peers.SendSnapshot(n.ctx, to, info.Meta, size, r)
-}
-
 // HandleSnapshot implements transport.Handler: keeps the stream in a file, proves
 // it, and tells the core, which decides whether it is still wanted (R30).
-func (n *Node) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
+func (n *Node) HandleSnapshot(from raftcore.NodeID, o transport.SnapshotOffer, r transport.SnapshotStream) error {
 	if !n.running.Load() {
 		return errors.New("not started")
 	}
 	wanted := false
-	if err := n.onLoop(n.ctx, func(l *loop) { wanted = l.core.SnapshotWanted(meta) }); err != nil || !wanted {
-		return errors.Join(err, errUnwanted(meta))
+	if err := n.onLoop(n.ctx, func(l *loop) { wanted = l.core.SnapshotWanted(o.Meta) }); err != nil || !wanted {
+		return errors.Join(err, errUnwanted(o.Meta))
 	}
-	n.receiveMu.Lock()
-	defer n.receiveMu.Unlock()
-	return n.receive(from, meta, size, r)
+	return n.receive(from, snapshot.Offer(o), r)
 }
 
 func errUnwanted(meta raftcore.SnapshotMeta) error {
 	return fmt.Errorf("the snapshot at %d is not wanted, the log has it", meta.Index)
 }
 
-// receive keeps one stream and hands its news to the loop. One runs at a time.
-func (n *Node) receive(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
-	n.log.Info("receiving a snapshot", "from", uint64(from), "index", meta.Index, "bytes", size)
-	_, err := n.snaps.Receive(n.ctx, meta, size, r)
+// receive keeps one stream and hands its news to the loop. The store takes one at a
+// time.
+func (n *Node) receive(from raftcore.NodeID, o snapshot.Offer, in snapshot.Stream) error {
+	meta := o.Meta
+	n.log.Info("receiving a snapshot", "from", uint64(from), "index", meta.Index, "bytes", o.Size)
+	_, err := n.snaps.Receive(n.ctx, o, in)
 	if err != nil && !errors.Is(err, snapshot.ErrOutdated) {
 		return err
 	}

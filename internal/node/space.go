@@ -20,8 +20,12 @@ import (
 // neither votes nor leads, and goes on by itself when there is room.
 
 // spaceInterval is how often the free space is looked at. At the fastest disk's
-// rate the reserve lasts for longer.
-const spaceInterval = time.Second
+// rate the reserve lasts for longer. fullInterval is the same while the disk is full:
+// somebody may be waiting for the end of it.
+const (
+	spaceInterval = time.Second
+	fullInterval  = 100 * time.Millisecond
+)
 
 // spaceNeeded is below which a node is full: one more snapshot, a fifth larger than
 // the last one, and two log segments.
@@ -45,7 +49,12 @@ func (n *Node) segmentSize() int64 {
 func (n *Node) watchSpace() {
 	for {
 		n.lookAtSpace()
-		if sleep(n.ctx, spaceInterval) != nil {
+		interval, patience := spaceInterval, deliveryPatience
+		if n.full.Load() {
+			interval, patience = fullInterval, 0 // their files hold space
+		}
+		n.deliveries.drop(n.cfg.Now().Add(-patience))
+		if sleep(n.ctx, interval) != nil {
 			return
 		}
 	}

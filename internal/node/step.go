@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/raftcore"
 	"github.com/rkvdb/rkv/segmentlog"
+	"github.com/rkvdb/rkv/snapshot"
 )
 
 // Steps is a node without goroutines: the same step functions, called by a
@@ -200,19 +200,18 @@ const SnapshotRetry = snapshotRetry
 var ErrNoSnapshot = errors.New("there is no snapshot yet")
 
 // NewestSnapshot reads the newest snapshot as it would be streamed.
-func (s *Steps) NewestSnapshot() (meta raftcore.SnapshotMeta, raw []byte, err error) {
-	info, ok := s.snaps.Newest()
-	if !ok {
-		return meta, nil, ErrNoSnapshot
+func (s *Steps) NewestSnapshot() (o snapshot.Offer, stream []byte, err error) {
+	r, err := s.snaps.OpenNewest()
+	if errors.Is(err, snapshot.ErrNotFound) {
+		return o, nil, ErrNoSnapshot
 	}
-	r, size, err := s.snaps.Raw(info.Meta.Index)
 	if err != nil {
-		return info.Meta, nil, err
+		info, _ := s.snaps.Newest()
+		return snapshot.Offer{Meta: info.Meta}, nil, err
 	}
 	defer r.Close()
-	raw = make([]byte, size)
-	_, err = io.ReadFull(r, raw)
-	return info.Meta, raw, err
+	stream, err = io.ReadAll(r.StreamFrom(0))
+	return r.Offer(), stream, err
 }
 
 // SnapshotSent tells the core how a stream ended.
@@ -237,9 +236,9 @@ func (s *Steps) AskWanted(meta raftcore.SnapshotMeta, answer func(error)) {
 	})
 }
 
-// Receive keeps a snapshot that has arrived; one at a time.
-func (s *Steps) Receive(from raftcore.NodeID, meta raftcore.SnapshotMeta, raw []byte) error {
-	return s.receive(from, meta, int64(len(raw)), bytes.NewReader(raw))
+// Receive keeps a snapshot that has arrived, or a part of one; one at a time.
+func (s *Steps) Receive(from raftcore.NodeID, o snapshot.Offer, in snapshot.Stream) error {
+	return s.receive(from, o, in)
 }
 
 // Poll is a change of the membership or of leadership under way.
@@ -472,7 +471,7 @@ type stepNet struct{ Host }
 
 var errStepNet = errors.New("not by this way in steps")
 
-func (stepNet) SendSnapshot(context.Context, raftcore.NodeID, raftcore.SnapshotMeta, int64, io.Reader) error {
+func (stepNet) SendSnapshot(context.Context, raftcore.NodeID, transport.SnapshotOffer, func(int64) io.Reader) error {
 	return errStepNet
 }
 

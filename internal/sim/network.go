@@ -8,6 +8,7 @@ import (
 	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/snapshot"
 )
 
 // network carries what processes say to each other. It keeps the transport's rules
@@ -377,8 +378,8 @@ func (p *proc) snapshot(then func(error)) {
 		p.snap = nil
 		if err == nil {
 			p.w.hit("snapshot taken")
-			if meta, _, err := p.s.NewestSnapshot(); err == nil {
-				p.w.judge.snapshot(p, meta)
+			if o, _, err := p.s.NewestSnapshot(); err == nil {
+				p.w.judge.snapshot(p, o.Meta)
 			}
 			p.m.second = p.m.second || p.fromSnapshot
 		} else {
@@ -396,7 +397,8 @@ func (p *proc) SendSnapshot(to raftcore.NodeID) {
 
 func (p *proc) stream(to raftcore.NodeID) {
 	w := p.w
-	meta, raw, err := p.s.NewestSnapshot()
+	offer, raw, err := p.s.NewestSnapshot()
+	meta := offer.Meta
 	if err == node.ErrNoSnapshot {
 		p.snapshot(func(err error) {
 			if err != nil || p.s.SnapshotIndex() == 0 {
@@ -427,7 +429,7 @@ func (p *proc) stream(to raftcore.NodeID) {
 	// A stream that breaks is noticed at last by its silence.
 	w.after(w.opt.streamTimeout, p, func() { end(false) })
 	w.after(w.opt.delay+time.Duration(len(raw))*w.opt.perByte*4, q, func() {
-		q.receive(p, meta, raw, func(err error) {
+		q.receive(p, offer, raw, func(err error) {
 			if !w.net.link(q.m.id, p.m.id).cut {
 				w.net.frame(q, p, laneControl, 64, func() { end(err == nil) })
 			}
@@ -444,8 +446,8 @@ func (p *proc) streamEnded(to raftcore.NodeID, index uint64, ok bool) {
 }
 
 // receive is HandleSnapshot: asks whether it is wanted, keeps the file.
-func (p *proc) receive(from *proc, meta raftcore.SnapshotMeta, raw []byte, done func(error)) {
-	w := p.w
+func (p *proc) receive(from *proc, offer snapshot.Offer, raw []byte, done func(error)) {
+	w, meta := p.w, offer.Meta
 	if !p.s.Running() || w.net.link(from.m.id, p.m.id).cut {
 		return
 	}
@@ -465,7 +467,14 @@ func (p *proc) receive(from *proc, meta raftcore.SnapshotMeta, raw []byte, done 
 			p.receiving = true
 			w.after(w.around(w.opt.snapTime), p, func() {
 				p.receiving = false
-				err := p.s.Receive(from.id.Node, meta, raw)
+				if w.chance(0.2) { // the stream breaks; the next one continues
+					raw = raw[:w.rng.IntN(len(raw))]
+				}
+				in := &simStream{Stream: snapshot.Whole(raw)}
+				err := p.s.Receive(from.id.Node, offer, in)
+				if in.from > 0 && err == nil {
+					w.hit("snapshot continued")
+				}
 				if err != nil {
 					w.say("node %d: snapshot %d not received: %v", p.m.id, meta.Index, err)
 				}
@@ -474,4 +483,15 @@ func (p *proc) receive(from *proc, meta raftcore.SnapshotMeta, raw []byte, done 
 		}
 		w.after(0, p, keep)
 	})
+}
+
+// simStream notes where a stream began.
+type simStream struct {
+	snapshot.Stream
+	from int64
+}
+
+func (s *simStream) From(offset int64) error {
+	s.from = offset
+	return s.Stream.From(offset)
 }

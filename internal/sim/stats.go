@@ -101,7 +101,7 @@ var sometimes = []string{
 	"two configurations truncated", "joint configuration committed", "leader elected while joint",
 	"leader outside the new configuration", "leader removed", "leader removed while partitioned", "removed node campaigns",
 	"a vote asked of one who does not know it is a voter", "transfer completed", "peer refused by its boot", "older copy noticed",
-	"snapshot taken", "snapshot taken during joint", "snapshot streamed", "joint snapshot streamed", "snapshot installed",
+	"snapshot taken", "snapshot taken during joint", "snapshot streamed", "snapshot continued", "joint snapshot streamed", "snapshot installed",
 	"snapshot installed while joint", "snapshot superseded on its way", "two snapshots at once", "install races a local snapshot",
 	"restarted from a snapshot", "restarted from a second-generation snapshot", "empty log and a snapshot",
 	"bulk data queued for an election timeout", "read by lease", "lease over before the reply",

@@ -39,7 +39,7 @@ const (
 	kindMessage    kind = 1 + iota // control and bulk lanes
 	kindUnits                      // bulk lane
 	kindRefused                    // bulk lane
-	kindSnapBegin                  // snapshot lane, to the receiver: [size, meta]
+	kindSnapBegin                  // snapshot lane, to the receiver: [size, hash, meta]
 	kindSnapBlock                  // body: the next bytes
 	kindSnapEnd                    // [bytes in all]
 	kindSnapAbort                  // [text]: the sender gave up
@@ -48,6 +48,7 @@ const (
 	kindCall                       // call lane, body: request
 	kindCallReply                  // [ok, text], body: answer
 	kindNote                       // bulk lane, body: the note
+	kindSnapStart                  // to the sender: [offset] of the first byte wanted
 	kindEnd
 )
 

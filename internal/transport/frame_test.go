@@ -329,7 +329,7 @@ func (discard) HandleMessages(raftcore.NodeID, []raftcore.Message) {}
 func (discard) HandleUnits(raftcore.NodeID, []Unit)                {}
 func (discard) HandleRefused(raftcore.NodeID, []uint64)            {}
 func (discard) HandleNotes(raftcore.NodeID, [][]byte)              {}
-func (discard) HandleSnapshot(raftcore.NodeID, raftcore.SnapshotMeta, int64, io.Reader) error {
+func (discard) HandleSnapshot(raftcore.NodeID, SnapshotOffer, SnapshotStream) error {
 	return nil
 }
 func (discard) HandleCall([]byte) ([]byte, error) { return nil, nil }

@@ -52,7 +52,7 @@ func (n *testNode) wait() {
 }
 
 type (
-	snapshotFunc = func(meta raftcore.SnapshotMeta, size int64, r io.Reader) error
+	snapshotFunc = func(SnapshotOffer, SnapshotStream) error
 	callFunc     = func(req []byte) ([]byte, error)
 )
 
@@ -108,9 +108,9 @@ func (n *testNode) HandleNotes(from raftcore.NodeID, notes [][]byte) {
 	n.notes = append(n.notes, notes...)
 }
 
-func (n *testNode) HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
+func (n *testNode) HandleSnapshot(from raftcore.NodeID, o SnapshotOffer, r SnapshotStream) error {
 	f := get(n, func() snapshotFunc { return n.snapshot })
-	return f(meta, size, r)
+	return f(o, r)
 }
 
 func (n *testNode) HandleCall(req []byte) ([]byte, error) {
@@ -159,7 +159,7 @@ func newNode(t testing.TB, id raftcore.NodeID, adjust ...func(*testNode, *Option
 		id:  Identity{Node: id, Incarnation: 100 + uint64(id), Boot: 1, ClusterID: [16]byte{1}},
 		ups: map[raftcore.NodeID]bool{},
 	}
-	n.snapshot = func(_ raftcore.SnapshotMeta, _ int64, r io.Reader) error {
+	n.snapshot = func(_ SnapshotOffer, r SnapshotStream) error {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}

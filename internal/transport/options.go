@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -53,10 +52,10 @@ type Handler interface {
 	// HandleNotes brings notes (SendNote). Their bytes belong to the callee.
 	HandleNotes(from raftcore.NodeID, notes [][]byte)
 	// HandleSnapshot receives a stream on its own goroutine and may block. r
-	// ends with io.EOF only after exactly what the sender meant to send (size
-	// bytes); any loss is another error. The error returned is told to the
-	// sender; nil means it is installed, or safely kept to be.
-	HandleSnapshot(from raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error
+	// ends with io.EOF only after exactly what the sender meant to send (all of the
+	// offer from where r was told to begin); any loss is another error. The error
+	// returned is told to the sender; nil means it is installed, or safely kept to be.
+	HandleSnapshot(from raftcore.NodeID, o SnapshotOffer, r SnapshotStream) error
 	// HandleCall answers anyone who proved the secret. It may block.
 	HandleCall(req []byte) ([]byte, error)
 	// PeerChanged reports that control connections in both directions are up,
@@ -104,7 +103,7 @@ type Options struct {
 	// blocks under way that the receiver has not consumed. Defaults 256 KiB, 8.
 	SnapshotBlockBytes int
 	SnapshotWindow     int
-	// SnapshotBytesPerSecond limits one outgoing stream; 0 is no limit.
+	// SnapshotBytesPerSecond limits all outgoing streams together; 0 is no limit.
 	SnapshotBytesPerSecond int64
 	// SnapshotStallTimeout ends a stream whose other end showed no sign of life
 	// for so long. Default 30 s.

@@ -14,26 +14,42 @@ import (
 // A snapshot stream, each line a frame:
 //
 //	sender                          receiver
-//	Begin [size, meta]       ──▶
-//	                         ◀──    Credit [window]
+//	Begin [size, hash, meta] ──▶
+//	                         ◀──    Start [offset], Credit [window]
 //	Block ... (one per credit) ──▶
 //	                         ◀──    Credit [1] per block consumed, [0] now and then
-//	End [bytes in all]       ──▶
+//	End [size]               ──▶
 //	                         ◀──    Done [ok, text]
 //
 // The receiver may say Done at any time. The sender may say Abort instead of
-// anything. A connection that ends before Done means failure to both.
+// anything. A connection that ends before Done means failure to both; what the
+// receiver kept of it, it leaves out with the offset of the next stream.
 // The credit bounds what a receiver with a slow disk must buffer, and with it
 // what the stream takes from the network at the heartbeats' expense.
+
+// SnapshotOffer is what a stream begins with. Hash names its bytes.
+type SnapshotOffer struct {
+	Meta raftcore.SnapshotMeta
+	Size int64
+	Hash [32]byte
+}
+
+// SnapshotStream is what a receiver reads. From says at which byte to begin; it may be
+// called once, before the first Read, and is otherwise zero.
+type SnapshotStream interface {
+	io.Reader
+	From(offset int64) error
+}
 
 // errAborted is what the receiving handler reads when the sender gave up.
 var errAborted = errors.New("transport: the sender aborted the snapshot")
 
-// SendSnapshot streams size bytes of r to a peer and waits until its
-// HandleSnapshot returned. r is not used after the return. nil means that the
+// SendSnapshot offers a snapshot to a peer, streams it from where the peer wants it, as
+// read from what open returns for that offset, and waits until its HandleSnapshot
+// returned. The reader is not used after the return. nil means that the
 // peer took the snapshot; a *RemoteError that it did not; after any other error
 // nobody knows. Beginning a stream to a peer ends the previous one to it.
-func (t *Transport) SendSnapshot(ctx context.Context, to raftcore.NodeID, meta raftcore.SnapshotMeta, size int64, r io.Reader) error {
+func (t *Transport) SendSnapshot(ctx context.Context, to raftcore.NodeID, o SnapshotOffer, open func(offset int64) io.Reader) error {
 	if !t.enterCaller() {
 		return fmt.Errorf("transport: snapshot to %d: transport closed", to)
 	}
@@ -42,8 +58,8 @@ func (t *Transport) SendSnapshot(ctx context.Context, to raftcore.NodeID, meta r
 	if lanes == nil {
 		return ErrUnknownPeer
 	}
-	if size < 0 {
-		return fmt.Errorf("transport: snapshot of %d bytes", size)
+	if o.Size < 0 {
+		return fmt.Errorf("transport: snapshot of %d bytes", o.Size)
 	}
 	ctx, cancel := t.join(ctx)
 	defer cancel()
@@ -56,11 +72,10 @@ func (t *Transport) SendSnapshot(ctx context.Context, to raftcore.NodeID, meta r
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s := snapshotSender{
-		t: t, stream: newStream(t, conn, 0), size: size,
-		credit: make(chan struct{}, 1),
-		done:   make(chan struct{}),
+		t: t, stream: newStream(t, conn, 0), size: o.Size,
+		start: make(chan int64, 1), credit: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	err = s.run(ctx, &meta, r)
+	err = s.run(ctx, &o, open)
 	var remote *RemoteError
 	switch {
 	case err == nil:
@@ -71,7 +86,7 @@ func (t *Transport) SendSnapshot(ctx context.Context, to raftcore.NodeID, meta r
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	return fmt.Errorf("transport: snapshot %d to node %d: %w", meta.Index, to, err)
+	return fmt.Errorf("transport: snapshot %d to node %d: %w", o.Meta.Index, to, err)
 }
 
 // snapshotSender is one outgoing stream. The caller's goroutine writes; another
@@ -81,6 +96,8 @@ type snapshotSender struct {
 	stream *stream
 	size   int64
 
+	start chan int64 // where the receiver wants it to begin
+
 	mu      sync.Mutex
 	blocks  uint64        // credit left
 	credit  chan struct{} // signalled when blocks grew
@@ -88,17 +105,15 @@ type snapshotSender struct {
 	verdict error
 }
 
-func (s *snapshotSender) run(ctx context.Context, meta *raftcore.SnapshotMeta, r io.Reader) error {
+func (s *snapshotSender) run(ctx context.Context, o *SnapshotOffer, open func(offset int64) io.Reader) error {
 	timeout := s.t.opts.SnapshotStallTimeout
-	err := s.stream.write(timeout, kindSnapBegin, func(b []byte) []byte {
-		return appendSnapshotMeta(appendUint(appendArray(b, 2), uint64(s.size)), meta)
-	}, nil)
+	err := s.stream.write(timeout, kindSnapBegin, func(b []byte) []byte { return appendOffer(b, o) }, nil)
 	if err != nil {
 		return err
 	}
 	go s.listen()
 	defer func() { s.stream.conn.Close(); <-s.done }()
-	switch err = s.copy(ctx, r); {
+	switch err = s.copy(ctx, open); {
 	case err == nil:
 		err = s.stream.write(timeout, kindSnapEnd, func(b []byte) []byte { return appendNumber(b, uint64(s.size)) }, nil)
 		if err == nil {
@@ -122,11 +137,19 @@ func (s *snapshotSender) run(ctx context.Context, meta *raftcore.SnapshotMeta, r
 // errDone stops the copying because the verdict is there.
 var errDone = errors.New("verdict received")
 
-// copy sends the blocks of r, as credit and rate allow.
-func (s *snapshotSender) copy(ctx context.Context, r io.Reader) error {
+// copy sends the blocks from where the receiver wants them, as credit and rate allow.
+func (s *snapshotSender) copy(ctx context.Context, open func(offset int64) io.Reader) error {
+	var sent int64
+	select {
+	case sent = <-s.start:
+	case <-s.done:
+		return errDone
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	r := open(sent)
 	block := make([]byte, s.t.opts.SnapshotBlockBytes)
-	start, rate := time.Now(), s.t.opts.SnapshotBytesPerSecond
-	for sent := int64(0); sent < s.size; {
+	for sent < s.size {
 		if err := s.spend(ctx); err != nil {
 			return err
 		}
@@ -138,14 +161,32 @@ func (s *snapshotSender) copy(ctx context.Context, r io.Reader) error {
 			return s.writeFailed(err)
 		}
 		sent += int64(n)
-		if rate > 0 {
-			due := start.Add(time.Duration(float64(sent) / float64(rate) * float64(time.Second)))
-			if err := s.pause(ctx, time.Until(due)); err != nil {
-				return err
-			}
+		if err := s.pause(ctx, s.t.snapshotPace.after(n, s.t.opts.SnapshotBytesPerSecond, time.Now())); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// snapshotPace keeps all streams together to one rate: each block books the time
+// that it takes, and its stream waits for it to pass.
+type snapshotPace struct {
+	mu   sync.Mutex
+	free time.Time // all that was booked is over
+}
+
+// after books n bytes at rate per second and returns how long to wait.
+func (p *snapshotPace) after(n int, rate int64, now time.Time) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.free.Before(now) {
+		p.free = now
+	}
+	p.free = p.free.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	return p.free.Sub(now)
 }
 
 // writeFailed prefers the verdict that made the peer hang up.
@@ -208,6 +249,19 @@ func (s *snapshotSender) listen() {
 		case kindSnapDone:
 			s.verdict = decodeOutcome(f.envelope)
 			return
+		case kindSnapStart:
+			at, err := decodeNumber(f.envelope)
+			if err == nil && at > uint64(s.size) {
+				err = fmt.Errorf("%w: a start at %d of %d bytes", errFrame, at, s.size)
+			}
+			if err != nil {
+				s.verdict = err
+				return
+			}
+			select {
+			case s.start <- int64(at):
+			default: // said before
+			}
 		case kindSnapCredit:
 			n, err := decodeNumber(f.envelope)
 			if err != nil {
@@ -229,8 +283,8 @@ func (s *snapshotSender) listen() {
 func (in *incoming) receiveSnapshot() {
 	t := in.t
 	timeout := t.opts.SnapshotStallTimeout
-	r := &snapshotReader{stream: newStream(t, in.conn, maxSnapshotBlock), timeout: timeout}
-	meta, size, err := r.begin(uint64(t.opts.SnapshotWindow))
+	r := &snapshotReader{stream: newStream(t, in.conn, maxSnapshotBlock), timeout: timeout, window: uint64(t.opts.SnapshotWindow)}
+	offer, err := r.begin()
 	if err != nil {
 		in.ended(err)
 		return
@@ -241,7 +295,7 @@ func (in *incoming) receiveSnapshot() {
 		defer close(silent)
 		r.sayAlive(alive)
 	}()
-	err = t.opts.Handler.HandleSnapshot(in.key.node, meta, size, r)
+	err = t.opts.Handler.HandleSnapshot(in.key.node, offer, r)
 	close(alive)
 	<-silent
 	if err == nil {
@@ -261,32 +315,63 @@ func (in *incoming) receiveSnapshot() {
 type snapshotReader struct {
 	stream  *stream
 	timeout time.Duration
+	window  uint64     // credit to begin with
 	mu      sync.Mutex // serializes writes: credits here, signs of life beside
+	begun   bool
 	size    uint64
 	got     uint64
 	block   []byte // rest of the newest block
 	err     error  // sticky
 }
 
-func (r *snapshotReader) begin(window uint64) (meta raftcore.SnapshotMeta, size int64, err error) {
+func (r *snapshotReader) begin() (o SnapshotOffer, err error) {
 	f, err := r.stream.read(r.timeout)
 	if err != nil {
-		return meta, 0, err
+		return o, err
 	}
-	c := cursor{b: f.envelope}
-	c.arrayOf(2)
-	r.size = c.uintMax(1<<63 - 1)
-	meta = c.snapshotMeta()
-	if f.kind != kindSnapBegin || !c.done() || len(f.body) != 0 {
-		return meta, 0, fmt.Errorf("%w: no snapshot begins here", errFrame)
+	o, ok := decodeOffer(f.envelope)
+	if f.kind != kindSnapBegin || !ok || len(f.body) != 0 {
+		return o, fmt.Errorf("%w: no snapshot begins here", errFrame)
 	}
-	return meta, int64(r.size), r.grant(window)
+	r.size = uint64(o.Size)
+	return o, nil
+}
+
+// appendOffer appends [size, hash, meta].
+func appendOffer(b []byte, o *SnapshotOffer) []byte {
+	b = appendUint(appendArray(b, 3), uint64(o.Size))
+	return appendSnapshotMeta(appendString(b, string(o.Hash[:])), &o.Meta)
+}
+
+func decodeOffer(envelope []byte) (o SnapshotOffer, ok bool) {
+	c := cursor{b: envelope}
+	c.arrayOf(3)
+	o.Size = int64(c.uintMax(1<<63 - 1))
+	hash := c.string()
+	copy(o.Hash[:], hash)
+	o.Meta = c.snapshotMeta()
+	return o, c.done() && len(hash) == len(o.Hash)
+}
+
+// From implements SnapshotStream.
+func (r *snapshotReader) From(offset int64) error {
+	if r.begun || offset < 0 || uint64(offset) > r.size {
+		return fmt.Errorf("transport: a start at %d of %d bytes, or a second one", offset, r.size)
+	}
+	r.begun, r.got = true, uint64(offset)
+	if err := r.send(kindSnapStart, func(b []byte) []byte { return appendNumber(b, r.got) }); err != nil {
+		return err
+	}
+	return r.grant(r.window)
 }
 
 // Read implements io.Reader.
 func (r *snapshotReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if !r.begun && r.err == nil {
+		r.err = r.From(0)
 	}
 	for len(r.block) == 0 {
 		if r.err == nil {

@@ -26,6 +26,8 @@ type Transport struct {
 	past     past
 	listener net.Listener
 
+	snapshotPace snapshotPace // of all outgoing streams
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the package

@@ -359,7 +359,7 @@ func TestCloseUnderLoad(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		_ = nodes[0].SendSnapshot(background, 2, raftcore.SnapshotMeta{}, 1<<40, endless{})
+		_ = nodes[0].SendSnapshot(background, 2, SnapshotOffer{Size: 1 << 40}, reading(endless{}))
 	})
 	eventually(t, func() bool { return nodes[1].Stats().FramesIn > 200 && nodes[2].Stats().FramesIn > 200 })
 	for _, n := range nodes {

@@ -1,0 +1,175 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/transport"
+	"github.com/rkvdb/rkv/raftcore"
+	"github.com/rkvdb/rkv/snapshot"
+)
+
+// deliveries are snapshots that members did not get all of. A member keeps what it got
+// (snapshot.Store.Receive), so the next attempt offers the same one, though there may
+// be a newer one: that would have to be sent from its beginning, and whoever takes
+// snapshots faster than a member can fetch them would never be done.
+type deliveries struct {
+	mu    sync.Mutex
+	kept  map[raftcore.NodeID]keptSnapshot
+	going map[raftcore.NodeID]uint64 // index of the snapshot being sent
+}
+
+type keptSnapshot struct {
+	r     *snapshot.Reader // keeps the file from being removed
+	since time.Time        // when the last attempt ended
+}
+
+// deliveryPatience is how long a member that went away in the middle is waited for.
+const deliveryPatience = 10 * time.Minute
+
+// take returns what was kept for a member, nil if there is nothing.
+func (d *deliveries) take(to raftcore.NodeID) *snapshot.Reader {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.kept[to]
+	delete(d.kept, to)
+	return k.r
+}
+
+func (d *deliveries) keep(to raftcore.NodeID, r *snapshot.Reader, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.kept == nil {
+		d.kept = make(map[raftcore.NodeID]keptSnapshot)
+	}
+	if old := d.kept[to].r; old != nil {
+		_ = old.Close()
+	}
+	d.kept[to] = keptSnapshot{r, now}
+}
+
+// sending notes what is being sent to a member; 0: nothing any more.
+func (d *deliveries) sending(to raftcore.NodeID, index uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.going == nil {
+		d.going = make(map[raftcore.NodeID]uint64)
+	}
+	if d.going[to] = index; index == 0 {
+		delete(d.going, to)
+	}
+}
+
+// delivering implements gauges.
+func (n *Node) delivering() (oldest uint64) {
+	d := &n.deliveries
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, index := range d.going {
+		if oldest == 0 || index < oldest {
+			oldest = index
+		}
+	}
+	for _, k := range d.kept {
+		if index := k.r.Meta().Index; oldest == 0 || index < oldest {
+			oldest = index
+		}
+	}
+	return oldest
+}
+
+// drop lets go of what was kept since before.
+func (d *deliveries) drop(before time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for to, k := range d.kept {
+		if k.since.Before(before) {
+			_ = k.r.Close()
+			delete(d.kept, to)
+		}
+	}
+}
+
+// sendSnapshot implements effects: streams a snapshot to a member whose entries are
+// gone. The core asks for one stream per member at a time.
+func (n *Node) sendSnapshot(to raftcore.NodeID) {
+	n.spawn(func() {
+		index, err := n.streamTo(to)
+		if err != nil {
+			n.log.Warn("snapshot not delivered", "to", uint64(to), "index", index, "error", err)
+			_ = sleep(n.ctx, n.cfg.ElectionTimeout) // a member that is down must not make us spin
+		}
+		n.snapshotSent(to, index, err == nil)
+	})
+}
+
+// snapshotSent tells the core how a stream ended.
+func (n *Node) snapshotSent(to raftcore.NodeID, index uint64, ok bool) {
+	n.call(func(l *loop) { l.core.SnapshotSent(to, index, ok) })
+}
+
+func (n *Node) streamTo(to raftcore.NodeID) (uint64, error) {
+	r, err := n.snapshotFor(to)
+	if err != nil {
+		return 0, err
+	}
+	o := r.Offer()
+	n.deliveries.sending(to, o.Meta.Index)
+	defer n.deliveries.sending(to, 0)
+	n.log.Info("sending a snapshot", "to", uint64(to), "index", o.Meta.Index, "bytes", o.Size)
+	err = n.peers.SendSnapshot(n.ctx, to, transport.SnapshotOffer(o), func(offset int64) io.Reader {
+		if offset > 0 {
+			n.log.Info("continuing a snapshot", "to", uint64(to), "index", o.Meta.Index, "from", offset, "bytes", o.Size)
+		}
+		return r.StreamFrom(offset)
+	})
+	if err == nil || n.ctx.Err() != nil {
+		return o.Meta.Index, errors.Join(err, r.Close())
+	}
+	n.deliveries.keep(to, r, n.cfg.Now())
+	return o.Meta.Index, err
+}
+
+// snapshotFor is the one that an earlier attempt left, if the log still goes on from
+// there, else the newest, which is taken if there is none.
+func (n *Node) snapshotFor(to raftcore.NodeID) (*snapshot.Reader, error) {
+	if r := n.deliveries.take(to); r != nil {
+		if n.wal.FirstIndex() <= r.Meta().Index+1 {
+			return r, nil
+		}
+		_ = r.Close()
+	}
+	r, err := n.snaps.OpenNewest()
+	if !errors.Is(err, snapshot.ErrNotFound) {
+		return r, err
+	}
+	if _, err := n.snapshotOnce(); err != nil {
+		return nil, err
+	}
+	return n.snaps.OpenNewest()
+}
+
+// heldLog is how many times the log's usual size may be kept for members that are
+// catching up.
+const heldLog = 4
+
+// stillNeeded lowers an index up to which the log is to be let go for the sake of
+// members that are catching up, be it from a snapshot that they are being sent: they
+// would be sent another one, and might never get to the end of it. Not for ever: what
+// is kept is bounded.
+func (l *loop) stillNeeded(upTo uint64) uint64 {
+	if l.gauges.diskFull() || l.gauges.logTotal() > heldLog*l.cfg.SnapshotLogBytes {
+		return upTo
+	}
+	for _, p := range l.core.Status().Peers {
+		if p.Active && p.State != "snapshot" {
+			upTo = min(upTo, p.Match)
+		}
+	}
+	if index := l.gauges.delivering(); index > 0 {
+		upTo = min(upTo, index)
+	}
+	return upTo
+}
