@@ -25,11 +25,15 @@ import (
 // Fill is not atomic and need not be: a crash inside it leaves a smaller hole, or
 // the same. Repair is for one goroutine, but Entry may be called beside it.
 type Repair struct {
-	fs    vfs.FS
-	dir   string
-	holes []*Hole
-	spans []intactSpan
-	scan  *scanned
+	fs      vfs.FS
+	dir     string
+	holes   []*Hole
+	spans   []intactSpan
+	headers []segmentHeader // of the segments in force
+	scan    *scanned
+	// claimed is what an end that is no entry of the log, for it cannot be identified,
+	// may have been; zero if there is none.
+	claimedIndex, claimedTerm uint64
 }
 
 // Hole is a run of entries that were durable and cannot be read. It may be empty
@@ -50,6 +54,7 @@ type Hole struct {
 	termFrom uint64        // of the entry before
 	durable  uint64        // promise to repeat in headers that are written anew
 	cause    *CorruptionError
+	filled   bool
 }
 
 // Entry is where an intact record lies.
@@ -98,6 +103,7 @@ func Survey(fs vfs.FS, dir string, tail bool) (*Repair, error) {
 		}
 		active, headers = append(active, ref), append(headers, h)
 	}
+	r.headers = headers
 	for i := range active {
 		var next *segmentHeader
 		if i+1 < len(active) {
@@ -150,12 +156,16 @@ func (r *Repair) survey(ref fileRef, next *segmentHeader, tail bool) error {
 			w.off += rec.size()
 		case next == nil && w.off >= promise && !(tail && w.off < end),
 			next != nil && w.off >= end && s.lastIndex == next.baseIndex && s.lastTerm == next.baseTerm:
+			if next == nil && w.off < end {
+				r.claim(w)
+			}
 			return nil
 		default:
 			hole := &Hole{File: ref.path, From: w.off, First: w.next, segment: h, termFrom: w.term, durable: durable, cause: w.damage("an intact record")}
 			if !r.measure(w, hole, next) {
 				if next == nil && w.off >= promise {
-					return nil // a tail that cannot be identified: Suspect, or torn
+					r.claim(w) // a tail that cannot be identified: Suspect, or torn
+					return nil
 				}
 				return hole.cause
 			}
@@ -166,6 +176,13 @@ func (r *Repair) survey(ref fileRef, next *segmentHeader, tail bool) error {
 				return nil
 			}
 		}
+	}
+}
+
+// claim notes what the end of the log may have held.
+func (r *Repair) claim(w *recordWalk) {
+	if index, term, torn := w.examine(r.scan.meta.hard.Term); !torn {
+		r.claimedIndex, r.claimedTerm = index, term
 	}
 }
 
@@ -219,8 +236,10 @@ func (r *Repair) measure(w *recordWalk, hole *Hole, next *segmentHeader) bool {
 	return true
 }
 
-// Holes are what is missing, in the log's order.
-func (r *Repair) Holes() []*Hole { return r.holes }
+// Holes are what is missing, in the log's order. Filled ones are none any more.
+func (r *Repair) Holes() []*Hole {
+	return slices.DeleteFunc(slices.Clone(r.holes), func(h *Hole) bool { return h.filled })
+}
 
 // Configs are the membership entries that can be read: who may have the rest.
 func (r *Repair) Configs() []raftcore.Entry { return r.scan.configs }
@@ -289,7 +308,9 @@ func (r *Repair) Fill(h *Hole, entries []raftcore.Entry) error {
 	if err == nil {
 		err = f.Datasync()
 	}
-	return errors.Join(err, f.Close())
+	err = errors.Join(err, f.Close())
+	h.filled = err == nil
+	return err
 }
 
 // checkRoom: what lies behind a hole of unknown length must be zeros.
@@ -361,6 +382,62 @@ func (l *Log) EntryAt(index, anchor uint64) (e raftcore.Entry, anchorTerm uint64
 		anchorTerm = l.termOf(anchor)
 	}
 	return entries[0], anchorTerm, nil
+}
+
+// Compact lets go of the segments before the last one that begins at or below index,
+// as Log.Compact does, and reports whether that took a hole along. A durable snapshot
+// must hold everything up to index.
+func (r *Repair) Compact(index uint64) (bool, error) {
+	at := len(r.headers) - 1
+	for at > 0 && r.headers[at].baseIndex > index {
+		at--
+	}
+	base := r.headers[at] // there is a segment, or there would be no hole
+	holes := r.Holes()
+	rest := slices.DeleteFunc(slices.Clone(holes), func(h *Hole) bool { return h.segment.id < base.id })
+	if len(rest) == len(holes) {
+		return false, nil
+	}
+	m := r.scan.meta
+	m.first, m.baseIndex, m.baseTerm = base.id, base.baseIndex, base.baseTerm
+	r.holes = rest
+	return true, r.writeMeta(m)
+}
+
+// Supersede empties the log: it then ends at (index, term), a durable snapshot's, as
+// Log.Reset does. The way out when nobody has the lost entries any more: whatever was
+// in the log up to LastIndex is in a snapshot that reaches it. What an unidentified end
+// may have held beyond that stays suspect.
+func (r *Repair) Supersede(index, term uint64) error {
+	if index < r.LastIndex() {
+		return fmt.Errorf("segmentlog: a snapshot at %d does not replace a log that goes on to %d", index, r.LastIndex())
+	}
+	m := r.scan.meta
+	m.first, m.baseIndex, m.baseTerm = r.scan.maxID+1, index, term
+	if term > m.hard.Term {
+		m.hard.Term, m.hard.Vote = term, 0 // it never voted in a term it had not reached
+	}
+	if less(m.suspectTerm, m.suspectIndex, r.claimedTerm, r.claimedIndex) {
+		m.suspectIndex, m.suspectTerm = r.claimedIndex, r.claimedTerm
+	}
+	if !less(term, index, m.suspectTerm, m.suspectIndex) {
+		m.suspectIndex, m.suspectTerm = 0, 0
+	}
+	m.cutSegment, m.cutOffset, m.cutBelow = 0, 0, 0
+	m.promiseSegment, m.promiseOffset, m.promiseIndex, m.promiseTerm = 0, 0, 0, 0
+	r.holes, r.headers = nil, nil
+	return r.writeMeta(m)
+}
+
+// writeMeta is the moment of a Compact or Supersede; Open cleans up.
+func (r *Repair) writeMeta(m meta) error {
+	f, err := r.fs.Open(filepath.Join(r.dir, metaName))
+	if err != nil {
+		return err
+	}
+	m.sequence++
+	r.scan.meta = m
+	return errors.Join(writeMeta(f, &m), f.Close())
 }
 
 // HardState is the directory's.

@@ -2,6 +2,7 @@ package segmentlog
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -17,7 +18,8 @@ func mend(disk *vfs.Mem, peer []raftcore.Entry) (holes int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, h := range r.Holes() {
+	all := r.Holes()
+	for _, h := range all {
 		if h.Anchor > uint64(len(peer)) || peer[h.Anchor-1].Term != h.AnchorTerm {
 			return 0, errors.New("the peer has another log")
 		}
@@ -25,7 +27,10 @@ func mend(disk *vfs.Mem, peer []raftcore.Entry) (holes int, err error) {
 			return 0, err
 		}
 	}
-	return len(r.Holes()), nil
+	if left := r.Holes(); len(left) > 0 {
+		return 0, fmt.Errorf("%v are left", left)
+	}
+	return len(all), nil
 }
 
 // termsLog is a closed log of several segments and terms, batches of three.
@@ -170,4 +175,99 @@ func TestTailIsRepaired(t *testing.T) {
 	require.Len(t, r.Holes(), 1)
 	require.NoError(t, r.Fill(r.Holes()[0], es[23:]))
 	require.NoError(t, reopened(o, disk, es))
+}
+
+// damagedAt flips a byte in the body of the record of an entry.
+func damagedAt(t *testing.T, disk *vfs.Mem, index uint64) *vfs.Mem {
+	r, err := Survey(disk, testDir, false)
+	require.NoError(t, err)
+	for _, s := range r.spans {
+		if s.header.index == index {
+			damaged := copyDisk(t, disk)
+			require.NoError(t, damaged.FlipBit(s.path, (s.off+recordHeaderSize+3)*8))
+			return damaged
+		}
+	}
+	t.Fatalf("no record of entry %d", index)
+	return nil
+}
+
+// A snapshot that reaches the end of a damaged log takes its place, wherever the
+// damage is and wherever the power fails.
+func TestSupersede(t *testing.T) {
+	disk, o, es := termsLog(t)
+	last := es[len(es)-1]
+	for index := uint64(1); index <= last.Index; index++ {
+		for _, to := range []struct{ index, term uint64 }{{last.Index, last.Term}, {last.Index + 10, last.Term + 5}} {
+			damaged := damagedAt(t, disk, index)
+			r, err := Survey(damaged, testDir, false)
+			require.NoError(t, err)
+			require.Len(t, r.Holes(), 1)
+			require.Error(t, r.Supersede(last.Index-1, last.Term), "entries behind the snapshot would be lost")
+			require.NoError(t, r.Supersede(to.index, to.term))
+			o.FS = damaged
+			l, rec, err := Open(o)
+			require.NoError(t, err)
+			require.Nil(t, rec.Suspect)
+			require.Equal(t, to.index+1, rec.FirstIndex)
+			require.Equal(t, to.index, rec.LastIndex)
+			require.Equal(t, to.term, rec.BaseTerm)
+			require.Equal(t, max(to.term, last.Term), rec.HardState.Term)
+			require.NoError(t, l.Save(saveTerm(to.term+1, run(to.index+1, to.index+3, to.term+1, 100))))
+			require.NoError(t, l.Close())
+			l, _, err = Open(o)
+			require.NoError(t, err)
+			requireLog(t, l, to.index, run(to.index+1, to.index+3, to.term+1, 100))
+			require.NoError(t, l.Close())
+		}
+	}
+}
+
+// What an end without identity may have held is not forgotten with the rest.
+func TestSupersedeKeepsTheSuspicion(t *testing.T) {
+	disk := vfs.NewMem()
+	o := testOptions(disk)
+	l, _ := mustOpen(t, o)
+	es := noisy(1, 6, 1, 300)
+	for i := range es {
+		require.NoError(t, l.Save(saveTerm(1, es[i:i+1])))
+	}
+	damaged := damagedAt(t, damagedAt(t, disk, 6), 2) // 6 was never promised
+	o.FS = damaged
+	r, err := Survey(damaged, testDir, false)
+	require.NoError(t, err)
+	require.EqualValues(t, 5, r.LastIndex())
+	require.NoError(t, r.Supersede(5, 1))
+	again, rec, err := Open(o)
+	require.NoError(t, err)
+	require.NotNil(t, rec.Suspect, "entry 6 may have been acknowledged")
+	require.EqualValues(t, 6, rec.Suspect.LastIndex)
+	require.NoError(t, again.Close())
+	require.NoError(t, l.Close())
+}
+
+// Damage in segments that a snapshot makes superfluous goes with them.
+func TestRepairCompacts(t *testing.T) {
+	disk, o, es := termsLog(t)
+	r, err := Survey(disk, testDir, false)
+	require.NoError(t, err)
+	tail := r.headers[len(r.headers)-1]
+	for index := uint64(1); index <= es[len(es)-1].Index; index++ {
+		damaged := damagedAt(t, disk, index)
+		r, err := Survey(damaged, testDir, false)
+		require.NoError(t, err)
+		done, err := r.Compact(tail.baseIndex)
+		require.NoError(t, err)
+		require.Equal(t, index <= tail.baseIndex, done)
+		o.FS = damaged
+		l, rec, err := Open(o)
+		if !done {
+			require.Error(t, err, "the damage is behind the snapshot")
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, tail.baseIndex+1, rec.FirstIndex)
+		requireLog(t, l, tail.baseIndex, es[tail.baseIndex:])
+		require.NoError(t, l.Close())
+	}
 }

@@ -115,11 +115,16 @@ func (n *Node) streamTo(to raftcore.NodeID) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return n.stream(to, r)
+}
+
+// stream sends a snapshot. If it does not get through it is kept for the next attempt.
+func (n *Node) stream(to raftcore.NodeID, r *snapshot.Reader) (uint64, error) {
 	o := r.Offer()
 	n.deliveries.sending(to, o.Meta.Index)
 	defer n.deliveries.sending(to, 0)
 	n.log.Info("sending a snapshot", "to", uint64(to), "index", o.Meta.Index, "bytes", o.Size)
-	err = n.peers.SendSnapshot(n.ctx, to, transport.SnapshotOffer(o), func(offset int64) io.Reader {
+	err := n.peers.SendSnapshot(n.ctx, to, transport.SnapshotOffer(o), func(offset int64) io.Reader {
 		if offset > 0 {
 			n.log.Info("continuing a snapshot", "to", uint64(to), "index", o.Meta.Index, "from", offset, "bytes", o.Size)
 		}

@@ -172,6 +172,8 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 		n.answerClientCall(c, &r)
 	case callEntry:
 		r.Entry = n.answerEntry(c)
+	case callSnapshot:
+		r.Entry = n.answerSnapshot(c)
 	default:
 		ctx, cancel := context.WithTimeout(n.ctx, adminTimeout)
 		defer cancel()

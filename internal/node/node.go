@@ -64,6 +64,7 @@ type Node struct {
 	asking     atomic.Bool
 	snapMu     sync.Mutex // one snapshot is written at a time
 	deliveries deliveries
+	awaited    atomic.Uint64 // the entry a snapshot must reach that replaces the log
 	backupMu   sync.Mutex
 	backups    map[uint64]*backup // being read, by index
 	snapshots  atomic.Uint64

@@ -37,7 +37,7 @@ func (n *Node) recover(ctx context.Context) error {
 	if n.cfg.SyncNever {
 		sync = segmentlog.SyncNever
 	}
-	rec, err := n.openLog(ctx, segmentlog.Options{
+	rec, meta, err := n.openLog(ctx, segmentlog.Options{
 		FS: n.cfg.FS, Dir: filepath.Join(dir, "log"), SegmentSize: n.cfg.SegmentSize, Logger: n.log, Sync: sync,
 		Inline: n.cfg.Inline, LogID: n.logID(),
 	}, meta)

@@ -37,9 +37,10 @@ func (r repairSource) EntryAt(index, anchor uint64) (raftcore.Entry, uint64, err
 
 var errDamagedHere = errors.New("damaged here, too")
 
-// Of a call for an entry.
+// Of a call for an entry, and for a snapshot.
 const (
-	callEntry = "entry" // ID is the index, Anchor, Offset
+	callEntry    = "entry"    // ID is the index, Anchor, Offset
+	callSnapshot = "snapshot" // ID is the index that it has to reach
 	// entryPiece is how much of a body one answer carries.
 	entryPiece = 1 << 20
 	// tailPatience bounds how long a node looks for entries it can also do without.
@@ -84,60 +85,70 @@ func (n *Node) answerEntry(c call) *entryReply {
 	}
 }
 
-// openLog opens the log, repairing it first if need be and if peers can.
-func (n *Node) openLog(ctx context.Context, o segmentlog.Options, meta raftcore.SnapshotMeta) (segmentlog.Recovered, error) {
+// openLog opens the log, repairing it first if need be and if peers can. The result's
+// meta is the newest snapshot's: it is another one than before if the log had to be
+// replaced by a peer's.
+func (n *Node) openLog(ctx context.Context, o segmentlog.Options, meta raftcore.SnapshotMeta) (segmentlog.Recovered, raftcore.SnapshotMeta, error) {
 	wal, rec, err := segmentlog.Open(o)
 	var damage *segmentlog.CorruptionError
 	switch {
 	case errors.As(err, &damage) && damage.Cause == nil && !o.Inline:
-		if err := n.repairLog(ctx, o, meta, false); err != nil {
-			return rec, err
+		if meta, err = n.repairLog(ctx, o, meta, false); err != nil {
+			return rec, meta, err
 		}
 		wal, rec, err = segmentlog.Open(o)
 	case err == nil && rec.Suspect != nil && !o.Inline:
 		// What can be identified of the ambiguous tail is better fetched than voted
 		// about; what cannot is left to raftcore.
 		if err := wal.Close(); err != nil {
-			return rec, err
+			return rec, meta, err
 		}
 		short, cancel := context.WithTimeout(ctx, tailPatience)
-		if err := n.repairLog(short, o, meta, true); err != nil {
+		if _, err := n.repairLog(short, o, meta, true); err != nil {
 			n.log.Warn("the ambiguous end of the log was not refetched", "error", err)
 		}
 		cancel()
 		wal, rec, err = segmentlog.Open(o)
 	}
 	if err != nil {
-		return rec, err
+		return rec, meta, err
 	}
 	n.wal = wal
 	n.serveEntries(wal)
-	return rec, nil
+	return rec, meta, nil
 }
 
 func (n *Node) serveEntries(src entrySource) { n.entries.Store(&src) }
 
 // repairLog fills every hole from whoever has the entries. It waits for peers that
-// do not answer, and gives up when all of them have answered and none can help.
-func (n *Node) repairLog(ctx context.Context, o segmentlog.Options, meta raftcore.SnapshotMeta, tail bool) error {
+// do not answer. When all of them have answered and none has the entries any more, a
+// snapshot takes the place of the damaged part (replacement.go), but for that of the
+// tail, which can be done without.
+func (n *Node) repairLog(ctx context.Context, o segmentlog.Options, meta raftcore.SnapshotMeta, tail bool) (raftcore.SnapshotMeta, error) {
 	r, err := segmentlog.Survey(o.FS, o.Dir, tail)
 	if err != nil {
-		return err
+		return meta, err
 	}
 	n.serveEntries(repairSource{r})
 	peers := n.repairPeers(r, meta)
 	started := n.cfg.Now()
-	for _, h := range r.Holes() {
+	holes := len(r.Holes())
+	for len(r.Holes()) > 0 {
+		h := r.Holes()[0]
 		n.log.Warn("the log is damaged; fetching what is lost from peers", "file", h.File, "offset", h.From,
 			"first", h.First, "last", h.Last, "found", h.Err().Found)
-		if err := n.fill(ctx, r, h, peers); err != nil {
-			return err
+		err := n.fill(ctx, r, h, peers)
+		if errors.Is(err, errNobodyHas) && !tail {
+			meta, err = n.replaceLog(ctx, r, h, meta, peers)
+		}
+		if err != nil {
+			return meta, err
 		}
 	}
-	if len(r.Holes()) > 0 {
-		n.log.Info("the log is repaired", "holes", len(r.Holes()), "took", n.cfg.Now().Sub(started).Round(time.Millisecond).String())
+	if holes > 0 {
+		n.log.Info("the log is repaired", "holes", holes, "took", n.cfg.Now().Sub(started).Round(time.Millisecond).String())
 	}
-	return nil
+	return meta, nil
 }
 
 // repairPeers are the addresses of all other members that this directory knows.

@@ -175,7 +175,7 @@ func (l *loop) snapshotTaken(meta raftcore.SnapshotMeta) {
 // it, and tells the core, which decides whether it is still wanted (R30).
 func (n *Node) HandleSnapshot(from raftcore.NodeID, o transport.SnapshotOffer, r transport.SnapshotStream) error {
 	if !n.running.Load() {
-		return errors.New("not started")
+		return n.receiveAwaited(o, r)
 	}
 	wanted := false
 	if err := n.onLoop(n.ctx, func(l *loop) { wanted = l.core.SnapshotWanted(o.Meta) }); err != nil || !wanted {
