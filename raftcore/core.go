@@ -372,6 +372,9 @@ func (c *Core) Status() Status {
 	if c.role == Leader {
 		s.Matches = c.voterMatches()
 	}
+	if len(c.peers) > 0 {
+		s.Peers = make([]PeerStatus, 0, len(c.peers))
+	}
 	for _, p := range c.peers {
 		s.Peers = append(s.Peers, PeerStatus{
 			ID: p.member.ID, Match: p.Match, Next: p.Next, State: p.State.String(),
@@ -383,7 +386,7 @@ func (c *Core) Status() Status {
 
 // voterMatches are the durable indexes of all voters, best first.
 func (c *Core) voterMatches() []uint64 {
-	var matches []uint64
+	matches := make([]uint64, 0, len(c.quorums.Incoming))
 	for _, voter := range c.quorums.Incoming {
 		matches = append(matches, c.matchOf(voter))
 	}
