@@ -96,7 +96,14 @@ func (c *client) next() {
 	pick(w.rng, c.kinds)(c)
 }
 
-func (c *client) again() { c.w.after(c.w.around(c.think), nil, c.next) }
+func (c *client) again() {
+	w := c.w
+	d := w.around(c.think)
+	if w.opt.sleep > 0 && !w.healing && w.chance(0.1) {
+		d += w.around(w.opt.sleep)
+	}
+	w.after(d, nil, c.next)
+}
 
 // do sends a chunk.
 func (c *client) do(o *op) {
@@ -410,7 +417,7 @@ func (c *client) hostile() {
 	case 0:
 		line = "set big ?"
 	case 1:
-		line, vals = "setrange big 33554431 ?", [][]byte{[]byte("z")}
+		line, vals = "setrange big 8388608 ?", [][]byte{[]byte("z")}
 	case 2:
 		line, vals = "setrange big 999999999999 ?", [][]byte{[]byte("z")}
 	case 3:
@@ -421,7 +428,7 @@ func (c *client) hostile() {
 	case 4:
 		line, vals = "incrby big 9223372036854775807", nil
 	}
-	if strings.HasPrefix(line, "setrange big 3355") && !w.chance(0.001) {
+	if strings.HasPrefix(line, "setrange big 838") && !w.chance(0.001) {
 		line, vals = "del big big2", nil
 	}
 	c.do(&op{build: func(ch *kv.Chunk) { add(ch, dbMess, line, vals...) }})
@@ -433,12 +440,12 @@ func (c *client) volatile() {
 	k := fmt.Sprintf("e%d", w.rng.IntN(4))
 	switch w.rng.IntN(3) {
 	case 0:
-		line, v := fmt.Sprintf("set %s ? px %d", k, 1+w.rng.IntN(400)), c.value()
+		line, v := fmt.Sprintf("set %s ? px %d", k, 1+w.rng.IntN(w.opt.ttl)), c.value()
 		c.do(&op{build: func(ch *kv.Chunk) { add(ch, dbMess, line, v) }})
 	case 1:
 		c.do(&op{read: true, build: func(ch *kv.Chunk) { add(ch, dbMess, "get "+k) }})
 	case 2:
-		line := fmt.Sprintf("pexpire %s %d", k, 1+w.rng.IntN(400))
+		line := fmt.Sprintf("pexpire %s %d", k, 1+w.rng.IntN(w.opt.ttl))
 		c.do(&op{build: func(ch *kv.Chunk) { add(ch, dbMess, line) }})
 	}
 }

@@ -14,7 +14,7 @@ func (w *world) clockStep() bool {
 func (w *world) drift() bool {
 	m := pick(w.rng, w.machines)
 	m.monotonic()
-	m.ppm = w.rng.Int64N(400_000) - 200_000
+	m.ppm = w.rng.Int64N(2*w.opt.ppm) - w.opt.ppm
 	return true
 }
 

@@ -21,7 +21,7 @@ func (w *world) switchReadMode() {
 	if w.healing {
 		return
 	}
-	w.after(w.between(300*time.Millisecond, 6*time.Second), nil, w.switchReadMode)
+	w.after(w.pace(w.between(300*time.Millisecond, 6*time.Second)), nil, w.switchReadMode)
 	l := w.leader()
 	if l == nil {
 		return

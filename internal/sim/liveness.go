@@ -24,7 +24,7 @@ func (w *world) liveness() {
 	// Who was damaged gets time to be made whole by the others.
 	var core map[raftcore.NodeID]bool
 	for i := 0; core == nil && i < 60; i++ {
-		w.runUntil(w.now+300*time.Millisecond, nil)
+		w.runUntil(w.now+max(300*time.Millisecond, w.opt.election/4), nil)
 		w.healed()
 		core = w.chooseCore()
 	}

@@ -102,7 +102,7 @@ func (w *world) addMachine(join bool) *machine {
 	m.mono = time.Duration(w.rng.Int64N(int64(time.Hour)))
 	m.wall = -m.mono.Milliseconds() + w.rng.Int64N(1000)
 	if w.opt.faults[faultDrift] {
-		m.ppm = w.rng.Int64N(400_000) - 200_000
+		m.ppm = w.rng.Int64N(2*w.opt.ppm) - w.opt.ppm
 	}
 	w.machines = append(w.machines, m)
 	return m
@@ -337,9 +337,9 @@ func (p *proc) apply() {
 // exit is a process that stops itself because of an error.
 func (p *proc) exit(err error) {
 	p.w.say("node %d stops: %v", p.m.id, err)
-	// A disk that answers nothing for 30 s by a clock that may be fast.
-	hung := p.syncBusy && p.w.now-p.syncSince > 24*time.Second
-	if !p.m.superseded(err) && !hung && !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
+	if errors.Is(err, node.ErrDiskStalled) && p.stalled() {
+		p.w.hit("stopped by a disk that hangs")
+	} else if !p.m.superseded(err) && !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
 		p.w.fail("stop", "node %d stopped without cause: %v", p.m.id, err)
 	}
 	p.w.hit("node stopped itself")
@@ -348,6 +348,12 @@ func (p *proc) exit(err error) {
 		p.m.powerOff()
 	}
 	p.m.restartLater()
+}
+
+// stalled: the disk has hung for so long that the process rightly gives up (node's
+// StallLimit). Its clock may run fast.
+func (p *proc) stalled() bool {
+	return p.syncBusy && p.w.now-p.syncSince > 24*time.Second
 }
 
 // kill ends the process at once; what it wrote stays in the system's memory.

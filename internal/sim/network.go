@@ -105,9 +105,10 @@ func (p *proc) dial() {
 			p.reach(m.id)
 		}
 	}
-	p.w.after(dialEvery, p, p.dial)
+	p.w.after(max(dialEvery, p.w.opt.heartbeat), p, p.dial)
 }
 
+// dialEvery is how often at most.
 const dialEvery = 200 * time.Millisecond
 
 func (w *world) byAddr(addr string) *machine {

@@ -25,5 +25,5 @@ func (w *world) operate() {
 			}
 		}
 	}
-	w.later(500*time.Millisecond, w.operate)
+	w.later(w.pace(500*time.Millisecond), w.operate)
 }

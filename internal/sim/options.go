@@ -22,10 +22,16 @@ type options struct {
 	segment, snapshotBytes, keepBytes           int64
 	window, message, inflight, inflightMessages int
 	uncommitted, maxEntry, bigValue, clients    int
+
+	calm  bool
+	sleep time.Duration // of a client between two bursts, on average; 0: it never sleeps
+	ttl   int           // ms, of keys at most
+	ppm   int64         // a clock's drift at most
 }
 
 func (w *world) drawOptions() {
 	rng, o := w.rng, &w.opt
+	o.ttl, o.ppm = 400, 200_000
 	// Half of four is no quorum, and a lone voter has nobody to ask.
 	o.nodes = pick(rng, []int{3, 3, 3, 3, 3, 5, 5, 4, 4, 1})
 	o.joiners = rng.IntN(3)

@@ -34,9 +34,11 @@ type Result struct {
 // Run runs one seed. history, if not nil, gets a line for all that matters.
 func Run(seed uint64, history io.Writer) Result { return RunScenario(seed, "", history) }
 
-// RunScenario is Run with the opening of that name; "" is the seed's own.
+// RunScenario is Run with the opening of that name; "" is the seed's own, "calm" makes
+// it a calm seed.
 func RunScenario(seed uint64, name string, history io.Writer) (res Result) {
 	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x726b76)), out: history, stats: newStats()}
+	w.began = time.Now()
 	w.logger = slog.New(slog.DiscardHandler)
 	if history != nil {
 		w.logger = slog.New(historyHandler{w: w})
@@ -55,7 +57,11 @@ func RunScenario(seed uint64, name string, history io.Writer) (res Result) {
 		w.end(&res)
 	}()
 	w.drawOptions()
-	w.drawScenario(name)
+	if name == "calm" || name == "" && w.isCalm() {
+		w.drawCalm()
+	} else {
+		w.drawScenario(name)
+	}
 	w.say("options: %+v", w.opt)
 	w.run()
 	return res
@@ -75,6 +81,11 @@ func (w *world) end(res *Result) {
 			s.Acked++
 		}
 	}
+	share := &s.Shares[swarm]
+	if w.opt.calm {
+		share = &s.Shares[calm]
+	}
+	*share = Share{Seeds: 1, Virtual: w.now, Real: time.Since(w.began), Ops: s.Ops, Events: w.events}
 	s.cells()
 	res.Seed, res.Trace, res.Stats, res.ops = w.seed, w.trace, s, w.judge.ops
 }
@@ -89,7 +100,7 @@ func (w *world) run() {
 	w.disturbFounding()
 	w.runUntil(w.now+5*time.Second, func() bool { return w.leader() != nil })
 	if w.leader() == nil {
-		w.runUntil(w.now+30*time.Second, func() bool { return w.leader() != nil })
+		w.runUntil(w.now+30*time.Second+4*w.opt.election, func() bool { return w.leader() != nil })
 		if w.leader() == nil {
 			w.fail("I20", "no leader after the start")
 		}

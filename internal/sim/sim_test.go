@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -58,4 +59,20 @@ func TestSameSeedSameTrace(t *testing.T) {
 		require.Equal(t, Run(seed, nil).Trace, Run(seed, nil).Trace, "seed %d", seed)
 	}
 	require.NotEqual(t, Run(1, nil).Trace, Run(2, nil).Trace)
+}
+
+// A calm seed is hours long, and in them snapshots descend from snapshots.
+func TestCalmSeedsLastHours(t *testing.T) {
+	total := NewStats()
+	for seed := uint64(1); seed <= 3; seed++ {
+		r := RunScenario(seed, "calm", nil)
+		require.NoError(t, r.Err, "seed %d: make sim SEED=%d SIMFLAGS='-scenario calm'", seed, seed)
+		total.Add(r.Stats)
+	}
+	require.Equal(t, 3, total.Shares[calm].Seeds)
+	require.Greater(t, total.Virtual, 3*time.Hour)
+	require.Greater(t, total.Hits["snapshot taken"], 20)
+	require.Positive(t, total.Hits["restarted from a second-generation snapshot"])
+	require.Zero(t, Run(1, nil).Stats.Shares[calm].Seeds)
+	require.Equal(t, 1, Run(5, nil).Stats.Shares[calm].Seeds, "one seed in %d", calmEvery)
 }

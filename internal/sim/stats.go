@@ -23,11 +23,42 @@ type Stats struct {
 	// Cells counts the seeds in which a fault class fired and an invariant was
 	// evaluated; columns are I1 to I20.
 	Cells [faults][invariants]int
+	// Shares are the kinds of seeds.
+	Shares [shares]Share
 
 	evaluated [invariants]bool
 }
 
 const invariants = 20
+
+// Share is what one kind of seeds did. The kinds differ too much in their speed for
+// one figure to mean anything.
+type Share struct {
+	Seeds   int
+	Virtual time.Duration
+	Real    time.Duration // of the workers, added up
+	Ops     int
+	Events  uint64
+}
+
+const (
+	swarm = iota // seconds full of faults
+	calm         // hours (calm.go)
+	shares
+)
+
+var shareNames = [shares]string{"swarm", "calm"}
+
+// PrintShares tells how fast each kind of seeds ran on one worker.
+func (s *Stats) PrintShares(w io.Writer) {
+	for i, x := range s.Shares {
+		if x.Seeds > 0 {
+			fmt.Fprintf(w, "%-6s %d seeds, %.1f cluster-hours, %d ops; a seed: %v, %d events, %d ms; %.0f times real time for each worker\n",
+				shareNames[i]+":", x.Seeds, x.Virtual.Hours(), x.Ops, (x.Virtual / time.Duration(x.Seeds)).Round(time.Second),
+				x.Events/uint64(x.Seeds), (x.Real / time.Duration(x.Seeds)).Milliseconds(), x.Virtual.Seconds()/x.Real.Seconds())
+		}
+	}
+}
 
 func newStats() *Stats { return &Stats{Hits: map[string]int{}, Openings: map[string]int{}} }
 
@@ -57,6 +88,10 @@ func (s *Stats) Add(o *Stats) {
 		for i := range s.Cells[f] {
 			s.Cells[f][i] += o.Cells[f][i]
 		}
+	}
+	for i, x := range o.Shares {
+		y := &s.Shares[i]
+		*y = Share{y.Seeds + x.Seeds, y.Virtual + x.Virtual, y.Real + x.Real, y.Ops + x.Ops, y.Events + x.Events}
 	}
 	for name, n := range o.Hits {
 		s.Hits[name] += n
@@ -109,7 +144,7 @@ var sometimes = []string{
 	"retry of an applied unit", "session closed by a later boot", "reply lost to a snapshot", "outcome unknown", "definite error",
 	"MULTI answered across a leader change", "log opened with a torn tail", "log opened with an ambiguous tail",
 	"log segment damaged", "hard-state slot damaged", "snapshot damaged", "started on a damaged disk", "refused to start on damage",
-	"damaged disk made whole again", "disk full met by the log", "fsync failed at leader", "stall at leader", "node stopped itself",
+	"damaged disk made whole again", "disk full met by the log", "fsync failed at leader", "stall at leader", "node stopped itself", "stopped by a disk that hangs",
 	"all nodes power-cycled", "healed core at work within ten timeouts",
 }
 

@@ -35,6 +35,7 @@ type world struct {
 	hush      bool      // the seed's clients are silent: a play is on
 	trace     uint64
 	events    uint64
+	began     time.Time // by the real clock, for the speed alone
 	out       io.Writer // history, nil for none
 	logger    *slog.Logger
 }
