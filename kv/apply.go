@@ -153,7 +153,7 @@ func (a *applier) entry(e *LogEntry) (err error) {
 		}
 	}()
 	s.st.Stamp = max(s.st.Stamp, it.Header.Stamp)
-	a.expire()
+	a.expire(it.Header.Units == 0)
 	a.cost += s.timeOut(e.Index)
 	s.serveReady(e.Index)
 	for n := 0; it.Next(); n++ {
@@ -173,10 +173,14 @@ func (a *applier) entry(e *LogEntry) (err error) {
 	return nil
 }
 
-// expire removes due keys as the first step of the entry.
-func (a *applier) expire() {
+// expire removes due keys as the first step of the entry. Without active expiry only
+// a TICK does.
+func (a *applier) expire(tick bool) {
 	s := a.s
 	a.cost++
+	if s.st.Settings.ActiveExpire == 0 && !tick {
+		return
+	}
 	if _, _, at, ok := s.oldestExpiry(); !ok || at > s.st.Stamp {
 		return
 	}
@@ -200,6 +204,9 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 		if a.owner != nil {
 			chunk = a.owner.Chunk(u.Session, u.Seq)
 		}
+	}
+	if u.Ops == 0 && s.st.Settings.ActiveExpire == 0 {
+		a.expire(true) // the unit is a read's that met a key which is due
 	}
 	s.st.Version++
 	r := &s.run

@@ -18,6 +18,7 @@ var debugCommands = []Command{
 	{Name: "debug|htstats", Group: "server", Arity: -3, Flags: FlagReadonly, Run: debugHTStats},
 	{Name: "debug|htstats-key", Group: "server", Arity: -3, Flags: FlagReadonly, Run: debugHTStatsKey},
 	{Name: "debug|populate", Group: "server", Arity: -3, Flags: FlagWrite | FlagDenyOOM, Op: 151, Run: debugPopulate},
+	{Name: "debug|set-active-expire", Group: "server", Arity: 3, Flags: FlagWrite, Op: 153, Run: debugActiveExpire},
 	{Name: "debug|set-disable-deny-scripts", Group: "server", Arity: 3, Flags: FlagWrite, Op: 152, Run: debugInScripts},
 }
 
@@ -35,7 +36,7 @@ func DebugCommand(sub []byte) *Command {
 // debugObject is DEBUG OBJECT key. Addresses and reference counts mean nothing here;
 // they are there because programs parse the line.
 func debugObject(c *Ctx) {
-	v, found := c.lookup(c.Args[2])
+	v, found := c.ks.get(c.Args[2]) // expired or not
 	if !found {
 		c.Out.Error(errNoKey)
 		return
@@ -124,6 +125,17 @@ func tableStats(elements int) string {
 	}
 	return "Hash table 0 stats (main hash table):\n table size: " + strconv.Itoa(size) +
 		"\n number of elements: " + strconv.Itoa(elements) + "\n"
+}
+
+// debugActiveExpire is DEBUG SET-ACTIVE-EXPIRE 0|1: with 0 a key that is due goes when
+// somebody asks for it.
+func debugActiveExpire(c *Ctx) {
+	on, ok := c.intArg(2)
+	if !ok {
+		return
+	}
+	c.settings().ActiveExpire = min(max(on, 0), 1)
+	c.Out.OK()
 }
 
 // populateMax bounds the keys of one DEBUG POPULATE: it is one command of the log.

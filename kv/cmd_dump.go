@@ -69,11 +69,12 @@ func rdbVersionOf(code byte) uint16 {
 type restoreArgs struct {
 	ttl               int64
 	replace, absolute bool
+	idle, freq        int64 // -1: not given
 }
 
 // cmdRestore is RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME
-// seconds] [FREQ frequency]. The latter two are checked and forgotten: uses of keys
-// are not part of the replicated data.
+// seconds] [FREQ frequency]. The latter two are this node's knowledge of how the key was
+// used; it keeps them while its policy goes by uses.
 func cmdRestore(c *Ctx) {
 	key := c.Args[1]
 	a, ok := c.restoreOptions()
@@ -109,6 +110,9 @@ func cmdRestore(c *Ctx) {
 	case v.ExpireAt == 0 || v.ExpireAt > c.now:
 		c.putNew(key, v)
 		c.touched("restore", key)
+		if c.store.access.on.Load() && (a.idle >= 0 || a.freq >= 0) {
+			c.store.access.set(c.db, c.store.hash(key), c.now, a.idle, a.freq)
+		}
 	case c.exists(key):
 		c.remove(key)
 		c.touched("del", key)
@@ -117,7 +121,7 @@ func cmdRestore(c *Ctx) {
 }
 
 func (c *Ctx) restoreOptions() (a restoreArgs, ok bool) {
-	idle, freq := false, false
+	a.idle, a.freq = -1, -1
 	for i := 4; i < len(c.Args); i++ {
 		more := i+1 < len(c.Args)
 		switch opt := c.Args[i]; {
@@ -125,23 +129,23 @@ func (c *Ctx) restoreOptions() (a restoreArgs, ok bool) {
 			a.replace = true
 		case is(opt, "absttl"):
 			a.absolute = true
-		case is(opt, "idletime") && more && !freq:
+		case is(opt, "idletime") && more && a.freq < 0:
 			i++
 			n, ok := c.intArg(i)
 			if !ok {
 				return a, false
 			}
-			if idle = n >= 0; !idle {
+			if a.idle = n; n < 0 {
 				c.Out.Error("ERR Invalid IDLETIME value, must be >= 0")
 				return a, false
 			}
-		case is(opt, "freq") && more && !idle:
+		case is(opt, "freq") && more && a.idle < 0:
 			i++
 			n, ok := c.intArg(i)
 			if !ok {
 				return a, false
 			}
-			if freq = n >= 0 && n <= 255; !freq {
+			if a.freq = n; n < 0 || n > 255 {
 				c.Out.Error("ERR Invalid FREQ value, must be >= 0 and <= 255")
 				return a, false
 			}

@@ -70,8 +70,11 @@ const (
 	errTooLong    = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 	errOverflow   = "ERR increment or decrement would overflow"
 	errOutOfRange = "ERR value is out of range"
-	errOOM        = "OOM command not allowed when used memory > 'maxmemory'."
+	errOOM        = ErrOOM
 )
+
+// ErrOOM refuses commands flagged denyoom while memory is short.
+const ErrOOM = "OOM command not allowed when used memory > 'maxmemory'."
 
 // lookup returns the key's value; an expired key is absent. The value's bytes are
 // valid until the next change to the keyspace.

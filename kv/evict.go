@@ -18,15 +18,19 @@ type memory struct {
 }
 
 // usedMemory are the bytes that count against maxmemory: records, objects and the
-// slack in their trees, the key table, but not what only open cuts still hold.
+// slack in their trees, the key table, but not what only open cuts still hold. An
+// empty store holds its databases' tables: a limit below them refuses every write.
 func (s *Store) usedMemory() int64 {
 	h := s.heap
 	n := h.arena.live - h.held + h.treeBytes + h.treeBytes/2
 	for _, ks := range s.dbs {
-		n += int64(ks.len()) * keySlotBytes
+		n += int64(ks.len())*keySlotBytes + emptyTableBytes
 	}
-	return max(n, 0)
+	return max(n, emptyTableBytes)
 }
+
+// emptyTableBytes is what a database without keys takes.
+const emptyTableBytes = 1 << 10
 
 // showMemory publishes; the caller holds the lock exclusively.
 func (s *Store) showMemory() {
@@ -46,6 +50,13 @@ func (s *Store) OverMemory() (bytes int64, evicts bool) {
 		return 0, false
 	}
 	return max(s.memory.used.Load()-limit, 0), s.memory.policy.Load() != NoEviction
+}
+
+// Short reports whether commands flagged denyoom would be refused if they came now.
+// It is this node's view: what counts is what the leader writes into the entry.
+func (s *Store) Short() bool {
+	over, evicts := s.OverMemory()
+	return over > 0 && !evicts
 }
 
 const (

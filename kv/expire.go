@@ -75,7 +75,7 @@ func (s *Store) NextDue() (at int64, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, _, at, ok = s.oldestExpiry()
-	return at, ok
+	return at, ok && s.st.Settings.ActiveExpire != 0
 }
 
 // DueNow reports whether keys are due by the applied stamp: more than one entry
@@ -84,5 +84,5 @@ func (s *Store) DueNow() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	_, _, at, ok := s.oldestExpiry()
-	return ok && at <= s.st.Stamp
+	return ok && at <= s.st.Stamp && s.st.Settings.ActiveExpire != 0
 }

@@ -69,7 +69,7 @@ func cmdFCall(c *Ctx) {
 
 func (c *Ctx) callFunction(f *function, numKeys int, readOnly bool) {
 	e := &c.store.scripts
-	w, kill := e.take(c.logged)
+	w, kill := e.take(c.logged, true)
 	vm, run := w.vm, &w.run
 	run.begin(c, f.name, readOnly, f.flags|scriptAllowOOM)
 	run.kill = kill
@@ -121,7 +121,7 @@ func cmdFunctionLoad(c *Ctx) {
 func (c *Ctx) loadLibraries(codes []string) (libs []*functionLibrary, msg string) {
 	for _, code := range codes {
 		e := &c.store.scripts
-		w, kill := e.take(c.logged)
+		w, kill := e.take(c.logged, true)
 		lib, msg := w.vm.loadLibrary(code)
 		c.work(int(w.vm.meter.steps / 8))
 		e.give(w, kill)

@@ -86,10 +86,13 @@ func (vm *luaVM) strChar(L *lua.LState) int {
 	return vm.result(L, out)
 }
 
+// strDump is string.dump. What it makes cannot be loaded, here as in Redis, so it is
+// the mark of a compiled chunk and nothing behind it.
 func (vm *luaVM) strDump(L *lua.LState) int {
-	vm.function(L, 1)
-	L.RaiseError("unable to dump given function")
-	return 0
+	if vm.function(L, 1).IsG {
+		L.RaiseError("unable to dump given function")
+	}
+	return vm.result(L, []byte("\x1bLua"))
 }
 
 func (vm *luaVM) strLower(L *lua.LState) int { return vm.mapBytes(L, 'A', 'Z', 32) }

@@ -50,7 +50,7 @@ func parseUint(b []byte) (uint64, bool) {
 // parseFloat reads a double as Redis does (strtod over the whole text): decimal or
 // hexadecimal, inf and infinity in any case; no blanks, no NaN, no overflow.
 func parseFloat(b []byte) (float64, bool) {
-	if len(b) == 0 || len(b) > 256 {
+	if len(b) == 0 || len(b) > maxFloatText {
 		return 0, false
 	}
 	digits := b

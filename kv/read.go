@@ -210,7 +210,10 @@ func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
 		w, _ := parseWatch(enc)
 		hold = hold && r.s.watchHolds(&w, r.c)
 	}
-	if !hold {
+	if !r.readOnly && r.entry.Flags&EntryOOM != 0 && needsRoom(data, count) {
+		hold = false
+		r.out.Error("EXECABORT Transaction discarded because of: " + errOOM)
+	} else if !hold {
 		r.out.NullArray()
 	} else if r.chunk != nil && r.groups <= len(r.chunk.groups) {
 		r.out.Array(r.chunk.groups[r.groups-1].values)
@@ -218,6 +221,22 @@ func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
 	r.inGroup = true
 	defer func() { r.inGroup = false }()
 	return r.some(data, first, count, r.groups, !hold)
+}
+
+// needsRoom reports whether one of the next count operations is refused while memory
+// is short: then the whole transaction is.
+func needsRoom(data []byte, count uint64) bool {
+	var o op
+	for ; count > 0; count-- {
+		var err error
+		if data, err = o.parse(data); err != nil {
+			return false // some finds it again
+		}
+		if o.cmd != nil && o.cmd.Flags&FlagDenyOOM != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // readsBefore runs the reads that stand before operation n.
@@ -324,7 +343,7 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 			c.watcher = r.chunk
 		}
 	}
-	c.oom = c.logged && r.entry.Flags&EntryOOM != 0
+	c.oom = c.logged && r.entry.Flags&EntryOOM != 0 || !c.logged && cmd.Script && c.store.Short()
 	before := out.Len()
 	switch {
 	case !cmd.ArityOK(len(args)):

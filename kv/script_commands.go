@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"math"
 	"strconv"
 
 	lua "github.com/yuin/gopher-lua"
@@ -79,8 +80,11 @@ func cmdEval(c *Ctx) {
 	if c.logged {
 		c.store.st.scripts.add(s.sha, string(c.Args[1]), false)
 	} else if _, known := c.store.st.scripts.bySHA[s.sha]; !known && c.mayLog {
-		c.needLog = true // the first EVAL puts the script into everybody's cache
-		c.Out.Error("ERR " + luaStopTexts[luaNeedsLog])
+		// The first EVAL puts the script into everybody's cache: the command goes through
+		// the log, but not before the script has shown here that it comes to an end.
+		if stop := c.runScript(s, n); stop != luaBudget && stop != luaKilled && stop != luaNeedTick {
+			c.needLog = true
+		}
 		return
 	}
 	c.runScript(s, n)
@@ -109,18 +113,19 @@ func cmdEvalSHA(c *Ctx) {
 	c.runScript(s, n)
 }
 
-func (c *Ctx) runScript(s *script, numKeys int) {
+// runScript reports how the run was stopped, if it was.
+func (c *Ctx) runScript(s *script, numKeys int) luaStop {
 	readOnly := c.cmd.Flags&FlagReadonly != 0
 	switch {
 	case readOnly && s.shebang && s.flags&scriptNoWrites == 0:
 		c.Out.Error("ERR Can not execute a script with write flag using *_ro command.")
-		return
+		return luaGoesOn
 	case c.oom && s.shebang && s.flags&(scriptAllowOOM|scriptNoWrites) == 0:
 		c.Out.Error("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'")
-		return
+		return luaGoesOn
 	}
 	e := &c.store.scripts
-	w, kill := e.take(c.logged)
+	w, kill := e.take(c.logged, false)
 	vm, run := w.vm, &w.run
 	flags := s.flags
 	if s.shebang {
@@ -136,17 +141,27 @@ func (c *Ctx) runScript(s *script, numKeys int) {
 	if c.needLog {
 		s.writes.Store(true)
 	}
+	stop := vm.meter.stop
 	c.spent(vm.meter.steps)
 	e.give(w, kill)
+	return stop
 }
 
-// scriptSteps is the present script's budget.
+// scriptSteps is the present script's budget. Outside the log only this node spends
+// it, and SCRIPT KILL ends the script.
 func (c *Ctx) scriptSteps() int64 {
-	if c.brief > 0 {
-		return min(c.brief, c.settings().ScriptMaxSteps)
+	steps := c.settings().ScriptMaxSteps
+	switch {
+	case c.logged:
+		return steps
+	case c.brief > 0:
+		return min(c.brief, steps)
 	}
-	return c.settings().ScriptMaxSteps
+	return min(steps, math.MaxInt64/readSteps) * readSteps
 }
+
+// readSteps is how many times the budget of a script of the log one outside may spend.
+const readSteps = 10
 
 // spent notes what the script took: eight steps are about a unit of cost.
 func (c *Ctx) spent(steps int64) {
@@ -238,10 +253,9 @@ func cmdScriptHelp(c *Ctx) {
 	)
 }
 
-// Logs reports whether the command has to go through the log. A script goes there
-// when it was seen to write, or when its body is not in the replicated cache yet:
-// the first EVAL puts it there. All others run as reads, and come back if they want
-// to write (Chunk.WantsLog).
+// Logs reports whether the command has to go through the log. A script does so at once
+// when it was seen to write. All others run as reads, and come back if they want to
+// write, or if their body is not in the replicated cache yet (Chunk.WantsLog).
 func (s *Store) Logs(cmd *Command, args [][]byte) bool {
 	if !cmd.Script {
 		return cmd.Logged()
@@ -261,8 +275,7 @@ func (s *Store) Logs(cmd *Command, args [][]byte) bool {
 		if sc.msg != "" {
 			return false
 		}
-		_, known := s.st.scripts.bySHA[sc.sha]
-		return !known || sc.writes.Load()
+		return sc.writes.Load()
 	case 594, 595:
 		body, ok := s.st.scripts.get(args[1])
 		return ok && s.scripts.script([]byte(body)).writes.Load()

@@ -13,10 +13,11 @@ type scriptEngine struct {
 	scripts map[string]*script // by body
 	bytes   int
 	idle    []*scriptWorker
-	running map[*atomic.Bool]struct{} // the kill switches of scripts outside the log
-	logged  int                       // scripts of the log running now: 0 or 1
-	long    atomic.Int64              // chunks in ReadLong
-	slots   chan struct{}             // bounds them: each script may take its budget of memory
+	// running are the kill switches of scripts outside the log; true: a function.
+	running map[*atomic.Bool]bool
+	logged  int           // scripts of the log running now: 0 or 1
+	long    atomic.Int64  // chunks in ReadLong
+	slots   chan struct{} // bounds them: each script may take its budget of memory
 }
 
 // scriptWorker is an interpreter with the scratch of a run.
@@ -81,7 +82,7 @@ func (e *scriptEngine) flush() {
 }
 
 // take lends an interpreter. A run outside the log gets a kill switch.
-func (e *scriptEngine) take(logged bool) (*scriptWorker, *atomic.Bool) {
+func (e *scriptEngine) take(logged, function bool) (*scriptWorker, *atomic.Bool) {
 	var kill *atomic.Bool
 	e.mu.Lock()
 	if logged {
@@ -89,9 +90,9 @@ func (e *scriptEngine) take(logged bool) (*scriptWorker, *atomic.Bool) {
 	} else {
 		kill = new(atomic.Bool)
 		if e.running == nil {
-			e.running = make(map[*atomic.Bool]struct{})
+			e.running = make(map[*atomic.Bool]bool)
 		}
-		e.running[kill] = struct{}{}
+		e.running[kill] = function
 	}
 	var w *scriptWorker
 	if n := len(e.idle); n > 0 {
@@ -119,22 +120,49 @@ func (e *scriptEngine) give(w *scriptWorker, kill *atomic.Bool) {
 	}
 }
 
-// KillScripts ends the scripts and functions that run on this node as reads; the
-// result is SCRIPT KILL's reply, "" for OK. A script of the log cannot be killed:
-// the other nodes run it, too.
-func (s *Store) KillScripts() string {
+// KillScripts ends the scripts, or the functions, that run on this node as reads; the
+// result is the reply of SCRIPT KILL or FUNCTION KILL, "" for OK. A script of the log
+// cannot be killed: the other nodes run it, too.
+func (s *Store) KillScripts(functions bool) string {
 	e := &s.scripts
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch {
-	case len(e.running) > 0:
-		for kill := range e.running {
+	killed := false
+	for kill, function := range e.running {
+		if function == functions {
 			kill.Store(true)
+			killed = true
 		}
+	}
+	switch {
+	case killed:
 		return ""
+	case len(e.running) > 0:
+		return busyText(!functions)
 	case e.logged > 0:
 		return "UNKILLABLE Sorry the script already executed write commands against the dataset. " +
 			"It is part of the replicated log and ends by its own or by its budget."
 	}
 	return "NOTBUSY No scripts in execution right now."
+}
+
+// BusyText refuses commands while a script or a function takes long.
+func (s *Store) BusyText() string {
+	e := &s.scripts
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, function := range e.running {
+		if !function {
+			return busyText(false)
+		}
+	}
+	return busyText(true)
+}
+
+func busyText(function bool) string {
+	kind := "SCRIPT"
+	if function {
+		kind = "FUNCTION"
+	}
+	return "BUSY Redis is busy running a script. You can only call " + kind + " KILL or SHUTDOWN NOSAVE."
 }

@@ -30,7 +30,7 @@ func (s *scriptRun) begin(c *Ctx, name string, readOnly bool, flags scriptFlags)
 	s.sub = Ctx{store: c.store, now: c.now, logged: c.logged, oom: c.oom, script: true, missesTo: c.missesTo, readsTo: c.readsTo}
 	s.sub.selectDB(c.db)
 	s.chance = rng{c.rng.next()}
-	s.dice = newRNG(0, 0, 0)
+	s.dice = rng{c.rng.next()}
 }
 
 // end lets go of what belongs to the command; large scratch goes with it.

@@ -50,6 +50,9 @@ func parseShebang(body string) (code string, flags scriptFlags, shebang bool, ms
 		if !ok {
 			return "", 0, true, "ERR Unknown lua shebang option: " + clip([]byte(w), 128)
 		}
+		if list == "" {
+			continue
+		}
 		for _, name := range strings.Split(list, ",") {
 			f, ok := scriptFlag(name)
 			if !ok {

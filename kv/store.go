@@ -151,6 +151,8 @@ type Stats struct {
 	// UsedMemory is what counts against maxmemory.
 	UsedMemory int64
 	Sessions   int
+	// Scripts are cached; Libraries of functions and Functions in them are loaded.
+	Scripts, Libraries, Functions int
 }
 
 // Stats takes the read lock shortly.
@@ -164,6 +166,7 @@ func (s *Store) Stats() Stats {
 		Evicted: s.reads.evicted.Load(), Hits: s.reads.hits.Load(), Misses: s.reads.misses.Load(),
 		UsedMemory: s.usedMemory(),
 		Dirty:      s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
+		Scripts: len(s.st.scripts.bySHA), Libraries: len(s.st.functions.libs), Functions: len(s.st.functions.byName),
 	}
 	for _, ks := range s.dbs {
 		st.Keys = append(st.Keys, ks.len())

@@ -122,6 +122,18 @@ func (s *Store) Watch(db int, key []byte) Watch {
 	}
 }
 
+// AnyDue reports whether one of the keys is due by now, but not by the stamp.
+func (s *Store) AnyDue(db int, keys [][]byte, now int64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, key := range keys {
+		if v, ok := s.dbs[db].get(key); ok && v.ExpireAt != 0 && v.ExpireAt <= now && v.ExpireAt > s.st.Stamp {
+			return true
+		}
+	}
+	return false
+}
+
 // watchHolds reports whether the watched key was neither modified nor expired
 // since the watch was made.
 func (s *Store) watchHolds(w *Watch, c *Ctx) bool {

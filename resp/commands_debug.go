@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func init() {
 		"stringmatch-len": debugStringMatchLen,
 	}
 	for _, name := range []string{"change-repl-id", "jmap", "log", "pause-cron", "quicklist-packed-threshold",
-		"replybuffer", "set-active-expire", "delay-rdb-client-free-seconds", "replicate"} {
+		"replybuffer", "delay-rdb-client-free-seconds", "replicate"} {
 		debugSubs[name] = replyOK
 	}
 }
@@ -116,7 +117,18 @@ func debugSleep(_ *session, args [][]byte, out *kv.Reply) {
 // debugReload is DEBUG RELOAD and LOADAOF: the data is written as a snapshot, which is
 // read back and checked. It stays in memory, for the other nodes' would have to be
 // replaced at the same time.
-func debugReload(s *session, _ [][]byte, _ *kv.Reply) {
+//
+// NOFLUSH without MERGE fails in Redis if anything is there already.
+func debugReload(s *session, args [][]byte, out *kv.Reply) {
+	noFlush, merge := false, false
+	for _, a := range args[2:] {
+		noFlush = noFlush || strings.EqualFold(string(a), "noflush")
+		merge = merge || strings.EqualFold(string(a), "merge")
+	}
+	if st := s.srv.backend.Store().Stats(); noFlush && !merge && (st.Functions > 0 || slices.Max(st.Keys) > 0) {
+		out.Error("ERR Error trying to load the RDB dump, check server logs.")
+		return
+	}
 	s.async = s.srv.blocking(func(ctx context.Context, out *kv.Reply) {
 		if _, err := s.srv.backend.Snapshot(ctx); err != nil {
 			out.Error(err.Error())

@@ -7,19 +7,22 @@ import "github.com/rkvdb/rkv/kv"
 
 func scriptHandlers() map[string]handler {
 	return map[string]handler{
-		"script|kill":   {run: cmdScriptKill, anywhere: true},
-		"function|kill": {run: cmdScriptKill, anywhere: true},
+		"script|kill":   {run: killScripts(false), anywhere: true},
+		"function|kill": {run: killScripts(true), anywhere: true},
 	}
 }
 
-// cmdScriptKill ends the scripts that run on this node as reads. Those that take
-// long run beside the event loop (conn.runLong), so this gets through to them.
-func cmdScriptKill(s *session, _ [][]byte, out *kv.Reply) {
-	if msg := s.srv.backend.Store().KillScripts(); msg != "" {
-		out.Error(msg)
-		return
+// killScripts ends the scripts, or the functions, that run on this node as reads.
+// Those that take long run beside the event loop (conn.runLong), so this gets through
+// to them.
+func killScripts(functions bool) func(s *session, _ [][]byte, out *kv.Reply) {
+	return func(s *session, _ [][]byte, out *kv.Reply) {
+		if msg := s.srv.backend.Store().KillScripts(functions); msg != "" {
+			out.Error(msg)
+			return
+		}
+		out.OK()
 	}
-	out.OK()
 }
 
 // logs reports whether the command goes through the log. Of a script that is not

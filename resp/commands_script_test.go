@@ -3,6 +3,7 @@ package resp
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -115,4 +116,52 @@ func TestScriptKill(t *testing.T) {
 	require.Contains(t, c.reply(), "Script killed by user with SCRIPT KILL...")
 	require.Equal(t, "+OK", writer.reply())
 	require.Equal(t, "+PONG", c.do("PING"))
+}
+
+// A script that takes longer than busy-reply-threshold makes this node answer -BUSY
+// until it is killed; a transaction that met it is discarded as a whole.
+func TestBusyScripts(t *testing.T) {
+	s := startServer(t, nil)
+	c, other, queued := s.dial(), s.dial(), s.dial()
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "1"))
+	require.Equal(t, "+OK", queued.do("MULTI"))
+	require.Equal(t, "+QUEUED", queued.do("INCR", "n"))
+	before := s.node.proposals.Load()
+	c.send(command("EVAL", "while true do end", "0"))
+	const busy = "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+	require.Eventually(t, func() bool { return other.do("PING") == busy }, 5*time.Second, time.Millisecond)
+	require.Equal(t, busy, other.do("FUNCTION", "KILL"))
+	require.Equal(t, "-EXECABORT Transaction discarded because of: "+busy[1:], queued.do("EXEC"))
+	require.Equal(t, "+OK", other.do("SCRIPT", "KILL"))
+	require.Contains(t, c.reply(), "Script killed by user")
+	require.Eventually(t, func() bool { return other.do("PING") == "+PONG" }, 5*time.Second, time.Millisecond)
+	require.Equal(t, "nil", other.do("GET", "n"))
+	require.Equal(t, before, s.node.proposals.Load(), "no other node ran it")
+}
+
+// Inside MULTI a command is refused room when it is queued, and EXEC for it.
+func TestMultiWithoutMemory(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	c.do("SET", "k", "v")
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "maxmemory", "1"))
+	require.Equal(t, "+OK", c.do("MULTI"))
+	require.Equal(t, "-OOM command not allowed when used memory > 'maxmemory'.", c.do("SET", "k", "w"))
+	require.Equal(t, "+QUEUED", c.do("GET", "k"))
+	require.Equal(t, "-EXECABORT Transaction discarded because of previous errors.", c.do("EXEC"))
+}
+
+// A key that is due when it is watched does not count as modified once it goes.
+func TestWatchOfDueKey(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	c.do("SET", "k", "v", "PX", "5000")
+	s.node.offset.Store(6000) // the node's clock passes the expiry, the stamp does not
+	require.Eventually(t, func() bool {
+		require.Equal(t, "+OK", c.do("WATCH", "k"))
+		return s.node.ticksAsked.Load() > 0
+	}, 5*time.Second, time.Millisecond, "the loop's clock follows")
+	require.Equal(t, "+OK", c.do("MULTI"))
+	require.Equal(t, "+QUEUED", c.do("PING"))
+	require.Equal(t, `[+PONG]`, c.do("EXEC"))
 }

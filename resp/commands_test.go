@@ -181,7 +181,8 @@ func TestReplies(t *testing.T) {
 			CONFIG SET nosuch 1 -> -ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'
 			CONFIG SET maxclients 0 -> -ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 4294967295 inclusive
 			CONFIG SET appendonly yes -> +OK
-			CONFIG SET appendonly no -> -ERR CONFIG SET failed (possibly related to argument 'appendonly') - can't set immutable config
+			CONFIG SET appendonly no -> +OK
+			CONFIG GET appendonly -> ["appendonly" "yes"]
 			CONFIG SET timeout 100 timeout 200 -> -ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter
 			CONFIG SET hash-max-listpack-entries 7 -> +OK
 			CONFIG GET hash-max-listpack-entries -> ["hash-max-listpack-entries" "7"]

@@ -115,7 +115,10 @@ var params = []param{
 	},
 	{name: "aclfile", get: func(s *Server) string { return s.opt.ACLFile }},
 	{name: "appendfsync", get: fixed("always")},
-	{name: "appendonly", get: fixed("yes")},
+	{
+		// The log is always there; who asks for no durability gets more than that.
+		name: "appendonly", get: fixed("yes"), check: isYesNo, set: func(*Server, string) {},
+	},
 	{name: "bind", get: func(s *Server) string { host, _ := splitAddr(s.addr); return host }},
 	{
 		name:  "client-output-buffer-limit",
@@ -185,6 +188,12 @@ var params = []param{
 		get:   func(s *Server) string { return s.live.password() },
 		check: func(string) error { return nil },
 		set:   func(s *Server, v string) { s.live.pass.Store(&v) },
+	},
+	{
+		name:  "busy-reply-threshold",
+		get:   func(s *Server) string { return strconv.FormatInt(s.longReads.threshold.Load(), 10) },
+		check: intBetween(0, 1<<62),
+		set:   func(s *Server, v string) { s.longReads.threshold.Store(mustInt(v)) },
 	},
 	{
 		name:  "save",

@@ -38,7 +38,6 @@ auto-aof-rewrite-percentage int 100 0
 bgsave_cpulist !text
 bind-source-addr text
 bio_cpulist !text
-busy-reply-threshold int 5000 0
 cluster-allow-pubsubshard-when-down bool yes
 cluster-allow-reads-when-down bool no
 cluster-allow-replica-migration bool yes

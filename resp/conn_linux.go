@@ -276,6 +276,11 @@ func (c *conn) barrierPassed(err error) {
 		c.s.barrier = 0 // it vouches for nothing
 	}
 	switch {
+	case c.s.beforeBarrier != nil && err == nil && c.s.beforeBarrier(c.s.now):
+		c.tick(c.s.now, func(err error) {
+			c.s.passBarrier(err)
+			c.answered()
+		})
 	case c.s.afterBarrier != nil:
 		c.s.passBarrier(err)
 		c.answered()
@@ -330,8 +335,10 @@ func (c *conn) runReads(now int64) {
 func (c *conn) runLong(now int64) {
 	srv, chunk := c.loop.srv, c.s.chunk
 	srv.adminWG.Add(1)
+	srv.longReads.begin(chunk, srv.nanos())
 	go func() {
 		defer srv.adminWG.Done()
+		defer srv.longReads.end(chunk)
 		defer func() { // as in guarded: a bug costs the connection
 			if r := recover(); r != nil {
 				srv.log.Error("connection closed after a panic", "panic", r, "stack", string(debug.Stack()))
@@ -349,7 +356,6 @@ func (c *conn) runLong(now int64) {
 }
 
 func (c *conn) readsDone(needTick bool, now int64) {
-	srv := c.loop.srv
 	switch {
 	case needTick && c.s.stale && c.s.staleness == 0:
 		c.runReads(0) // what is due is as this node has it: nobody is asked
@@ -370,20 +376,24 @@ func (c *conn) readsDone(needTick bool, now int64) {
 		c.answered()
 		return
 	}
-	srv.backend.Tick(now, func(err error) {
-		c.loop.post(func() {
-			c.guarded(func() {
-				if err != nil {
-					c.lease = 0
-					c.unblocked()
-					c.s.chunk.Err = err
-					c.s.finish()
-					c.answered()
-					return
-				}
-				c.runReads(0)
-			})
-		})
+	c.tick(now, func(err error) {
+		if err != nil {
+			c.lease = 0
+			c.unblocked()
+			c.s.chunk.Err = err
+			c.s.finish()
+			c.answered()
+			return
+		}
+		c.runReads(0)
+	})
+}
+
+// tick has everything that is due by now expired for everybody, then calls done on
+// the loop.
+func (c *conn) tick(now int64, done func(err error)) {
+	c.loop.srv.backend.Tick(now, func(err error) {
+		c.loop.post(func() { c.guarded(func() { done(err) }) })
 	})
 }
 

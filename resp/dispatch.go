@@ -58,6 +58,12 @@ func (s *session) command(args [][]byte) verdict {
 	if v, denied := s.permitted(cmd, args); denied {
 		return v
 	}
+	if msg := s.srv.busy(cmd); msg != "" {
+		s.commands++
+		s.nextReplyMode()
+		s.reject(cmd, msg)
+		return verdictDone
+	}
 	if s.redirects() && s.authed {
 		if msg := s.redirect(cmd, h, args); msg != "" {
 			s.commands++

@@ -143,7 +143,9 @@ type Server struct {
 	// clients is every connection by id, for CLIENT LIST and KILL.
 	clients clientTable
 	admin   chan struct{} // counts running admin commands
-	adminWG sync.WaitGroup
+	// longReads are scripts that take their time.
+	longReads longReads
+	adminWG   sync.WaitGroup
 
 	chunks sync.Pool
 	loops  []*loop
@@ -175,6 +177,7 @@ func newServer(opt Options) (*Server, error) {
 		opt: opt, backend: opt.Backend, log: opt.Logger, started: time.Now(),
 		nodeID: opt.Backend.Status().ID, admin: make(chan struct{}, maxAdmin),
 	}
+	s.longReads.threshold.Store(5000)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.clients.init(s.nodeID)
 	opt.Backend.ServeClientCalls(s.serveClientCall)

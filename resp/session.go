@@ -136,8 +136,10 @@ type session struct {
 	beyond  bool
 
 	afterBarrier func(out *kv.Reply)
-	async        asyncFunc
-	closing      bool
+	// beforeBarrier, if set, says whether afterBarrier has to wait for a TICK of now, too.
+	beforeBarrier func(now int64) (needTick bool)
+	async         asyncFunc
+	closing       bool
 
 	// Subscriptions and tracking. subs holds the session's places in listensAt, its
 	// loop's hub. pushed tells the connection that out grew; waiter is the connection
@@ -529,7 +531,7 @@ func (s *session) releaseChunk() {
 // passBarrier continues a command that waited for a read barrier.
 func (s *session) passBarrier(err error) {
 	run := s.afterBarrier
-	s.afterBarrier = nil
+	s.afterBarrier, s.beforeBarrier = nil, nil
 	if s.rechecking {
 		s.rechecking, s.aclFresh = false, true
 		return

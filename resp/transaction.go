@@ -39,6 +39,9 @@ func (s *session) enqueue(cmd *kv.Command, h *handler, args [][]byte) {
 	case h != nil && h.alone, cmd.Flags&kv.FlagNoMulti != 0:
 		s.reject(cmd, "ERR Command not allowed inside a transaction")
 		return
+	case cmd.Flags&kv.FlagDenyOOM != 0 && s.srv.backend.Store().Short():
+		s.reject(cmd, kv.ErrOOM)
+		return
 	case m.size+size > s.srv.opt.MaxMultiBytes:
 		s.replyError("ERR the transaction exceeds the limit of " +
 			strconv.Itoa(s.srv.opt.MaxMultiBytes) + " queued bytes")
@@ -155,7 +158,7 @@ func (s *session) runDeferred(dst []byte, n int) []byte {
 	if s.async != nil || s.afterBarrier != nil {
 		// Nothing may wait here. Handlers that could are marked alone; this keeps
 		// the reply in step should one be forgotten.
-		s.async, s.afterBarrier = nil, nil
+		s.async, s.afterBarrier, s.beforeBarrier = nil, nil, nil
 		out.Reset()
 		out.Error("ERR Command not allowed inside a transaction")
 	}
@@ -182,9 +185,10 @@ func cmdWatch(s *session, args [][]byte, out *kv.Reply) {
 		out.Error("ERR too many watched keys")
 		return
 	}
-	keys, db := copyArgs(args[1:]), s.db
+	keys, db, store := copyArgs(args[1:]), s.db, s.srv.backend.Store()
+	// A key that is due but not expired for everybody would count as modified once it is.
+	s.beforeBarrier = func(now int64) (needTick bool) { return store.AnyDue(db, keys, now) }
 	s.afterBarrier = func(out *kv.Reply) {
-		store := s.srv.backend.Store()
 		for _, key := range keys {
 			if !s.watched(db, key) {
 				s.watches = append(s.watches, store.Watch(db, key))

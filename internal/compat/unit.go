@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ type Mode struct {
 	Tags     string        // as the suite's --tags, such as "-slow"
 	Limit    time.Duration // of one unit
 	Silence  time.Duration // of one test: the suite gives a unit up that reports nothing for so long
+	Skip     []string      // tests of the unit that are left out
 }
 
 // maxReruns bounds how often a unit is begun again without the tests that hung.
@@ -43,22 +45,23 @@ const maxReruns = 8
 // against another server.
 func (s *Suite) RunUnit(unit string, mode Mode, logFile string, start func() (addr string, stop func(), err error)) (Result, error) {
 	total := Result{Passed: map[string]int{}}
-	var hung []string
+	skip, hung := slices.Clone(mode.Skip), 0
 	for {
 		addr, stop, err := start()
 		if err != nil {
 			return total, err
 		}
-		r, err := s.runOnce(unit, addr, mode, hung, logFile)
+		r, err := s.runOnce(unit, addr, mode, skip, logFile)
 		stop()
 		if err != nil {
 			return total, err
 		}
 		total.merge(r.Result)
-		if r.inProgress == "" || len(hung) >= maxReruns {
+		if r.inProgress == "" || hung >= maxReruns {
 			return total, nil
 		}
-		hung = append(hung, r.inProgress)
+		skip = append(skip, r.inProgress)
+		hung++
 	}
 }
 
