@@ -108,13 +108,28 @@ type leaving struct {
 	until time.Time
 }
 
-// moving asks the loop's clients to go to another node.
+// moving asks the loop's clients to go to another node. Those that subscribe are not
+// asked: node-redis goes over to a new connection without subscribing there, and would
+// hear nothing ever after. When the node closes their connections they all subscribe
+// again.
 func (l *loop) moving(to *leaving) {
 	l.maintSeq++
 	l.movingTo = to
 	for s := range l.maintained {
-		l.move(s)
+		if !s.subscribed() {
+			l.move(s)
+		}
 	}
+}
+
+// stillHere counts the clients that were asked to go and are still here.
+func (l *loop) stillHere() (n int) {
+	for s := range l.maintained {
+		if !s.subscribed() {
+			n++
+		}
+	}
+	return n
 }
 
 // move asks one client. Pools open connections while they move others: those hear of it,
@@ -135,7 +150,7 @@ func (l *loop) move(s *session) {
 // moveNew asks those who came while the others are moving.
 func (l *loop) moveNew() {
 	for _, s := range l.newcomers {
-		if s.maint != nil && l.movingTo != nil {
+		if s.maint != nil && l.movingTo != nil && !s.subscribed() {
 			l.move(s)
 		}
 	}
@@ -187,7 +202,7 @@ func (s *Server) MoveClients(ctx context.Context) {
 				if tell {
 					l.moving(target)
 				}
-				left <- waiting{len(l.maintained), l.finding()}
+				left <- waiting{l.stillHere(), l.finding()}
 			}) {
 				asked++
 			}

@@ -182,6 +182,12 @@ func TestMaintenanceNotices(t *testing.T) {
 	s.node.lonely.Store(false)
 	c.expect(">3\r\n$11\r\nFAILED_OVER\r\n:2\r\n$1\r\n0\r\n")
 
+	listener := s.dial() // goes when its connection is closed, not before
+	listener.do("HELLO", "3")
+	require.Equal(t, "+OK", listener.do("CLIENT", "MAINT_NOTIFICATIONS", "ON", "moving-endpoint-type", "internal-ip"))
+	listener.send(command("SUBSCRIBE", "news"))
+	listener.expect(">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n")
+
 	unnamed := s.dial()
 	unnamed.do("HELLO", "3")
 	require.Equal(t, "+OK", unnamed.do("CLIENT", "MAINT_NOTIFICATIONS", "ON"))
@@ -203,6 +209,7 @@ func TestMaintenanceNotices(t *testing.T) {
 	late.conn.Close()
 	require.Equal(t, "+OK", unnamed.do("CLIENT", "MAINT_NOTIFICATIONS", "OFF"))
 	<-moved // when all have gone, or want to know nothing
+	require.Equal(t, "+PONG", listener.do("PING"), "it was not asked to go")
 }
 
 // A node that stops serves clients of the other personas for a while: they learn who
