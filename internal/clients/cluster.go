@@ -27,11 +27,11 @@ type cluster struct {
 
 // process is one node; killed and started again it is the same node.
 type process struct {
-	id                      int
+	id                       int
 	plain, cluster, sentinel string // addresses
-	args                    []string
-	log                     *os.File
-	admin                   *redis.Client
+	args                     []string
+	log                      *os.File
+	admin                    *redis.Client
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd

@@ -14,6 +14,7 @@ type harness struct {
 	dir     string
 	cluster *cluster
 	started int
+	apps    int
 }
 
 func newHarness() (*harness, error) {

@@ -98,6 +98,22 @@ func runs() (list []run) {
 	add("ioredis", false, all, both, program(node, "ioredis.mjs"))
 	add("node-redis", false, all, both, program(node, "node-redis.mjs"))
 	add("redis-py", false, all, []int{2}, program(python, "redis_py.py")) // Debian's version knows no RESP3
+	tool := func(client, persona string, short bool, do func(h *harness) (string, error)) {
+		list = append(list, run{client, persona, "", short, do})
+	}
+	tool("redis-cli", "plain", true, runCLI)
+	tool("redis-cli -c", "cluster", true, runClusterCLI)
+	tool("redis-benchmark", "plain", false, runBenchmark("-n", "5000", "-r", "1000", "--threads", "2"))
+	tool("redis-benchmark -3", "plain", false, runBenchmark("-n", "5000", "-r", "1000", "-3", "-P", "16", "--enable-tracking"))
+	tool("redis-benchmark kill", "plain", false, runBenchmark("kill", "-n", "60000", "-r", "1000", "-t", "set,get,lpush"))
+	tool("exporter", "all", false, runExporter)
+	tool("asynq", "plain", false, runApp(asynqOnSurvivor))
+	tool("asynq", "sentinel", false, runApp(asynqOnSentinels))
+	tool("BullMQ", "plain", false, runApp(bullmq("plain")))
+	tool("BullMQ", "sentinel", false, runApp(bullmq("sentinel")))
+	tool("redsync", "plain", true, runApp(redsyncLocks))
+	tool("sessions and limits", "plain", true, runApp(sessions))
+	tool("exactly once", "plain", true, runApp(exactlyOnce))
 	return list
 }
 

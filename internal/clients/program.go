@@ -111,3 +111,13 @@ func install() error {
 	}
 	return nil
 }
+
+// needPrograms reports whether the programs can run.
+func (h *harness) needPrograms() error {
+	dir, err := installed()
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(filepath.Join(dir, "node_modules"))
+	return err
+}

@@ -14,7 +14,8 @@ async function open(i, more = {}) {
   let c
   switch (target.persona) {
     case 'cluster':
-      c = createCluster({ rootNodes: nodes.map(n => ({ socket: n })), ...common })
+      // It looks for another master 5 s after it lost one, unless it is told otherwise.
+      c = createCluster({ rootNodes: nodes.map(n => ({ socket: n })), topologyRefreshOnReconnectionAttemptStrategy: 500, ...common })
       break
     case 'sentinel':
       c = createSentinel({ name: target.master, sentinelRootNodes: nodes, masterPoolSize: 4, ...common })
@@ -26,6 +27,15 @@ async function open(i, more = {}) {
   await c.connect()
   all.push(c)
   return c
+}
+
+// together sends all commands before it waits for the first answer. The Sentinel client of
+// 6.3 never answers if there are more of them than connections, whatever the server.
+async function together(commands) {
+  if (target.persona !== 'sentinel') return Promise.all(commands.map(f => f()))
+  const replies = []
+  for (const f of commands) replies.push(await f())
+  return replies
 }
 
 async function checks(c) {
@@ -69,7 +79,7 @@ async function checks(c) {
     like(1, await c.xAck(key('st'), 'g', id))
   })
   await check('pipeline', async () => {
-    const replies = await Promise.all(Array.from({ length: 300 }, (_, i) => [c.set(key('p'), i), c.get(key('p'))]).flat())
+    const replies = await together(Array.from({ length: 300 }, (_, i) => [() => c.set(key('p'), i), () => c.get(key('p'))]).flat())
     for (let i = 0; i < 300; i++) like(String(i), replies[2 * i + 1])
   })
   await check('transaction', async () => {
@@ -109,7 +119,7 @@ async function checks(c) {
     s.destroy()
   })
   await check('scan', async () => {
-    await Promise.all(Array.from({ length: 300 }, (_, i) => c.set(key(`scan${i}`), i)))
+    await together(Array.from({ length: 300 }, (_, i) => () => c.set(key(`scan${i}`), i)))
     const found = new Set()
     if (target.persona === 'sentinel') {
       await c.use(async one => { // an iterator needs one connection
@@ -132,9 +142,12 @@ async function checks(c) {
     const cache = target.persona === 'plain' ? new BasicClientSideCache({ maxEntries: 100 }) : new BasicPooledClientSideCache({ maxEntries: 100 })
     const cached = await open(nodes.length - 1, { clientSideCache: cache })
     await c.set(key('cached'), '1')
-    like('1', await cached.get(key('cached')))
-    like('1', await cached.get(key('cached')))
-    like(1, cache.stats().hitCount)
+    // The node may apply the write after the key is tracked and before it is read: then
+    // the first read's value is invalidated, as it would be if it were older.
+    for (let i = 0; cache.stats().hitCount === 0; i++) {
+      like('1', await cached.get(key('cached')))
+      if (i > 200) throw new Error('nothing comes from the cache')
+    }
     await c.set(key('cached'), '2') // through another node, where there is a choice
     for (let i = 0; ; i++) {
       if (await cached.get(key('cached')) === '2') break
