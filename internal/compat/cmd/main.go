@@ -80,27 +80,28 @@ func run(o options) error {
 	if o.record {
 		return record(o, suite, units, file)
 	}
-	f, err := os.Open(file)
+	baseline, err := readBaseline(file)
 	if err != nil {
 		return fmt.Errorf("%w (record one with make compat-baseline)", err)
 	}
-	defer f.Close()
-	baseline, err := compat.ReadBaseline(f)
-	if err != nil {
-		return err
-	}
-	if o.skip, err = readList(filepath.Join(o.data, "by-design-"+suite.Version+".txt")); err != nil {
+	if o.skip, err = readIfThere(filepath.Join(o.data, "by-design-"+suite.Version+".txt")); err != nil {
 		return err
 	}
 	return compare(o, suite, units, baseline)
 }
 
-// readList reads the tests that are left out; there need not be such a file.
-func readList(file string) (compat.Baseline, error) {
-	f, err := os.Open(file)
+// readIfThere reads a list of tests that there need not be.
+func readIfThere(file string) (compat.Baseline, error) {
+	b, err := readBaseline(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
+		return compat.Baseline{}, nil
+	}
+	return b, err
+}
+
+func readBaseline(file string) (compat.Baseline, error) {
+	f, err := os.Open(file)
+	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
@@ -161,9 +162,13 @@ func report(o options, through, unit string, r compat.Result, s compat.Score) {
 	}
 }
 
-// record runs the units against redis-server and writes what it passes.
+// record runs the units against redis-server and writes what it passes. Units that are
+// not run keep what was recorded of them.
 func record(o options, suite *compat.Suite, units []string, file string) error {
-	baseline := compat.Baseline{}
+	baseline, err := readIfThere(file)
+	if err != nil {
+		return err
+	}
 	for _, unit := range units {
 		r, err := runUnit(o, suite, unit, "redis")
 		if err != nil {
