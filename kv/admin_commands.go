@@ -10,7 +10,7 @@ var adminCommands = []Command{
 	{Name: "bgsave", Group: "server", Since: "1.0.0", Arity: -1, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagNoAsyncLoading,
 		Summary: "Takes a snapshot in the background."},
 	{Name: "cluster", Group: "cluster", Since: "3.0.0", Arity: -2, Flags: FlagLocal,
-		Summary: "Belongs to Redis Cluster, which this address does not speak."},
+		Summary: "A container for commands about the cluster, for the cluster listener.", Sub: clusterSubcommands},
 	{Name: "debug", Group: "server", Since: "1.0.0", Arity: -2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagLoading | FlagStale,
 		Summary: "Helps to test a server; refused unless it was started with --enable-debug-command."},
 	{Name: "latency", Group: "server", Since: "2.8.13", Arity: -2, Flags: FlagLocal,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 )
 
 // EntryKind says what an entry of the log is to the state machine.
@@ -220,6 +221,7 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	if chunk == nil {
 		r.out = &s.discard
 	}
+	served := len(s.done)
 	err := r.all(u.Data, u.Ops)
 	if s.discard.Reset(); cap(s.discard.b) > chunkKeep {
 		s.discard = Reply{}
@@ -231,7 +233,7 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 		a.owner.Blocked(chunk, w.Deadline)
 	default:
 		chunk.Index = index
-		s.done = append(s.done, chunk)
+		s.done = slices.Insert(s.done, served, chunk) // before those it served
 	}
 	r.end()
 	return err

@@ -49,9 +49,10 @@ type Chunk struct {
 	User   uint64
 	Denied []Denial
 	// Called collects the commands that scripts called, if Watching asks for them
-	// (MONITOR).
+	// (MONITOR); Calls counts them in any case.
 	Called   [][][]byte
 	Watching bool
+	Calls    []CommandCalls
 
 	ctx        Ctx    // for Store.Read
 	run        runner // for Store.Read
@@ -116,6 +117,29 @@ type execGroup struct {
 // command must not be paid for by an idle connection for ever.
 const chunkKeep = 256 << 10
 
+// CommandCalls is how often scripts of a chunk called a command, and how often it
+// replied an error.
+type CommandCalls struct {
+	Cmd           *Command
+	Calls, Failed int
+}
+
+// called counts a command that a script called.
+func (c *Chunk) called(cmd *Command, failed bool) {
+	i := len(c.Calls) - 1
+	for i >= 0 && c.Calls[i].Cmd != cmd {
+		i--
+	}
+	if i < 0 {
+		i = len(c.Calls)
+		c.Calls = append(c.Calls, CommandCalls{Cmd: cmd})
+	}
+	c.Calls[i].Calls++
+	if failed {
+		c.Calls[i].Failed++
+	}
+}
+
 // Reset empties the chunk and keeps its memory and its Waiter.
 func (c *Chunk) Reset() {
 	if c.Size() > chunkKeep || cap(c.Reply.b) > chunkKeep {
@@ -128,7 +152,7 @@ func (c *Chunk) Reset() {
 	c.Ops, c.Reads, c.Ends = c.Ops[:0], c.Reads[:0], c.Ends[:0]
 	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
-	c.User, c.Denied, c.Called, c.Watching = 0, nil, nil, false
+	c.User, c.Denied, c.Called, c.Watching, c.Calls = 0, nil, nil, false, c.Calls[:0]
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
 	c.TrackReads, c.NoTouch, c.ReadKeys, c.ReadMore = false, false, nil, false
@@ -293,5 +317,5 @@ func (c *Chunk) restart() {
 	c.Ends = c.Ends[:0]
 	c.wantsLog, c.tooLong, c.waits, c.Misses = false, false, false, nil
 	c.ReadKeys, c.ReadMore = nil, false
-	c.Denied, c.Called = nil, nil
+	c.Denied, c.Called, c.Calls = nil, nil, c.Calls[:0]
 }

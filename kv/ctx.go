@@ -50,8 +50,9 @@ type Ctx struct {
 	// denied collects refusals on the client's node.
 	user   *User
 	denied *[]Denial
-	// watcher collects what scripts call, for MONITOR on the client's node.
-	watcher *Chunk
+	// caller is the chunk the command came with, on the client's node only: what its
+	// scripts call is noted there.
+	caller *Chunk
 	// cost is what the command spent beyond its base price (apply slices).
 	cost int
 	// marked is the key last noted as modified by this unit: put and touched both

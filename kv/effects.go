@@ -39,8 +39,12 @@ type Effect struct {
 	Key    []byte
 	Value  []byte
 	// Origin is the Waiter of the chunk whose command had the effect, if that chunk is
-	// this node's; nil otherwise.
+	// this node's; nil otherwise. Index is the entry's, Op the number of the operation in
+	// that chunk: a read of the chunk that stands before a later operation
+	// (LocalRead.Before > Op) has seen the effect.
 	Origin Waiter
+	Index  uint64
+	Op     int
 }
 
 // Effects is a run of effects. Nobody may change it.
@@ -58,7 +62,7 @@ func (f *Effects) add(e Effect) {
 }
 
 // effectOverhead is what an Effect takes beside its bytes.
-const effectOverhead = 112
+const effectOverhead = 128
 
 // Listener is told what apply did, soon after it did it and with no lock of the store
 // held: reads made then see at least these effects. The calls come from the goroutine
@@ -175,6 +179,8 @@ type effectLog struct {
 	want   EffectKind  // of the present unit
 	notify NotifyFlags // of the present unit; 0 if events are not wanted
 	origin Waiter
+	index  uint64 // of the entry, and op of the operation, being executed
+	op     int
 	out    *Effects
 	room   []byte // memory for the bytes; what was cut from it is never written again
 }
@@ -198,7 +204,7 @@ func (fx *effectLog) add(e Effect) {
 		fx.out = &Effects{}
 	}
 	e.Key, e.Value = fx.keep(e.Key), fx.keep(e.Value)
-	e.Origin = fx.origin
+	e.Origin, e.Index, e.Op = fx.origin, fx.index, fx.op
 	fx.out.add(e)
 }
 

@@ -97,6 +97,8 @@ var localCommands = []Command{
 		Summary: "Returns the Unix time of the last snapshot."},
 	{Name: "lolwut", Group: "server", Since: "5.0.0", Arity: -1, Flags: FlagLocal | FlagReadonly | FlagFast,
 		Summary: "Returns the version with some decoration."},
+	{Name: "migrate", Group: "generic", Since: "2.6.0", Arity: -6, Flags: FlagLocal | FlagWrite | FlagMovableKeys, FirstKey: 3, LastKey: 3, KeyStep: 1,
+		Summary: "Moves keys to another server."},
 	{Name: "multi", Group: "transactions", Since: "1.2.0", Arity: 1, Flags: FlagLocal | FlagNoScript | FlagLoading | FlagStale | FlagFast | FlagAllowBusy,
 		Summary: "Begins a transaction."},
 	{Name: "ping", Group: "connection", Since: "1.0.0", Arity: -1, Flags: FlagLocal | FlagFast,

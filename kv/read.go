@@ -336,14 +336,14 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 	out.digits17 = c.settings().RedisVersion < redis72
 	c.Args, c.Out, c.cmd, c.marked = args, out, cmd, nil
 	c.rng = newRNG(r.entry.Seed, r.unit, int(n))
-	c.user, c.denied, c.watcher = r.user, nil, nil
+	c.user, c.denied, c.caller = r.user, nil, r.chunk
 	if r.chunk != nil {
 		c.denied = &r.chunk.Denied
-		if r.chunk.Watching {
-			c.watcher = r.chunk
-		}
 	}
 	c.oom = c.logged && r.entry.Flags&EntryOOM != 0 || !c.logged && cmd.Script && c.store.Short()
+	if c.logged {
+		r.s.fx.index, r.s.fx.op = r.index, int(n)
+	}
 	before := out.Len()
 	switch {
 	case !cmd.ArityOK(len(args)):

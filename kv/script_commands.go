@@ -283,3 +283,23 @@ func (s *Store) Logs(cmd *Command, args [][]byte) bool {
 	f := s.st.functions.find(args[1])
 	return f != nil && f.writes.Load()
 }
+
+// MayWrite reports whether a script or function may write, as far as it declares: one
+// with no-writes does not, nor one that is called by a read-only command. A script that
+// is not known may do anything.
+func (s *Store) MayWrite(cmd *Command, args [][]byte) bool {
+	if cmd.Flags&FlagReadonly != 0 || !cmd.ArityOK(len(args)) {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch cmd.Op {
+	case 592, 593:
+		return s.scripts.script(args[1]).flags&scriptNoWrites == 0
+	case 594, 595:
+		body, ok := s.st.scripts.get(args[1])
+		return !ok || s.scripts.script([]byte(body)).flags&scriptNoWrites == 0
+	}
+	f := s.st.functions.find(args[1])
+	return f == nil || f.flags&scriptNoWrites == 0
+}

@@ -72,6 +72,9 @@ func (s *scriptRun) call(vm *luaVM, L *lua.LState) (msg string) {
 		vm.meter.halt(luaNeedTick)
 		L.RaiseError("%s", luaStopTexts[luaNeedTick])
 	}
+	if s.c.caller != nil {
+		s.c.caller.called(cmd, s.tape.Failed())
+	}
 	s.c.cost += s.sub.cost + opCost
 	vm.meter.work(L, 4*s.sub.cost+s.tape.Len()/luaStepBytes+8)
 	s.sub.cost = 0
@@ -191,8 +194,8 @@ func hasBlockOption(args [][]byte) bool {
 
 // watched notes the call for MONITOR.
 func (s *scriptRun) watched() {
-	w := s.c.watcher
-	if w == nil || len(w.Called) >= maxWatchedCalls {
+	w := s.c.caller
+	if w == nil || !w.Watching || len(w.Called) >= maxWatchedCalls {
 		return
 	}
 	args := make([][]byte, len(s.args))

@@ -261,6 +261,12 @@ func configFailed(name, why string) string {
 // isNotify: the value is not a number but letters.
 func (r *setting) isNotify() bool { return r.name == "notify-keyspace-events" }
 
+// Redis72 and Redis74 are the versions whose forms package resp has to know.
+const (
+	Redis72 = redis72
+	Redis74 = redis74
+)
+
 // Versions of Redis that can be imitated (Settings.RedisVersion), as 100 * major + minor.
 const (
 	redis70 = 700

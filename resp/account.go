@@ -2,7 +2,9 @@ package resp
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rkvdb/rkv/kv"
@@ -18,43 +20,107 @@ func (s *Server) nanos() int64 { return int64(time.Since(s.started)) }
 // begun marks the moment from which the chunk's duration counts.
 func (s *session) begun() { s.chunkStart = s.srv.nanos() }
 
+// ranCommand is a command of a chunk; cmd is nil for one that was counted by itself.
+type ranCommand struct {
+	cmd *kv.Command
+	// upper tells which letters of the name, and of the subcommand's, the client sent as
+	// capitals: the log knows the command, not its spelling.
+	upper [2]uint32
+}
+
+func ran(cmd *kv.Command, args [][]byte) ranCommand {
+	r := ranCommand{cmd: cmd}
+	for i := range min(len(args), len(r.upper), strings.Count(cmd.Name, "|")+1) {
+		for j, c := range args[i] {
+			if 'A' <= c && c <= 'Z' {
+				r.upper[i] |= 1 << j
+			}
+		}
+	}
+	return r
+}
+
+// spelled returns args with the name as the client spelled it.
+func (r ranCommand) spelled(args [][]byte) [][]byte {
+	if r.upper == [2]uint32{} {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, upper := range r.upper {
+		if upper == 0 || i >= len(args) {
+			continue
+		}
+		args[i] = bytes.ToLower(args[i])
+		for j := range args[i] {
+			if upper&(1<<j) != 0 {
+				args[i][j] -= 'a' - 'A'
+			}
+		}
+	}
+	return args
+}
+
 // account notes the chunk's commands after it was answered; each is charged its
 // share of the time.
 func (s *session) account() {
-	if len(s.ran) == 0 {
+	n := int64(0)
+	for i := range s.ran {
+		if s.ran[i].cmd != nil {
+			n++
+		}
+	}
+	if n == 0 {
 		return
 	}
-	usec := (s.srv.nanos() - s.chunkStart) / int64(len(s.ran)) / 1000
-	for _, cmd := range s.ran {
-		if cmd != nil {
+	usec := (s.srv.nanos() - s.chunkStart) / n / 1000
+	for i := range s.ran {
+		if cmd := s.ran[i].cmd; cmd != nil {
 			s.row(cmd).add(usec)
 			s.srv.latency.command(cmd, usec, s.now)
 		}
 	}
 	if s.srv.slowlog.wants(usec) {
-		s.chunk.EachCommand(func(cmd *kv.Command, args [][]byte) {
-			if cmd.Flags&kv.FlagSkipSlowlog == 0 {
-				s.srv.slowlog.add(s, cmd, args, usec)
-			}
-		})
+		s.logSlow(usec)
 	}
-	if len(s.chunk.Denied) > 0 {
-		for _, d := range s.chunk.Denied {
-			s.noteDenied(d, false)
-		}
+	for _, d := range s.chunk.Denied {
+		s.noteDenied(d, false)
+	}
+	for _, c := range s.chunk.Calls {
+		s.row(c.Cmd).called(c)
 	}
 	for _, args := range s.chunk.Called {
 		s.srv.feedMonitors(s, "lua", args)
 	}
 }
 
+// logSlow writes the chunk's commands to the slow log.
+func (s *session) logSlow(usec int64) {
+	next := 0
+	s.chunk.EachCommand(func(cmd *kv.Command, args [][]byte) {
+		for next < len(s.ran) && s.ran[next].cmd != cmd {
+			next++
+		}
+		if next < len(s.ran) {
+			args = s.ran[next].spelled(args)
+			next++
+		}
+		if cmd.Flags&kv.FlagSkipSlowlog == 0 {
+			s.srv.slowlog.add(s, cmd, args, usec)
+		}
+	})
+}
+
 // accountLocal notes a command this node answered by itself.
-func (s *session) accountLocal(cmd *kv.Command, args [][]byte, start int64) {
+func (s *session) accountLocal(cmd *kv.Command, args [][]byte, start int64, failed bool) {
 	usec := (s.srv.nanos() - start) / 1000
 	if cmd.Flags&kv.FlagBlocking != 0 || cmd.Name == "wait" {
 		usec = 0 // it waited because it was told to
 	}
-	s.row(cmd).add(usec)
+	row := s.row(cmd)
+	row.add(usec)
+	if failed {
+		row.failed++
+	}
 	s.srv.latency.command(cmd, usec, s.now)
 	if cmd.Flags&kv.FlagSkipSlowlog == 0 && s.srv.slowlog.wants(usec) {
 		s.srv.slowlog.add(s, cmd, args, usec)
@@ -73,12 +139,13 @@ func (s *session) countErrors(c *kv.Chunk) {
 				i = 1 + element
 			}
 		}
-		if i < len(s.ran) && s.ran[i] != nil {
+		if i < len(s.ran) && s.ran[i].cmd != nil {
+			row := s.row(s.ran[i].cmd)
 			if bytes.HasPrefix(line, []byte("-NOPERM")) || bytes.HasPrefix(line, []byte("-OOM")) {
-				s.row(s.ran[i]).rejected++
+				row.rejected++
 				return
 			}
-			s.row(s.ran[i]).failed++
+			row.failed++
 		}
 	})
 }

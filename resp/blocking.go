@@ -221,21 +221,14 @@ func (s *Server) unblockElsewhere(ctx context.Context, node, id uint64, how stri
 // common clients.
 const clientCallTimeout = 1500 * time.Millisecond
 
-// serveClientCall does what another node asks about a client of this one.
-func (s *Server) serveClientCall(words []string) (int64, error) {
-	if len(words) != 3 || words[0] != "unblock" || words[2] != kv.UnblockTimeout && words[2] != kv.UnblockError {
-		return 0, errors.New("ERR this node does not know the request; is it of an older version?")
-	}
-	id, err := strconv.ParseUint(words[1], 10, 64)
-	if err != nil {
-		return 0, errors.New(errNotInt)
-	}
+// serveUnblock is what unblockElsewhere asks for.
+func (s *Server) serveUnblock(id uint64, how string) (int64, error) {
 	type result struct {
 		ended bool
 		err   error
 	}
 	answer := make(chan result, 1)
-	s.unblock(id, words[2], func(ended bool, err error) { answer <- result{ended, err} })
+	s.unblock(id, how, func(ended bool, err error) { answer <- result{ended, err} })
 	select {
 	case r := <-answer:
 		if r.ended {

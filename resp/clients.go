@@ -4,8 +4,6 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
-
-	"github.com/rkvdb/rkv/kv"
 )
 
 // clientTable is every connection of the node by id.
@@ -77,21 +75,4 @@ func (t *clientTable) all() []*client {
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].s.id < list[j].s.id })
 	return list
-}
-
-// pauseState is CLIENT PAUSE.
-type pauseState struct {
-	until  atomic.Int64 // Unix ms
-	writes atomic.Bool  // only commands that write wait
-}
-
-// paused reports whether CLIENT PAUSE holds the command back.
-func (s *Server) paused(now int64, cmd *kv.Command) bool {
-	if s.pause.until.Load() <= now {
-		return false
-	}
-	if cmd.Name == "client|unpause" || cmd.Name == "client|pause" {
-		return false // or nobody could end it before its time
-	}
-	return !s.pause.writes.Load() || cmd.Logged() || cmd.Script || cmd.Name == "exec"
 }

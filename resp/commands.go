@@ -43,7 +43,7 @@ func init() {
 		connectionHandlers(), clientHandlers(), transactionHandlers(), serverHandlers(),
 		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(),
 		pubsubHandlers(), trackingHandlers(), debugHandlers(),
-		aclHandlers(), slowlogHandlers(), latencyHandlers(),
+		aclHandlers(), slowlogHandlers(), latencyHandlers(), noClusterHandlers(),
 	} {
 		for name, h := range group {
 			if cmd := findRow(name); cmd != nil {

@@ -104,7 +104,7 @@ func clientReply(s *session, args [][]byte, out *kv.Reply) {
 }
 
 func clientInfo(s *session, _ [][]byte, out *kv.Reply) {
-	s.publish(0)
+	s.publish(s.received)
 	var b strings.Builder
 	s.describe(&b)
 	out.Verbatim("txt", []byte(b.String()))
@@ -113,21 +113,19 @@ func clientInfo(s *session, _ [][]byte, out *kv.Reply) {
 // clientList is CLIENT LIST [TYPE type] [ID id ...]; it knows this node's clients.
 func clientList(s *session, args [][]byte, out *kv.Reply) {
 	var ids map[uint64]bool
-	none := false
+	var f clientFilter
 	switch {
 	case len(args) == 2:
 	case len(args) == 4 && equalFold(args[2], "type"):
-		known, normal := clientType(args[3])
-		if !known {
-			out.Error("ERR Unknown client type '" + string(cut(args[3], 128)) + "'")
+		if f.kind = clientType(args[3]); f.kind == "" {
+			out.Error(unknownType(args[3]))
 			return
 		}
-		none = !normal
 	case len(args) > 3 && equalFold(args[2], "id"):
 		ids = make(map[uint64]bool)
 		for _, a := range args[3:] {
 			id, ok := parseLen(a)
-			if !ok || id <= 0 {
+			if !ok {
 				out.Error("ERR Invalid client ID")
 				return
 			}
@@ -137,25 +135,14 @@ func clientList(s *session, args [][]byte, out *kv.Reply) {
 		out.Error(errSyntax)
 		return
 	}
-	s.publish(0)
+	s.publish(s.received)
 	var b strings.Builder
 	for _, c := range s.srv.clients.all() {
-		if !none && (ids == nil || ids[c.s.id]) {
+		if f.matches(c.s, s.now) && (ids == nil || ids[c.s.id]) {
 			c.s.describe(&b)
 		}
 	}
 	out.Verbatim("txt", []byte(b.String()))
-}
-
-// clientType knows Redis's types; every client here is a normal one.
-func clientType(b []byte) (known, normal bool) {
-	switch strings.ToLower(string(cut(b, 16))) {
-	case "normal":
-		return true, true
-	case "master", "replica", "slave", "pubsub":
-		return true, false
-	}
-	return false, false
 }
 
 // describe appends the session's line as Redis 7.2 formats it. What this server does
@@ -185,6 +172,9 @@ func (s *session) describe(b lineWriter) {
 	num("psub", int64(v.subs[kv.SubscribePattern]))
 	num("ssub", int64(v.subs[kv.SubscribeShard]))
 	num("multi", int64(v.multi))
+	if s.srv.imitates(kv.Redis74) {
+		num("watch", int64(v.watch))
+	}
 	num("qbuf", int64(v.qbuf))
 	num("qbuf-free", 0)
 	num("argv-mem", 0)
@@ -210,161 +200,28 @@ type lineWriter interface {
 	WriteByte(byte) error
 }
 
+// flagLetters are what the client is, in Redis's letters and order.
 func (v *visible) flagLetters() string {
 	f := ""
-	if v.subs != [kv.SubscriptionKinds]int{} {
-		f += "P"
-	}
-	if v.monitor {
-		f += "O"
-	}
-	if v.blocked {
-		f += "b"
-	}
-	if v.multi >= 0 {
-		f += "x"
-	}
-	if v.blocked {
-		f += "b"
-	}
-	f += v.tracking
-	if v.noEvict {
-		f += "e"
-	}
-	if v.noTouch {
-		f += "T"
+	for _, l := range []struct {
+		on     bool
+		letter string
+	}{
+		{v.monitor, "O"},
+		{v.kind() == "pubsub", "P"},
+		{v.multi >= 0, "x"},
+		{v.blocked, "b"},
+		{true, v.tracking},
+		{v.stale, "r"},
+		{v.noEvict, "e"},
+		{v.noTouch, "T"},
+	} {
+		if l.on {
+			f += l.letter
+		}
 	}
 	if f == "" {
 		return "N"
 	}
 	return f
-}
-
-// killFilter says which clients CLIENT KILL means; an unset field means any.
-type killFilter struct {
-	id          uint64
-	addr, laddr string
-	user        string
-	noType      bool // a type of which there are none
-	skipMe      bool
-	maxAge      int64
-}
-
-// clientKill is CLIENT KILL addr, or CLIENT KILL with filters.
-func clientKill(s *session, args [][]byte, out *kv.Reply) {
-	if len(args) == 3 {
-		n := s.killMatching(killFilter{addr: string(args[2])})
-		if n == 0 {
-			out.Error("ERR No such client")
-			return
-		}
-		out.OK()
-		return
-	}
-	f, msg := parseKill(args[2:])
-	if msg != "" {
-		out.Error(msg)
-		return
-	}
-	out.Int(int64(s.killMatching(f)))
-}
-
-func parseKill(args [][]byte) (f killFilter, msg string) {
-	f.skipMe = true
-	for ; len(args) >= 2; args = args[2:] {
-		value := args[1]
-		switch strings.ToLower(string(cut(args[0], 16))) {
-		case "id":
-			id, ok := parseLen(value)
-			if !ok || id <= 0 {
-				return f, "ERR client-id should be greater than 0"
-			}
-			f.id = uint64(id)
-		case "addr":
-			f.addr = string(value)
-		case "laddr":
-			f.laddr = string(value)
-		case "user":
-			f.user = string(value)
-			if f.user != "default" {
-				return f, "ERR No such user '" + string(cut(value, 128)) + "'"
-			}
-		case "type":
-			known, normal := clientType(value)
-			if !known {
-				return f, "ERR Unknown client type '" + string(cut(value, 128)) + "'"
-			}
-			f.noType = !normal
-		case "skipme":
-			if !equalFold(value, "yes") && !equalFold(value, "no") {
-				return f, errSyntax
-			}
-			f.skipMe = equalFold(value, "yes")
-		case "maxage":
-			age, ok := parseLen(value)
-			if !ok || age < 0 {
-				return f, "ERR maxage is not an integer or out of range"
-			}
-			f.maxAge = age
-		default:
-			return f, errSyntax
-		}
-	}
-	if len(args) != 0 {
-		return f, errSyntax
-	}
-	return f, ""
-}
-
-func (s *session) killMatching(f killFilter) int {
-	n := 0
-	for _, c := range s.srv.clients.all() {
-		if f.matches(c.s, s.now) && !(f.skipMe && c.s == s) {
-			n++
-			if c.s == s {
-				s.closing = true // after this reply
-			} else {
-				c.kill(false)
-			}
-		}
-	}
-	return n
-}
-
-func (f *killFilter) matches(s *session, now int64) bool {
-	return !f.noType &&
-		(f.id == 0 || f.id == s.id) &&
-		(f.addr == "" || f.addr == s.addr.remote) &&
-		(f.laddr == "" || f.laddr == s.addr.local) &&
-		(f.maxAge == 0 || (now-s.vis.created)/1000 >= f.maxAge)
-}
-
-// clientPause is CLIENT PAUSE ms [WRITE|ALL], for this node's clients.
-func clientPause(s *session, args [][]byte, out *kv.Reply) {
-	ms, ok := parseLen(args[2])
-	switch {
-	case !ok || ms > 1<<40:
-		out.Error("ERR timeout is not an integer or out of range")
-		return
-	case ms < 0:
-		out.Error("ERR timeout is negative")
-		return
-	}
-	writes := false
-	switch {
-	case len(args) == 3, len(args) == 4 && equalFold(args[3], "all"):
-	case len(args) == 4 && equalFold(args[3], "write"):
-		writes = true
-	default:
-		out.Error("ERR CLIENT PAUSE mode must be WRITE or ALL")
-		return
-	}
-	s.srv.pause.writes.Store(writes)
-	s.srv.pause.until.Store(s.now + ms)
-	out.OK()
-}
-
-func clientUnpause(s *session, _ [][]byte, out *kv.Reply) {
-	s.srv.pause.until.Store(0)
-	out.OK()
 }

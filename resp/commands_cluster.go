@@ -56,6 +56,15 @@ func init() {
 	}
 }
 
+// noClusterHandlers refuse CLUSTER where the listener is not for cluster clients.
+func noClusterHandlers() map[string]handler {
+	m := make(map[string]handler)
+	for _, sub := range lookup([]byte("cluster")).Sub {
+		m[sub.Name] = refused(noClusterHere)
+	}
+	return m
+}
+
 // resolveForCluster is resolve for CLUSTER and ASKING on the cluster listener.
 func resolveForCluster(args [][]byte) (*kv.Command, *handler, string) {
 	row := lookup(args[0])

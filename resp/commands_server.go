@@ -20,6 +20,7 @@ func serverHandlers() map[string]handler {
 		"info":     {run: cmdInfo},
 		"time":     {run: cmdTime},
 		"role":     {run: cmdRole},
+		"migrate":  {run: cmdMigrate, alone: true},
 		"wait":     {run: cmdWait},
 		"waitaof":  {run: cmdWaitAOF},
 		"lolwut":   {run: cmdLolwut},

@@ -97,6 +97,8 @@ type param struct {
 	check func(value string) error
 	set   func(s *Server, value string)
 	norm  func(value string) string // nil: as it is given
+	// hidden: CONFIG GET shows it only to who asks by its full name.
+	hidden bool
 }
 
 func fixed(value string) func(*Server) string { return func(*Server) string { return value } }
@@ -348,7 +350,8 @@ func configGet(s *session, args [][]byte, out *kv.Reply) {
 	var found []infoField
 	for _, f := range s.srv.configValues() {
 		for _, pattern := range args[2:] {
-			if kv.MatchGlob(cut(pattern, 128), []byte(f.name), true) {
+			hidden := paramsByName[f.name] != nil && paramsByName[f.name].hidden
+			if equalFold(pattern, f.name) || !hidden && kv.MatchGlob(cut(pattern, 128), []byte(f.name), true) {
 				found = append(found, f)
 				break
 			}
@@ -372,7 +375,7 @@ func configSet(s *session, args [][]byte, out *kv.Reply) {
 	case len(change.shared) > 0:
 		s.openChunk().AppendConfigSet(change.shared)
 		s.values, s.endChunk = 1, true
-		s.ran = append(s.ran, configSetRow)
+		s.ran = append(s.ran, ranCommand{cmd: configSetRow})
 		s.afterChunk = func() { change.apply(s.srv) }
 	default:
 		change.apply(s.srv)

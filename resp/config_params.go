@@ -13,7 +13,8 @@ import (
 // Parameters of Redis that tools, tests and client libraries read or set and that
 // mean nothing here: each holds the value it was given on this node and changes
 // nothing else. A line is: name, kind, default and, for numbers, the limits or, for
-// words, what is allowed. An exclamation mark before the kind: it cannot be changed.
+// words, what is allowed. An exclamation mark before the kind: it cannot be changed; a
+// tilde: only who asks by its full name is told of it.
 const harmlessTable = `
 activedefrag bool no
 active-defrag-cycle-max int 25 1 99
@@ -25,24 +26,28 @@ active-defrag-threshold-upper int 100 0 1000
 active-expire-effort int 1 1 10
 activerehashing bool yes
 always-show-logo !bool no
-aof-disable-auto-gc bool no
+aof-disable-auto-gc ~bool no
 aof-load-truncated bool yes
 aof-rewrite-incremental-fsync bool yes
 aof-timestamp-enabled bool no
 aof-use-rdb-preamble bool yes
+aof-rewrite-cpulist !text
 aof_rewrite_cpulist !text
 appenddirname !text appendonlydir
 appendfilename !text appendonly.aof
 auto-aof-rewrite-min-size memory 67108864 0
 auto-aof-rewrite-percentage int 100 0
+bgsave-cpulist !text
 bgsave_cpulist !text
 bind-source-addr text
+bio-cpulist !text
 bio_cpulist !text
 cluster-allow-pubsubshard-when-down bool yes
 cluster-allow-reads-when-down bool no
 cluster-allow-replica-migration bool yes
 cluster-announce-bus-port int 0 0 65535
 cluster-announce-hostname text
+cluster-announce-human-nodename text
 cluster-announce-ip text
 cluster-announce-port int 0 0 65535
 cluster-announce-tls-port int 0 0 65535
@@ -50,6 +55,7 @@ cluster-config-file !text nodes.conf
 cluster-link-sendbuf-limit memory 0 0
 cluster-migration-barrier int 1 0
 cluster-node-timeout int 15000 0
+cluster-ping-interval ~int 1000 0
 cluster-port !int 0 0 65535
 cluster-preferred-endpoint-type words ip hostname unknown-endpoint
 cluster-replica-no-failover bool no
@@ -61,21 +67,27 @@ disable-thp !bool yes
 dynamic-hz bool yes
 enable-module-command !text no
 enable-protected-configs !text no
+hide-user-data-from-log bool no
 hz int 10 1 500
 ignore-warnings text
 io-threads !int 1 1 128
 io-threads-do-reads !bool no
 jemalloc-bg-thread bool yes
+key-load-delay ~int 0
 lazyfree-lazy-eviction bool no
 lazyfree-lazy-expire bool no
 lazyfree-lazy-server-del bool no
 lazyfree-lazy-user-del bool no
 lazyfree-lazy-user-flush bool no
 list-compress-depth int 0 0
+loading-process-events-interval-bytes ~memory 2097152 1024
+locale-collate text
 logfile !text
 loglevel words notice debug verbose warning
 masterauth text
 masteruser text
+max-new-connections-per-cycle int 10 1 1000
+max-new-tls-connections-per-cycle int 1 1 1000
 maxmemory-clients percent 0
 maxmemory-eviction-tenacity int 10 0 100
 min-replicas-max-lag int 10 0
@@ -87,6 +99,7 @@ pidfile !text
 proc-title-template text {title} {listen-addr} {server-mode}
 propagation-error-behavior words ignore panic panic-on-replicas
 rdb-del-sync-files bool no
+rdb-key-save-delay ~int 0
 rdb-save-incremental-fsync bool yes
 rdbchecksum !bool yes
 rdbcompression bool yes
@@ -109,6 +122,7 @@ replica-priority int 100 0
 replica-read-only bool yes
 replica-serve-stale-data bool yes
 sanitize-dump-payload words no yes clients
+server-cpulist !text
 server_cpulist !text
 set-proc-title !bool yes
 shutdown-on-sigint flags default
@@ -140,6 +154,8 @@ tls-session-cache-size int 20480 0
 tls-session-cache-timeout int 300 0
 tls-session-caching bool yes
 unixsocketperm !int 0 0 511
+use-exit-on-panic ~bool no
+watchdog-period ~int 0 0
 `
 
 // harmlessParams are the rows of harmlessTable.
@@ -151,7 +167,8 @@ func parseHarmless(table string) []param {
 		f := strings.Fields(line)
 		name, kind := f[0], f[1]
 		kind, immutable := strings.CutPrefix(kind, "!")
-		p := param{name: name}
+		kind, hidden := strings.CutPrefix(kind, "~")
+		p := param{name: name, hidden: hidden}
 		def := ""
 		if len(f) > 2 {
 			def = f[2]

@@ -124,7 +124,7 @@ func (c *conn) read() {
 func (c *conn) endOfInput() {
 	c.eof = true
 	c.updateInterest()
-	if c.cancel != nil || c.blocked != nil {
+	if c.cancel != nil || c.blocked != nil || c.s.postponed {
 		c.close()
 		return
 	}
@@ -199,6 +199,7 @@ func (c *conn) advance() {
 
 // perform does what the session asked for.
 func (c *conn) perform(next step) {
+	c.postpone(next == stepPostpone)
 	switch next {
 	case stepMore:
 		c.outOfCommands()
@@ -224,7 +225,7 @@ func (c *conn) perform(next step) {
 		c.loop.srv.backend.Propose(c.s.chunk)
 	case stepAsync:
 		c.startAsync()
-	case stepPause:
+	case stepPause, stepPostpone:
 		c.loop.retryLater(c)
 	case stepClose:
 		c.ending = true
@@ -548,6 +549,10 @@ func (c *conn) finishUp() {
 	if c.blocked != nil {
 		c.endWait(kv.UnblockStop, func(bool, error) {})
 	}
+	if c.s.postponed { // nothing was done for it
+		c.close()
+		return
+	}
 	c.updateInterest()
 	c.loop.schedule(c)
 }
@@ -582,6 +587,7 @@ func (c *conn) close() {
 		return
 	}
 	c.closed = true
+	c.postpone(false)
 	c.abandonChunk()
 	if c.ending && !c.eof {
 		c.discardInput()

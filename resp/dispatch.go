@@ -47,7 +47,7 @@ func (s *session) command(args [][]byte) verdict {
 	if s.chunkPending() && (h != nil && !h.anywhere || h == nil && s.multi == nil && kv.MayBlock(cmd, args)) {
 		return verdictBoundary
 	}
-	if s.srv.paused(s.now, cmd) {
+	if s.paused(cmd, args) {
 		return verdictPaused
 	}
 	if a := s.srv.backend.Store().ACL(); a != s.acl {
@@ -128,26 +128,24 @@ func (s *session) permitted(cmd *kv.Command, args [][]byte) (v verdict, denied b
 // runLocal executes a command this node answers by itself.
 func (s *session) runLocal(cmd *kv.Command, h *handler, args [][]byte) {
 	start := s.srv.nanos()
-	if cmd.Name != "exec" { // shows what it executes first
+	if cmd != execRow {
 		s.monitored(cmd, args)
 	}
 	s.local.Reset()
 	h.run(s, args, &s.local)
+	if cmd == execRow { // behind what it executes
+		s.monitored(cmd, args)
+	}
 	switch {
 	case s.async != nil, s.afterBarrier != nil:
 		s.asyncCmd, s.asyncArgs, s.asyncStart = cmd, copyArgs(args), start
 	case h.batched:
 		s.row(cmd).add(0)
 	case s.chunkOpened(h):
-		if cmd.Name == "exec" {
-			s.monitored(cmd, args)
-		}
 	default:
-		if s.local.Failed() {
-			s.row(cmd).failed++
-		}
+		failed := s.local.Failed()
 		s.emitLocal()
-		s.accountLocal(cmd, args, start)
+		s.accountLocal(cmd, args, start, failed)
 	}
 }
 
@@ -169,15 +167,17 @@ func (s *session) chunkOpened(h *handler) bool { return !h.anywhere && s.chunkPe
 
 // collect adds a data command to the chunk.
 func (s *session) collect(cmd *kv.Command, args [][]byte) {
-	if msg := tooBig(args); msg != "" && (cmd.Logged() || cmd.Script) {
-		s.replyError(msg)
-		return
+	msg := ""
+	switch {
+	case cmd == aclSetUser:
+		msg = s.acl.ValidateUser(args[2], args[3:])
+	case cmd.Logged() || cmd.Script:
+		msg = tooBig(args)
 	}
-	if cmd == aclSetUser {
-		if msg := s.acl.ValidateUser(args[2], args[3:]); msg != "" {
-			s.replyError(msg)
-			return
-		}
+	if msg != "" {
+		s.replyError(msg)
+		s.accountLocal(cmd, args, s.srv.nanos(), true)
+		return
 	}
 	if s.track != nil {
 		s.trackRead(cmd, args)
@@ -193,7 +193,7 @@ func (s *session) collect(cmd *kv.Command, args [][]byte) {
 		s.mayBlock, s.endChunk = true, true
 		s.chunk.AllowWait()
 	}
-	s.ran = append(s.ran, cmd)
+	s.ran = append(s.ran, ran(cmd, args))
 	// With replies off or skipped the chunk is this command alone.
 	s.endChunk = s.endChunk || s.reply == replySkip
 }

@@ -160,7 +160,7 @@ func (n *fakeNode) ClientCall(_ context.Context, node uint64, words []string) (i
 		return 0, nil
 	}
 	id, _ := strconv.ParseUint(words[1], 10, 64)
-	return n.clientCalls([]string{words[0], strconv.FormatUint(id&(1<<40-1)|3<<40, 10), words[2]})
+	return n.clientCalls(append([]string{words[0], strconv.FormatUint(id&(1<<40-1)|3<<40, 10)}, words[2:]...))
 }
 
 func (n *fakeNode) ServeClientCalls(serve func([]string) (int64, error)) { n.clientCalls = serve }

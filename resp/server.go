@@ -268,6 +268,13 @@ func (s *Server) refresh() {
 	s.maxBulk.Store(settings.ProtoMaxBulkLen)
 }
 
+// imitates reports whether replies have the forms of this version of Redis, or of a
+// later one (kv.Settings).
+func (s *Server) imitates(version int64) bool {
+	settings := s.backend.Store().Settings()
+	return settings.RedisVersion >= version
+}
+
 func (s *Server) passwordSet() bool { return s.live.password() != "" }
 
 func (s *Server) getChunk() *kv.Chunk {

@@ -32,15 +32,16 @@ const (
 type step uint8
 
 const (
-	stepMore    step = iota // more bytes: nothing complete is left
-	stepYield               // more commands are complete, but others deserve a turn
-	stepOutput              // the client has to read its replies first
-	stepRead                // chunk: run it by Store.Read, after a barrier if needBarrier
-	stepBarrier             // run afterBarrier once a read barrier was passed
-	stepPropose             // chunk: propose it
-	stepAsync               // async was set: run it and call asyncDone
-	stepPause               // CLIENT PAUSE or a failed AUTH: try again at pausedUntil
-	stepClose               // flush out, then close
+	stepMore     step = iota // more bytes: nothing complete is left
+	stepYield                // more commands are complete, but others deserve a turn
+	stepOutput               // the client has to read its replies first
+	stepRead                 // chunk: run it by Store.Read, after a barrier if needBarrier
+	stepBarrier              // run afterBarrier once a read barrier was passed
+	stepPropose              // chunk: propose it
+	stepAsync                // async was set: run it and call asyncDone
+	stepPause                // a failed AUTH: try again at pausedUntil
+	stepPostpone             // CLIENT PAUSE holds the next command back
+	stepClose                // flush out, then close
 )
 
 // session is one client's state and the step function over it: feed takes bytes and
@@ -109,7 +110,7 @@ type session struct {
 	mayBlock bool
 	// ran are the commands of the chunk, an EXEC's behind the EXEC; chunkStart is when
 	// it could first run (Server.nanos).
-	ran        []*kv.Command
+	ran        []ranCommand
 	chunkStart int64
 	tally      *tally
 	monitoring bool
@@ -121,6 +122,8 @@ type session struct {
 	asyncArgs  [][]byte
 	asyncStart int64
 
+	// received is how many bytes of requests have arrived, from the present one on.
+	received int
 	// endChunk ends the chunk after the present command.
 	endChunk bool
 	// The chunk is an EXEC; execDB is selected if it is not aborted.
@@ -155,6 +158,7 @@ type session struct {
 	publishBytes int
 
 	pausedUntil int64
+	postponed   bool // CLIENT PAUSE holds the next command back
 
 	commands uint64 // executed since the last publish
 	lastCmd  *kv.Command
@@ -186,6 +190,7 @@ type visible struct {
 	omem    int
 	noEvict bool
 	noTouch bool
+	stale   bool
 	subs    [kv.SubscriptionKinds]int
 	redir   int64
 	// tracking are the letters of CLIENT LIST.
@@ -234,6 +239,7 @@ func (s *session) feed(buf []byte) (consumed int, next step) {
 			n += size
 			continue
 		}
+		s.received = len(buf) - n
 		v, err := s.request(buf[n:n+size], kind)
 		switch {
 		case err != nil:
@@ -241,7 +247,7 @@ func (s *session) feed(buf []byte) (consumed int, next step) {
 		case v == verdictBoundary:
 			return s.consume(n), s.flushChunk()
 		case v == verdictPaused:
-			return s.consume(n), s.flushOr(stepPause)
+			return s.consume(n), s.flushOr(stepPostpone)
 		case v == verdictRecheck:
 			n = s.consume(n)
 			s.beyond = true
@@ -406,7 +412,7 @@ func (s *session) emitLocal() {
 	if s.chunkPending() {
 		s.chunk.AddTape(&s.local)
 		s.values++
-		s.ran = append(s.ran, nil) // counted by itself
+		s.ran = append(s.ran, ranCommand{}) // counted by itself
 		return
 	}
 	if s.muted() {
@@ -479,8 +485,11 @@ func (s *session) finish() {
 			s.afterChunk()
 		}
 	}
-	if s.track != nil && c.TrackReads {
-		s.hub().tracking.readByScript(s, c)
+	if s.track != nil {
+		s.track.lastRead, s.track.readAt, s.track.lastIndex = s.track.readAt, nil, c.Index
+		if c.TrackReads {
+			s.hub().tracking.readByScript(s, c)
+		}
 	}
 	s.releaseChunk()
 	if s.track != nil {
@@ -549,10 +558,7 @@ func (s *session) passBarrier(err error) {
 // accountAsync notes a command that waited for something.
 func (s *session) accountAsync() {
 	if s.asyncCmd != nil {
-		if s.local.Failed() {
-			s.row(s.asyncCmd).failed++
-		}
-		s.accountLocal(s.asyncCmd, s.asyncArgs, s.asyncStart)
+		s.accountLocal(s.asyncCmd, s.asyncArgs, s.asyncStart, s.local.Failed())
 		s.asyncCmd, s.asyncArgs = nil, nil
 	}
 }
@@ -595,9 +601,10 @@ func (s *session) publish(qbuf int) {
 		v.cmd = s.lastCmd.Name
 	}
 	v.qbuf, v.omem = qbuf, s.unsent()
-	v.noEvict, v.noTouch = s.noEvict, s.noTouch
+	v.noEvict, v.noTouch, v.stale = s.noEvict, s.noTouch, s.stale
 	s.publishListening(v)
-	v.user, v.monitor, v.blocked = s.user.Name, s.monitoring, s.async != nil && s.asyncCmd != nil && s.asyncCmd.Flags&kv.FlagBlocking != 0
+	v.user, v.monitor = s.user.Name, s.monitoring
+	v.blocked = s.postponed || s.async != nil && s.asyncCmd != nil && s.asyncCmd.Flags&kv.FlagBlocking != 0
 	v.mu.Unlock()
 	s.srv.stats.commands.Add(s.commands)
 	s.commands = 0

@@ -42,6 +42,17 @@ func (r *commandRow) add(usec int64) {
 	r.latency.add(uint64(usec))
 }
 
+// called notes what a script called; it was no command's time but the script's.
+func (r *commandRow) called(c kv.CommandCalls) {
+	r.calls += uint64(c.Calls)
+	r.failed += uint64(c.Failed)
+	if r.latency == nil {
+		r.latency = new(histogram)
+	}
+	r.latency.n += uint64(c.Calls)
+	r.latency.buckets[0] += uint32(c.Calls)
+}
+
 // publish makes the rows visible to other loops.
 func (t *tally) publish(epoch uint64) {
 	if t.epoch != epoch {

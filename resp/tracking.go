@@ -30,6 +30,12 @@ type tracker struct {
 	seen map[string]struct{}
 	// declared are the keys that scripts under way name; they count if one reads any.
 	declared [][]byte
+	// readAt is, for the keys that the chunk under way reads, before which of its
+	// operations: what earlier ones did, the read has seen. lastRead is that of the last
+	// chunk that was answered, which was applied at lastIndex: its effects come behind
+	// its replies.
+	readAt, lastRead map[string]int
+	lastIndex        uint64
 }
 
 // tracking is which clients of one event loop have to hear of which keys. A client
@@ -98,7 +104,7 @@ func (t *tracking) limit(fresh string) {
 // modified takes a change of a key.
 func (t *tracking) modified(e *kv.Effect) {
 	if t.keys[string(e.Key)] != nil {
-		t.invalidate(e.Key, e.Origin)
+		t.invalidate(e.Key, e)
 	}
 	for _, s := range t.scripting {
 		s.track.see(e.Key)
@@ -115,17 +121,17 @@ func (t *tracking) modified(e *kv.Effect) {
 	}
 }
 
-// invalidate tells who read the key. A client that does not want to hear of its own
-// changes stays entered: it may go on caching what it wrote, so the next change by
-// somebody else concerns it.
-func (t *tracking) invalidate(key []byte, origin kv.Waiter) {
+// invalidate tells who read the key of its change, or that it is no longer tracked (nil).
+// A client that does not want to hear of its own changes stays entered: it may go on
+// caching what it wrote, so the next change by somebody else concerns it.
+func (t *tracking) invalidate(key []byte, e *kv.Effect) {
 	set := t.keys[string(key)]
 	var kept []uint64
 	set.each(func(id uint64) {
 		s := t.trackers[id]
 		switch {
 		case s == nil || s.track.bcast:
-		case s.track.noLoop && origin != nil && origin == s.waiter:
+		case e != nil && e.Origin != nil && e.Origin == s.waiter && (s.track.noLoop || s.track.sawAlready(e)):
 			kept = append(kept, id)
 		default:
 			t.tell(s, key)
@@ -138,6 +144,12 @@ func (t *tracking) invalidate(key []byte, origin kv.Waiter) {
 		return
 	}
 	*set = idSet{list: kept}
+}
+
+// sawAlready reports whether the session's chunk read the key after it changed it.
+func (tr *tracker) sawAlready(e *kv.Effect) bool {
+	at, ok := tr.lastRead[string(e.Key)]
+	return ok && e.Index == tr.lastIndex && e.Op < at
 }
 
 // flushed: any key may have changed.
@@ -288,7 +300,21 @@ func (s *session) trackRead(cmd *kv.Command, args [][]byte) {
 			tr.declared = append(tr.declared, slices.Clone(args[i]))
 		} else if i < len(args) {
 			s.hub().tracking.remember(s, args[i])
+			tr.readLater(s.chunk, args[i])
 		}
+	}
+}
+
+// readLater notes where in the chunk the key is read, if that matters.
+func (tr *tracker) readLater(c *kv.Chunk, key []byte) {
+	if c == nil || c.NumOps == 0 {
+		return
+	}
+	if tr.readAt == nil {
+		tr.readAt = make(map[string]int)
+	}
+	if len(tr.readAt) < maxHeldKeys {
+		tr.readAt[string(key)] = c.NumOps
 	}
 }
 

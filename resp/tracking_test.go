@@ -419,3 +419,32 @@ func (r *cachingClient) compare(t *testing.T, keys int) {
 		}
 	}
 }
+
+// What a chunk reads after it wrote it is not invalidated by that write; a later write of
+// the same client is told of. The order of the messages is redis-server's.
+func TestTrackingOfOwnWrites(t *testing.T) {
+	s := startServer(t, nil)
+	c, other := s.dial(), s.dial()
+	c.do("hello", "3")
+	c.do("client", "tracking", "on")
+	c.do("multi")
+	c.do("mset", "x", "1", "y", "2")
+	c.do("get", "y")
+	require.Equal(t, `[+OK "2"]`, c.do("exec"))
+	require.Equal(t, "+OK", other.do("set", "z", "1"))
+	require.Equal(t, "+PONG", c.do("ping"), "nothing came in between")
+	require.Equal(t, "+OK", other.do("set", "y", "3"))
+	c.expect(invalidate("y"))
+
+	c.send(command("set", "y", "4") + command("get", "y") + command("set", "y", "5") + command("ping"))
+	require.Equal(t, "+OK", c.reply())
+	require.Equal(t, `"4"`, c.reply())
+	require.Equal(t, "+OK", c.reply())
+	c.expect("+PONG\r\n" + invalidate("y"))
+
+	c.send(command("set", "y", "6") + command("get", "y"))
+	require.Equal(t, "+OK", c.reply())
+	require.Equal(t, `"6"`, c.reply())
+	require.Equal(t, "+OK", c.do("set", "y", "7"))
+	c.expect(invalidate("y"))
+}

@@ -93,7 +93,7 @@ func cmdDiscard(s *session, _ [][]byte, out *kv.Reply) {
 
 // cmdExec turns the queue into one group of the chunk: one unit of the log, applied
 // as a whole, or one read under one lock if nothing in it writes.
-func cmdExec(s *session, _ [][]byte, out *kv.Reply) {
+func cmdExec(s *session, args [][]byte, out *kv.Reply) {
 	m, watches := s.multi, s.watches
 	if m == nil {
 		out.Error("ERR EXEC without MULTI")
@@ -111,10 +111,9 @@ func cmdExec(s *session, _ [][]byte, out *kv.Reply) {
 	c := s.openChunk()
 	s.execDB = s.db
 	c.BeginExec(watches)
-	s.ran = append(s.ran, execRow)
+	s.ran = append(s.ran, ran(execRow, args))
 	for _, q := range m.cmds {
 		s.monitored(q.cmd, q.args)
-		s.ran = append(s.ran, q.cmd)
 		s.addQueued(c, q)
 	}
 	c.EndExec()
@@ -131,20 +130,28 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 	}
 	switch {
 	case q.h != nil && q.h.inExec != nil:
+		start := s.srv.nanos()
 		s.local.Reset()
 		q.h.inExec(s, c, q.args, &s.local)
-		if s.local.Len() > 0 {
-			c.AddTape(&s.local)
+		if s.local.Len() == 0 {
+			break // it became an operation or a read
 		}
+		c.AddTape(&s.local)
+		s.ran = append(s.ran, ranCommand{})
+		s.accountLocal(q.cmd, q.args, start, s.local.Failed())
+		return
 	case q.h != nil:
+		s.ran = append(s.ran, ranCommand{})
 		c.AddDeferred(len(s.deferred))
 		s.deferred = append(s.deferred, deferredCmd{q.cmd, q.h, q.args})
+		return
 	case s.logs(q.cmd, q.args):
 		c.AppendOp(q.cmd, s.forLog(q.cmd, q.args))
 	default:
 		c.AddRead(q.cmd, q.args)
 		s.reads++
 	}
+	s.ran = append(s.ran, ran(q.cmd, q.args))
 }
 
 // runDeferred renders the reply of a local command inside EXEC.
@@ -154,6 +161,7 @@ func (s *session) runDeferred(dst []byte, n int) []byte {
 	}
 	d := s.deferred[n]
 	var out kv.Reply
+	start := s.srv.nanos()
 	d.h.run(s, d.args, &out)
 	if s.async != nil || s.afterBarrier != nil {
 		// Nothing may wait here. Handlers that could are marked alone; this keeps
@@ -162,6 +170,10 @@ func (s *session) runDeferred(dst []byte, n int) []byte {
 		out.Reset()
 		out.Error("ERR Command not allowed inside a transaction")
 	}
+	if out.Failed() {
+		s.srv.stats.countError(out.Bytes())
+	}
+	s.accountLocal(d.cmd, d.args, start, out.Failed())
 	return renderer{proto: s.proto}.appendTape(dst, &out)
 }
 
