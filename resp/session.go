@@ -486,7 +486,7 @@ func (s *session) finish() {
 		}
 	}
 	if s.track != nil {
-		s.track.lastRead, s.track.readAt, s.track.lastIndex = s.track.readAt, nil, c.Index
+		s.track.lastOwn, s.track.own, s.track.lastIndex = s.track.own, nil, c.Index
 		if c.TrackReads {
 			s.hub().tracking.readByScript(s, c)
 		}

@@ -30,12 +30,28 @@ type tracker struct {
 	seen map[string]struct{}
 	// declared are the keys that scripts under way name; they count if one reads any.
 	declared [][]byte
-	// readAt is, for the keys that the chunk under way reads, before which of its
-	// operations: what earlier ones did, the read has seen. lastRead is that of the last
-	// chunk that was answered, which was applied at lastIndex: its effects come behind
-	// its replies.
-	readAt, lastRead map[string]int
-	lastIndex        uint64
+	// own is what the chunk under way reads behind its own operations; lastOwn that of
+	// the last chunk that was answered, which was applied at lastIndex: its effects come
+	// behind its replies.
+	own, lastOwn map[string]*ownReads
+	lastIndex    uint64
+}
+
+// ownReads are the reads of one key in a chunk that also writes: what an operation did,
+// later reads have seen.
+type ownReads struct {
+	tracked bool  // the client knows a value from before what is left in at
+	at      []int // the reads stand before these operations
+}
+
+// changed takes the effect of an operation of the chunk: tell says whether the client
+// knows a value from before it, keep whether it reads the key afterwards.
+func (o *ownReads) changed(op int) (tell, keep bool) {
+	for len(o.at) > 0 && o.at[0] <= op {
+		o.tracked, o.at = true, o.at[1:]
+	}
+	tell, o.tracked = o.tracked, false
+	return tell, len(o.at) > 0
 }
 
 // tracking is which clients of one event loop have to hear of which keys. A client
@@ -74,7 +90,7 @@ func (t *tracking) init(s *Server) {
 }
 
 // remember enters a key for a session that is about to read it.
-func (t *tracking) remember(s *session, key []byte) {
+func (t *tracking) remember(s *session, key []byte) (added bool) {
 	set := t.keys[string(key)]
 	if set == nil {
 		set = &idSet{}
@@ -82,9 +98,10 @@ func (t *tracking) remember(s *session, key []byte) {
 		t.srv.tracked.keys.Add(1)
 		t.limit(string(key))
 	}
-	if set.add(s.id) {
+	if added = set.add(s.id); added {
 		t.srv.tracked.items.Add(1)
 	}
+	return added
 }
 
 // limit makes room for a new key by telling the clients of another one that it
@@ -131,10 +148,18 @@ func (t *tracking) invalidate(key []byte, e *kv.Effect) {
 		s := t.trackers[id]
 		switch {
 		case s == nil || s.track.bcast:
-		case e != nil && e.Origin != nil && e.Origin == s.waiter && (s.track.noLoop || s.track.sawAlready(e)):
+		case e == nil || e.Origin == nil || e.Origin != s.waiter:
+			t.tell(s, key)
+		case s.track.noLoop:
 			kept = append(kept, id)
 		default:
-			t.tell(s, key)
+			tell, keep := s.track.changedItself(e)
+			if tell {
+				t.tell(s, key)
+			}
+			if keep {
+				kept = append(kept, id)
+			}
 		}
 	})
 	t.srv.tracked.items.Add(int64(len(kept) - set.len()))
@@ -146,10 +171,12 @@ func (t *tracking) invalidate(key []byte, e *kv.Effect) {
 	*set = idSet{list: kept}
 }
 
-// sawAlready reports whether the session's chunk read the key after it changed it.
-func (tr *tracker) sawAlready(e *kv.Effect) bool {
-	at, ok := tr.lastRead[string(e.Key)]
-	return ok && e.Index == tr.lastIndex && e.Op < at
+// changedItself is ownReads.changed for an effect of the session's own.
+func (tr *tracker) changedItself(e *kv.Effect) (tell, keep bool) {
+	if o := tr.lastOwn[string(e.Key)]; o != nil && e.Index == tr.lastIndex {
+		return o.changed(e.Op)
+	}
+	return true, false
 }
 
 // flushed: any key may have changed.
@@ -299,23 +326,31 @@ func (s *session) trackRead(cmd *kv.Command, args [][]byte) {
 		if i < len(args) && cmd.Script {
 			tr.declared = append(tr.declared, slices.Clone(args[i]))
 		} else if i < len(args) {
-			s.hub().tracking.remember(s, args[i])
-			tr.readLater(s.chunk, args[i])
+			added := s.hub().tracking.remember(s, args[i])
+			tr.readLater(s.chunk, args[i], !added)
 		}
 	}
 }
 
-// readLater notes where in the chunk the key is read, if that matters.
-func (tr *tracker) readLater(c *kv.Chunk, key []byte) {
+// readLater notes where in the chunk the key is read, if it does anything before. known:
+// the client had the key entered already.
+func (tr *tracker) readLater(c *kv.Chunk, key []byte, known bool) {
 	if c == nil || c.NumOps == 0 {
 		return
 	}
-	if tr.readAt == nil {
-		tr.readAt = make(map[string]int)
+	o := tr.own[string(key)]
+	switch {
+	case o != nil:
+	case len(tr.own) >= maxHeldKeys:
+		return
+	default:
+		if tr.own == nil {
+			tr.own = make(map[string]*ownReads)
+		}
+		o = &ownReads{tracked: known}
+		tr.own[string(key)] = o
 	}
-	if len(tr.readAt) < maxHeldKeys {
-		tr.readAt[string(key)] = c.NumOps
-	}
+	o.at = append(o.at, c.NumOps)
 }
 
 // trackScript watches all changes until the script's keys are known.
