@@ -35,8 +35,9 @@ type drill struct {
 	tgt  target
 	talk *talk
 
-	phases []phase
-	via    atomic.Pointer[process] // a node that is not about to end
+	rolling bool // clients are told in time: nothing excuses an error
+	phases  []phase
+	via     atomic.Pointer[process] // a node that is not about to end
 
 	mu        sync.Mutex
 	fed       [][]string // what went into each queue
@@ -67,6 +68,37 @@ func (d *drill) run(ctx context.Context) (story string, err error) {
 		signal syscall.Signal
 	}{{"kill", syscall.SIGKILL}, {"hand-over", syscall.SIGTERM}} {
 		if err = d.end(end.name, end.signal); err != nil {
+			break
+		}
+	}
+	stopFeeding()
+	fed.Wait()
+	return d.story(), errors.Join(err, d.feedError, d.c.faults())
+}
+
+// roll restarts one node after the other, as an upgrade does. Clients that asked for
+// maintenance notices go before their node stops: nobody may see an error.
+func (d *drill) roll(ctx context.Context) (story string, err error) {
+	d.rolling = true
+	feeding, stopFeeding := context.WithCancel(ctx)
+	defer stopFeeding()
+	d.via.Store(d.c.nodes[1])
+	d.fed = make([][]string, d.tgt.loops())
+	var fed sync.WaitGroup
+	fed.Go(func() { d.feed(feeding) })
+	for _, p := range d.c.nodes {
+		d.via.Store(d.c.others(p)[0])
+		ph := phase{name: "restart of " + p.String(), victim: p, from: time.Now()}
+		err = errors.Join(p.end(syscall.SIGTERM))
+		gone := time.Now()
+		for loop := range d.tgt.loops() {
+			err = errors.Join(err, d.well(loop, gone, surviveLimit))
+		}
+		err = errors.Join(err, d.c.restart(p))
+		ph.to = time.Now()
+		d.phases = append(d.phases, ph)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", ph.name, err)
 			break
 		}
 	}
@@ -188,7 +220,7 @@ func (d *drill) story() string {
 		var gap time.Duration
 		var errs []event
 		for loop := range d.tgt.loops() {
-			if d.waits(loop, p.victim) {
+			if d.waits(loop, p.victim) && !d.rolling {
 				continue
 			}
 			gap = max(gap, d.gap(loop, p))
@@ -245,6 +277,9 @@ func (d *drill) judge(ctx context.Context) error {
 
 // excused: errors of the loop's client were to be expected at that moment.
 func (d *drill) excused(loop int, at time.Time) bool {
+	if d.rolling {
+		return false
+	}
 	for _, p := range d.phases {
 		if d.disturbs(loop, p) && at.After(p.from) && at.Before(p.to) {
 			return true

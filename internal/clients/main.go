@@ -87,21 +87,30 @@ func runs() (list []run) {
 			for _, proto := range protos {
 				name := fmt.Sprintf("RESP%d", proto)
 				list = append(list, run{client, persona, name, short && proto == 3, func(h *harness) (string, error) {
-					return h.client(client, persona, proto, do)
+					return h.client(client, persona, proto, do, (*drill).run)
 				}})
 			}
 		}
 	}
 	all, both := []string{"plain", "cluster", "sentinel"}, []int{2, 3}
 	add("go-redis", true, all, both, runGoRedis)
-	add("rueidis", true, all, both, runRueidis)
+	add("rueidis", false, all, both, runRueidis)
 	add("ioredis", false, all, both, program(node, "ioredis.mjs"))
 	add("node-redis", false, all, both, program(node, "node-redis.mjs"))
 	add("redis-py", false, all, []int{2}, program(python, "redis_py.py")) // Debian's version knows no RESP3
 	tool := func(client, persona string, short bool, do func(h *harness) (string, error)) {
 		list = append(list, run{client, persona, "", short, do})
 	}
-	tool("redis-cli", "plain", true, runCLI)
+	rolling := func(client, persona string, do func(t target, say *talk) error) {
+		tool(client+" rolling restart", persona, false, func(h *harness) (string, error) {
+			return h.client(client+" rolling", persona, 3, do, (*drill).roll)
+		})
+	}
+	for _, persona := range all {
+		rolling("go-redis", persona, runGoRedis)
+		rolling("node-redis", persona, program(node, "node-redis.mjs"))
+	}
+	tool("redis-cli", "plain", false, runCLI)
 	tool("redis-cli -c", "cluster", true, runClusterCLI)
 	tool("redis-benchmark", "plain", false, runBenchmark("-n", "5000", "-r", "1000", "--threads", "2"))
 	tool("redis-benchmark -3", "plain", false, runBenchmark("-n", "5000", "-r", "1000", "-3", "-P", "16", "--enable-tracking"))
@@ -111,14 +120,14 @@ func runs() (list []run) {
 	tool("asynq", "sentinel", false, runApp(asynqOnSentinels))
 	tool("BullMQ", "plain", false, runApp(bullmq("plain")))
 	tool("BullMQ", "sentinel", false, runApp(bullmq("sentinel")))
-	tool("redsync", "plain", true, runApp(redsyncLocks))
-	tool("sessions and limits", "plain", true, runApp(sessions))
+	tool("redsync", "plain", false, runApp(redsyncLocks))
+	tool("sessions and limits", "plain", false, runApp(sessions))
 	tool("exactly once", "plain", true, runApp(exactlyOnce))
 	return list
 }
 
-// client runs one client on one persona: its checks, then the drill.
-func (h *harness) client(name, persona string, proto int, do func(t target, say *talk) error) (string, error) {
+// client runs one client on one persona: its checks, then a drill.
+func (h *harness) client(name, persona string, proto int, do func(t target, say *talk) error, drills func(*drill, context.Context) (string, error)) (string, error) {
 	c, err := h.needCluster()
 	if err != nil {
 		return "", err
@@ -139,7 +148,7 @@ func (h *harness) client(name, persona string, proto int, do func(t target, say 
 	case <-ctx.Done():
 		return say.summary(""), fmt.Errorf("its checks took more than %v; %s", runLimit, strings.Join(say.failed, "; "))
 	case <-say.load:
-		story, err = d.run(ctx)
+		story, err = drills(d, ctx)
 		time.Sleep(100 * time.Millisecond) // what is published last may still be under way
 		stop()
 	}

@@ -141,6 +141,17 @@ def checks(c):
     say("lacks caching not in this version")
 
 
+def again(loop, c, err):
+    """4.3's cluster client cannot look for nodes again ("cannot pickle"): a new one can."""
+    time.sleep(0.02)
+    if isinstance(err, redis.exceptions.RedisClusterException):
+        try:
+            return open_client(loop)
+        except Exception:
+            pass
+    return c
+
+
 def pushes(loop, c):
     n = 0
     while not stopped.is_set():
@@ -150,7 +161,7 @@ def pushes(loop, c):
             time.sleep(0.002)
         except Exception as err:
             say(f"error {loop} push: {type(err).__name__} {err}")
-            time.sleep(0.02)
+            c = again(loop, c, err)
         n += 1
 
 
@@ -162,12 +173,14 @@ def pops(loop, c):
                 say(f"popped {loop} {got[1]}")
         except Exception as err:
             say(f"error {loop} pop: {type(err).__name__} {err}")
-            time.sleep(0.02)
+            c = again(loop, c, err)
 
 
 def listens(loop, c):
     while not stopped.is_set():
         try:
+            if target["persona"] == "cluster":
+                c = open_client(loop)
             s = c.pubsub(ignore_subscribe_messages=True)
             s.subscribe(f"{target['prefix']}:news")
             while not stopped.is_set():
