@@ -100,7 +100,11 @@ func (w *world) run() {
 	w.disturbFounding()
 	w.runUntil(w.now+5*time.Second, func() bool { return w.leader() != nil })
 	if w.leader() == nil {
-		w.runUntil(w.now+30*time.Second+4*w.opt.election, func() bool { return w.leader() != nil })
+		bound := 30*time.Second + 4*w.opt.election
+		if w.opt.calm {
+			bound += 12 * w.opt.downTime // founders may go down while they form the cluster
+		}
+		w.runUntil(w.now+bound, func() bool { return w.leader() != nil })
 		if w.leader() == nil {
 			w.fail("I20", "no leader after the start")
 		}
