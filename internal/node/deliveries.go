@@ -169,7 +169,7 @@ func (l *loop) stillNeeded(upTo uint64) uint64 {
 		return upTo
 	}
 	for _, p := range l.core.Status().Peers {
-		if p.Active && p.State != "snapshot" {
+		if p.Active && p.State != "snapshot" && p.Match > 0 { // 0: not heard of yet
 			upTo = min(upTo, p.Match)
 		}
 	}
