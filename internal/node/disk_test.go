@@ -18,12 +18,13 @@ import (
 )
 
 // moodyDisk is a real disk that can pretend to be full, beforehand or only when a new
-// file of the log is made, and can hang: every sync then waits until it is released. It
-// never loses or changes anything.
+// file of the log is made, can refuse to read the log, and can hang: every sync then
+// waits until it is released. It never loses or changes anything.
 type moodyDisk struct {
 	vfs.FS
 	full  atomic.Bool
 	quota atomic.Bool
+	blind atomic.Bool
 	mu    sync.Mutex
 	gate  chan struct{} // nil: not hanging
 }
@@ -65,6 +66,13 @@ type moodyFile struct {
 func (f moodyFile) Datasync() error { f.d.wait(); return f.File.Datasync() }
 func (f moodyFile) Sync() error     { f.d.wait(); return f.File.Sync() }
 
+func (f moodyFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.d.blind.Load() && strings.HasSuffix(f.Name(), ".seg") {
+		return 0, &fs.PathError{Op: "read", Path: f.Name(), Err: unix.EIO}
+	}
+	return f.File.ReadAt(p, off)
+}
+
 func (d *moodyDisk) wrap(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
@@ -78,6 +86,8 @@ func (d *moodyDisk) Create(name string) (vfs.File, error) {
 	}
 	return d.wrap(d.FS.Create(name))
 }
+
+func (d *moodyDisk) OpenRead(name string) (vfs.File, error) { return d.wrap(d.FS.OpenRead(name)) }
 
 func (d *moodyDisk) Open(name string) (vfs.File, error) { return d.wrap(d.FS.Open(name)) }
 
