@@ -20,6 +20,7 @@ func main() {
 	flag.DurationVar(&o.soak, "soak", 0, "instead: load a cluster for so long and watch memory, descriptors, goroutines")
 	flag.BoolVar(&o.snapshots, "snapshot", false, "instead: what clients notice of snapshots, installations and restarts")
 	flag.IntVar(&o.keys, "keys", 10_000_000, "with -snapshot: so many keys")
+	flag.StringVar(&o.steps, "steps", "snapshot,idle,install,restart", "with -snapshot: measure only these")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -34,6 +35,7 @@ type options struct {
 	snapshots      bool
 	rounds, port   int
 	keys           int
+	steps          string
 	soak           time.Duration
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -30,10 +31,28 @@ func snapshots(o options, base string) (err error) {
 		return err
 	}
 	b := &snapshotBench{running: r, o: o, leader: r.leader(o)}
-	for _, step := range []func() error{b.fill, b.findRate, b.snapshotUnderLoad, b.snapshotWhileIdle, b.install, b.restart} {
+	if err := b.measure(); err != nil {
+		r.keep = true // the logs tell more
+		return err
+	}
+	return nil
+}
+
+// measure fills the cluster and performs the steps asked for.
+func (b *snapshotBench) measure() error {
+	if err := errors.Join(b.fill(), b.findRate()); err != nil {
+		return err
+	}
+	steps := map[string]func() error{
+		"snapshot": b.snapshotUnderLoad, "idle": b.snapshotWhileIdle, "install": b.install, "restart": b.restart,
+	}
+	for _, name := range strings.Split(b.o.steps, ",") {
+		step := steps[name]
+		if step == nil {
+			return fmt.Errorf("-steps: there is no %q", name)
+		}
 		if err := step(); err != nil {
-			r.keep = true // the logs tell more
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
@@ -127,6 +146,9 @@ func (b *snapshotBench) snapshotWhileIdle() error {
 // install kills a follower, empties its directory and lets it join again, under load.
 func (b *snapshotBench) install() error {
 	victim := (b.leader + 1) % len(b.procs)
+	if err := b.letGo(); err != nil {
+		return err
+	}
 	usual, err := b.load.during(quietTime)
 	if err != nil {
 		return err
@@ -139,7 +161,7 @@ func (b *snapshotBench) install() error {
 			return err
 		}
 		defer func() { took = time.Since(started) }()
-		return b.awaitLine(victim, "snapshot installed", 2*time.Minute)
+		return b.awaitLine(victim, "snapshot installed", patience)
 	})
 	if err != nil {
 		return err
@@ -147,6 +169,23 @@ func (b *snapshotBench) install() error {
 	fmt.Println("under load, one is replaced:  ", times)
 	fmt.Printf("p99 of the others during an installation: %.2f x (%.1f s from the kill to the installed snapshot)\n", ratio(times, usual), took.Seconds())
 	return nil
+}
+
+// patience is how long an installation or a start of many keys may take.
+const patience = 10 * time.Minute
+
+// letGo makes the leader take a snapshot and let go of its log, or a new node would
+// simply be sent the log.
+func (b *snapshotBench) letGo() error {
+	if _, err := b.snapshot(b.addr, func() {}); err != nil {
+		return err
+	}
+	for started := time.Now(); time.Since(started) < time.Minute; time.Sleep(50 * time.Millisecond) {
+		if m, err := info(b.addr); err == nil && m["raft_log_first_index"] != "1" {
+			return nil
+		}
+	}
+	return errors.New("the leader keeps its whole log")
 }
 
 // wipe kills a node, removes its data and starts it as one that joins.
@@ -163,6 +202,9 @@ func (b *snapshotBench) wipe(i int) error {
 // restart kills the leader, which has a snapshot of its own, and reads in its log how
 // fast it was loaded.
 func (b *snapshotBench) restart() error {
+	if _, err := b.snapshot(b.addr, func() {}); err != nil {
+		return err
+	}
 	if err := b.kill(b.leader); err != nil {
 		return err
 	}
@@ -170,17 +212,31 @@ func (b *snapshotBench) restart() error {
 	if err := b.start(b.leader, "--initial-cluster", initialCluster(b.o)); err != nil {
 		return err
 	}
-	if err := b.awaitLine(b.leader, "snapshot loaded", 2*time.Minute); err != nil {
+	if err := b.awaitLine(b.leader, "snapshot loaded", patience); err != nil {
 		return err
 	}
 	loaded := time.Since(started)
-	if err := b.awaitLine(b.leader, " ready", 2*time.Minute); err != nil {
+	if err := b.awaitLine(b.leader, `"msg":"ready"`, patience); err != nil {
 		return err
 	}
-	fmt.Printf("restart: snapshot loaded %.1f s after the start, ready after %.1f s\n", loaded.Seconds(), time.Since(started).Seconds())
 	line, err := b.line(b.leader, "snapshot loaded")
-	fmt.Println("restart: its log says:", line)
-	return err
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Keys uint64
+		Took string
+	}
+	if err := json.Unmarshal([]byte(line), &said); err != nil {
+		return fmt.Errorf("%q: %w", line, err)
+	}
+	took, err := time.ParseDuration(said.Took)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("restart: %d keys loaded in %.2f s (%.2f M keys/s), %.2f s after the start; ready after %.2f s\n",
+		said.Keys, took.Seconds(), float64(said.Keys)/took.Seconds()/1e6, loaded.Seconds(), time.Since(started).Seconds())
+	return nil
 }
 
 // snapshot asks a node for one and calls meanwhile often until it is there.
@@ -193,13 +249,13 @@ func (b *snapshotBench) snapshot(addr string, meanwhile func()) (time.Duration, 
 	if _, err := ask(addr, "RAFT", "SNAPSHOT"); err != nil && !strings.Contains(err.Error(), "still being written") && !os.IsTimeout(err) {
 		return 0, err
 	}
-	for ; time.Since(started) < 3*time.Minute; time.Sleep(50 * time.Millisecond) {
+	for ; time.Since(started) < patience; time.Sleep(50 * time.Millisecond) {
 		meanwhile()
 		if m, err := info(addr); err == nil && m["raft_snapshots"] != before["raft_snapshots"] {
 			return time.Since(started), nil
 		}
 	}
-	return 0, errors.New("no snapshot after three minutes; see " + b.dir)
+	return 0, errors.New("no snapshot in time; see " + b.dir)
 }
 
 func (b *snapshotBench) kill(i int) error {

@@ -25,7 +25,7 @@ type Report struct {
 // open. Damage to records is in the report; the error is for what kept Verify from
 // judging at all (an unreadable directory, *HardStateError).
 func Verify(fs vfs.FS, dir string) (Report, error) {
-	s, err := scan(fs, dir)
+	s, err := scan(fs, dir, nil)
 	r := Report{FirstIndex: s.meta.baseIndex + 1, LastIndex: s.lastIndex, Segments: len(s.segments), TornBytes: s.tornBytes, Suspect: s.suspect}
 	for _, g := range s.segments {
 		r.Records += len(g.offsets)

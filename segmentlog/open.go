@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
@@ -32,7 +33,7 @@ func Open(o Options) (*Log, Recovered, error) {
 	if err := prepareDir(o); err != nil {
 		return nil, Recovered{}, err
 	}
-	s, err := scan(o.FS, o.Dir)
+	s, err := scan(o.FS, o.Dir, progressTo(o.Logger))
 	if err != nil {
 		return nil, Recovered{}, err
 	}
@@ -52,6 +53,17 @@ func Open(o Options) (*Log, Recovered, error) {
 	}
 	l.report(&r)
 	return l, r, nil
+}
+
+// progressTo says every second how far the reading is.
+func progressTo(log *slog.Logger) func(segment, of int) {
+	last := time.Now()
+	return func(segment, of int) {
+		if now := time.Now(); now.Sub(last) >= time.Second {
+			last = now
+			log.Info("reading the log", "segment", segment+1, "of", of)
+		}
+	}
 }
 
 func withDefaults(o Options) Options {

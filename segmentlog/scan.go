@@ -27,6 +27,8 @@ type scanned struct {
 	tornBytes           int64
 
 	buf []byte // one segment at a time; a fresh 64 MiB for each costs more than reading them
+
+	progress func(segment, of int) // called before each segment is read, if not nil
 }
 
 type fileRef struct {
@@ -49,12 +51,12 @@ type segScan struct {
 
 // scan reads the directory. A *CorruptionError or *HardStateError comes with what
 // was read up to there.
-func scan(fs vfs.FS, dir string) (*scanned, error) {
+func scan(fs vfs.FS, dir string, progress func(segment, of int)) (*scanned, error) {
 	m, err := readMeta(fs, dir)
 	if err != nil {
 		return &scanned{}, err
 	}
-	s := &scanned{meta: m, lastIndex: m.baseIndex, lastTerm: m.baseTerm, maxID: max(m.first-1, m.promiseSegment)}
+	s := &scanned{meta: m, lastIndex: m.baseIndex, lastTerm: m.baseTerm, maxID: max(m.first-1, m.promiseSegment), progress: progress}
 	refs, err := s.list(fs, dir)
 	if err != nil {
 		return s, err
@@ -70,6 +72,9 @@ func scan(fs vfs.FS, dir string) (*scanned, error) {
 		}
 	}
 	for i, ref := range active {
+		if s.progress != nil {
+			s.progress(i, len(active))
+		}
 		if err := s.scanActive(fs, ref, i == len(active)-1); err != nil {
 			return s, err
 		}

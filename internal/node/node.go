@@ -141,6 +141,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.form(ctx); err != nil {
 		return err
 	}
+	defer n.cfg.LongWork()()
 	return n.recover(ctx)
 }
 
@@ -194,6 +195,7 @@ func (n *Node) start() {
 	go n.runLoop()
 	n.spawn(n.watchSpace)
 	n.spawn(n.announceReady)
+	n.spawn(n.announceProgress)
 }
 
 // runLoop tells the loop of the time and runs the turns that nobody else does.
@@ -278,6 +280,16 @@ func (n *Node) announceReady() {
 			n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)
 		case <-n.ctx.Done():
 			return
+		}
+	}
+}
+
+// announceProgress logs every second how far the log has been applied, until the node
+// serves.
+func (n *Node) announceProgress() {
+	for sleep(n.ctx, time.Second) == nil && !n.ready.Load() {
+		if applied, commit := n.applied(), n.Status().Commit; applied < commit {
+			n.log.Info("applying the log", "applied", applied, "of", commit)
 		}
 	}
 }
