@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9/logging"
 )
 
 var (
@@ -32,6 +34,7 @@ const runLimit = 3 * time.Minute
 
 func main() {
 	flag.Parse()
+	logging.Disable() // go-redis tells of each refused connection
 	h, err := newHarness()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
