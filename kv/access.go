@@ -205,7 +205,7 @@ func (s *Store) SetLFU(logFactor, decayMinutes int64) {
 func (s *Store) ResetStats() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expired = 0
+	s.expired, s.lazyFreed = 0, 0
 	s.reads.hits.Store(0)
 	s.reads.misses.Store(0)
 	s.reads.evicted.Store(0)

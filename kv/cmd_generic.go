@@ -75,7 +75,7 @@ var genericCommands = []Command{
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdType,
 		Summary: "Returns the type of the value of a key."},
 	{Name: "unlink", Group: "generic", Since: "4.0.0", Arity: -2, Flags: FlagWrite | FlagFast,
-		FirstKey: 1, LastKey: -1, KeyStep: 1, Op: 88, Run: cmdDel,
+		FirstKey: 1, LastKey: -1, KeyStep: 1, Op: 88, Run: cmdUnlink,
 		Summary: "Deletes one or more keys; their memory is freed later."},
 }
 
@@ -91,6 +91,20 @@ func cmdDel(c *Ctx) {
 	}
 	c.work(opCost * len(c.Args))
 	c.Out.Int(n)
+}
+
+// lazyWork is how large a value is at least that UNLINK counts as freed later, as Redis
+// does. All of them are: nothing is taken apart while others wait.
+const lazyWork = 64
+
+// cmdUnlink is UNLINK key [key ...].
+func cmdUnlink(c *Ctx) {
+	for _, key := range c.Args[1:] {
+		if v, found := c.ks.get(key); found && valueWork(v) > lazyWork {
+			c.store.lazyFreed++
+		}
+	}
+	cmdDel(c)
 }
 
 // cmdExists is EXISTS and TOUCH key [key ...]; a key named twice counts twice.

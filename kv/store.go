@@ -34,8 +34,8 @@ type Store struct {
 
 	// dirty counts changes of keys and expired those removed by time since the
 	// start of the process: for INFO, not replicated.
-	dirty   uint64
-	expired uint64
+	dirty              uint64
+	expired, lazyFreed uint64
 	// readSeed makes the random choices of reads differ from each other. It is this
 	// node's own: reads change nothing.
 	readSeed atomic.Uint64
@@ -148,6 +148,9 @@ type Stats struct {
 	// Evicted keys, and lookups of commands that read, on this node since it began or
 	// ResetStats.
 	Evicted, Hits, Misses uint64
+	// LazyFreed are the large values of UNLINK and the keys of FLUSHALL and FLUSHDB, all
+	// left to be freed later, since then.
+	LazyFreed uint64
 	// UsedMemory is what counts against maxmemory.
 	UsedMemory int64
 	Sessions   int
@@ -164,8 +167,8 @@ func (s *Store) Stats() Stats {
 		Index: s.st.Index, Stamp: s.st.Stamp,
 		LiveBytes: h.LiveBytes, UsedBytes: h.UsedBytes, Objects: h.Objects,
 		Evicted: s.reads.evicted.Load(), Hits: s.reads.hits.Load(), Misses: s.reads.misses.Load(),
-		UsedMemory: s.usedMemory(),
-		Dirty:      s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
+		UsedMemory: s.usedMemory(), LazyFreed: s.lazyFreed,
+		Dirty: s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
 		Scripts: len(s.st.scripts.bySHA), Libraries: len(s.st.functions.libs), Functions: len(s.st.functions.byName),
 	}
 	for _, ks := range s.dbs {

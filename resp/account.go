@@ -96,10 +96,15 @@ func (s *session) account() {
 // logSlow writes the chunk's commands to the slow log.
 func (s *session) logSlow(usec int64) {
 	next := 0
-	s.chunk.EachCommand(func(cmd *kv.Command, args [][]byte) {
-		for next < len(s.ran) && s.ran[next].cmd != cmd {
-			next++
+	pass := func(cmd *kv.Command) { // what the chunk does not tell of, up to cmd
+		for ; next < len(s.ran) && (cmd == nil || s.ran[next].cmd != cmd); next++ {
+			if args := s.ranArgs[next]; args != nil {
+				s.srv.slowlog.add(s, s.ran[next].cmd, args, usec)
+			}
 		}
+	}
+	s.chunk.EachCommand(func(cmd *kv.Command, args [][]byte) {
+		pass(cmd)
 		if next < len(s.ran) {
 			args = s.ran[next].spelled(args)
 			next++
@@ -108,6 +113,16 @@ func (s *session) logSlow(usec int64) {
 			s.srv.slowlog.add(s, cmd, args, usec)
 		}
 	})
+	pass(nil)
+}
+
+// ranAs notes a command whose arguments the chunk does not hold (CONFIG SET).
+func (s *session) ranAs(cmd *kv.Command, args [][]byte) {
+	if s.ranArgs == nil {
+		s.ranArgs = make(map[int][][]byte)
+	}
+	s.ranArgs[len(s.ran)] = copyArgs(args)
+	s.ran = append(s.ran, ran(cmd, args))
 }
 
 // accountLocal notes a command this node answered by itself.
@@ -156,7 +171,7 @@ func secretArgs(cmd *kv.Command, args [][]byte) (shown int, all bool) {
 	switch cmd.Name {
 	case "auth":
 		return 1, false
-	case "acl|setuser":
+	case "acl|setuser", "acl|getuser", "acl|deluser":
 		return 2, false
 	case "hello":
 		for i, a := range args {
@@ -172,13 +187,15 @@ func secretArgs(cmd *kv.Command, args [][]byte) (shown int, all bool) {
 		}
 	case "config|set":
 		for i := 2; i < len(args); i += 2 {
-			if equalFold(args[i], "requirepass") || equalFold(args[i], "masterauth") || equalFold(args[i], "tls-key-file-pass") {
+			if slices.Contains(secretParams, strings.ToLower(string(cut(args[i], 64)))) {
 				return i + 1, false
 			}
 		}
 	}
 	return len(args), true
 }
+
+var secretParams = []string{"requirepass", "masterauth", "masteruser", "tls-key-file-pass", "tls-client-key-file-pass"}
 
 var redacted = []byte("(redacted)")
 

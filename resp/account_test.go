@@ -2,6 +2,7 @@ package resp
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -105,4 +106,38 @@ func TestHiddenParameters(t *testing.T) {
 	c := s.dial()
 	require.NotContains(t, c.do("CONFIG", "GET", "*"), "key-load-delay")
 	require.Equal(t, `["key-load-delay" "0"]`, c.do("CONFIG", "GET", "Key-Load-Delay"))
+}
+
+// CONFIG SET of the cluster's settings is logged like any command, its secrets hidden.
+func TestSlowlogOfConfigSet(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	c.do("CONFIG", "SET", "slowlog-log-slower-than", "0")
+	c.do("config", "set", "requirepass", "")
+	require.Equal(t, `["config" "set" "requirepass" "(redacted)"]`, c.newestSlow())
+	c.do("MULTI")
+	c.do("CONFIG", "SET", "maxmemory", "0")
+	c.do("EXEC")
+	require.Equal(t, `["CONFIG" "SET" "maxmemory" "0"]`, c.newestSlow())
+	c.do("acl", "deluser", "nobody")
+	require.Equal(t, `["acl" "deluser" "(redacted)"]`, c.newestSlow())
+}
+
+// What is freed later is counted, as in Redis: large values of UNLINK, keys of a flush.
+func TestLazyFreedObjects(t *testing.T) {
+	s := startServer(t, nil)
+	c := s.dial()
+	args := []string{"RPUSH", "big"}
+	for range 1000 {
+		args = append(args, strings.Repeat("x", 100))
+	}
+	c.do(args...)
+	c.do("SET", "small", "x")
+	c.do("UNLINK", "big", "small", "none")
+	require.Contains(t, c.do("INFO", "memory"), `lazyfreed_objects:1\r\n`)
+	c.do("MSET", "a", "1", "b", "2")
+	c.do("FLUSHALL", "ASYNC")
+	require.Contains(t, c.do("INFO", "memory"), `lazyfreed_objects:3\r\n`)
+	c.do("CONFIG", "RESETSTAT")
+	require.Contains(t, c.do("INFO", "memory"), `lazyfreed_objects:0\r\n`)
 }

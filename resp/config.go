@@ -233,7 +233,12 @@ var params = []param{
 		name:  "tracking-table-max-keys",
 		get:   func(s *Server) string { return strconv.FormatInt(s.live.trackingKeys.Load(), 10) },
 		check: intBetween(0, 1<<53),
-		set:   func(s *Server, v string) { s.live.trackingKeys.Store(mustInt(v)) },
+		set: func(s *Server, v string) {
+			s.live.trackingKeys.Store(mustInt(v))
+			for _, l := range s.loops {
+				l.post(func() { l.hub.tracking.limit("") })
+			}
+		},
 	},
 	{name: "unixsocket", get: fixed("")},
 }
@@ -375,7 +380,7 @@ func configSet(s *session, args [][]byte, out *kv.Reply) {
 	case len(change.shared) > 0:
 		s.openChunk().AppendConfigSet(change.shared)
 		s.values, s.endChunk = 1, true
-		s.ran = append(s.ran, ranCommand{cmd: configSetRow})
+		s.ranAs(configSetRow, args)
 		s.afterChunk = func() { change.apply(s.srv) }
 	default:
 		change.apply(s.srv)

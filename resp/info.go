@@ -219,7 +219,8 @@ func (s *Server) infoMemory(_ *Status, data *kv.Stats) (f infoFields) {
 	f.zero("mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers",
 		"mem_clients_slaves", "mem_clients_normal", "mem_cluster_links", "mem_aof_buffer")
 	f.str("mem_allocator", "go+mmap")
-	f.zero("active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects")
+	f.zero("active_defrag_running", "lazyfree_pending_objects")
+	f.uint("lazyfreed_objects", data.LazyFreed)
 	return f
 }
 

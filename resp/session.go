@@ -111,6 +111,7 @@ type session struct {
 	// ran are the commands of the chunk, an EXEC's behind the EXEC; chunkStart is when
 	// it could first run (Server.nanos).
 	ran        []ranCommand
+	ranArgs    map[int][][]byte // of some of them; see ranAs
 	chunkStart int64
 	tally      *tally
 	monitoring bool
@@ -534,7 +535,7 @@ func (s *session) releaseChunk() {
 	if cap(s.ran) > maxChunkCommands {
 		s.ran = nil
 	}
-	s.ran = s.ran[:0]
+	s.ran, s.ranArgs = s.ran[:0], nil
 }
 
 // passBarrier continues a command that waited for a read barrier.

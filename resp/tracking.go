@@ -383,7 +383,7 @@ func (t *tracking) readByScript(s *session, c *kv.Chunk) {
 		tr.held, tr.heldAll = nil, true
 	}
 	keys := c.ReadKeys
-	if len(keys) > 0 { // as in Redis: then the script depends on all it names
+	if len(keys) > 0 && !t.srv.imitates(kv.Redis72) { // as in Redis 7.0: then it depends on all it names
 		keys = append(keys, tr.declared...)
 	}
 	for _, key := range keys {

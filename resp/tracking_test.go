@@ -2,6 +2,7 @@ package resp
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -447,4 +448,31 @@ func TestTrackingOfOwnWrites(t *testing.T) {
 	require.Equal(t, `"6"`, c.reply())
 	require.Equal(t, "+OK", c.do("set", "y", "7"))
 	c.expect(invalidate("y"))
+}
+
+// From Redis 7.2 on a script's reads alone are tracked, and a lower limit of tracked keys
+// takes effect at once.
+func TestTrackingAsLaterVersions(t *testing.T) {
+	s := startServer(t, nil)
+	c, w := s.dial(), s.dial()
+	w.do("config", "set", "redis-version", "7.2")
+	c.do("hello", "3")
+	c.do("client", "tracking", "on")
+	c.do("eval", "redis.call('get', KEYS[1])", "2", "k1", "k2")
+	w.do("set", "k2", "1")
+	w.do("set", "k1", "1")
+	c.expect(invalidate("k1"))
+	c.do("mget", "k1", "k2")
+	w.do("config", "set", "tracking-table-max-keys", "1")
+	require.Contains(t, []string{invalidate("k1"), invalidate("k2")}, c.take(len(invalidate("k1"))))
+}
+
+// take reads n bytes.
+func (c *testClient) take(n int) string {
+	c.t.Helper()
+	c.deadline()
+	got := make([]byte, n)
+	_, err := io.ReadFull(c.r, got)
+	require.NoError(c.t, err)
+	return string(got)
 }

@@ -133,8 +133,14 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 		start := s.srv.nanos()
 		s.local.Reset()
 		q.h.inExec(s, c, q.args, &s.local)
-		if s.local.Len() == 0 {
-			break // it became an operation or a read
+		switch {
+		case s.local.Len() > 0:
+		case q.cmd == configSetRow:
+			s.ranAs(q.cmd, q.args)
+			return
+		default: // it became an operation or a read
+			s.ran = append(s.ran, ran(q.cmd, q.args))
+			return
 		}
 		c.AddTape(&s.local)
 		s.ran = append(s.ran, ranCommand{})
