@@ -22,6 +22,7 @@ type client struct {
 	stop   bool
 	staleP *proc // READONLY: applied index seen last, on which process
 	staleI uint64
+	lastID string // of a stream's entry, read last
 }
 
 // op is one chunk a client sent, with everything needed to judge its reply.
@@ -48,6 +49,11 @@ type op struct {
 	applied    int    // times met in the log
 	exec       bool   // a transaction
 	term       uint64 // of its node at the start
+	queued     string // element added to a queue
+	takes      bool   // takes elements off queues
+	waits      bool   // an XREAD that may wait
+	blocked    bool   // it waits, or has waited
+	random     bool   // the reply is each node's own
 }
 
 type opState uint8
@@ -65,6 +71,8 @@ func (w *world) addClient() *client {
 	all := []func(*client){
 		(*client).mess, (*client).mess, (*client).count, (*client).push, (*client).register, (*client).register, (*client).readLinear, (*client).readStale,
 		(*client).pipeline, (*client).transaction, (*client).compareAndSet, (*client).hostile, (*client).volatile,
+		(*client).anything, (*client).anything, (*client).dumpRestore, (*client).script, (*client).enqueue, (*client).dequeue, (*client).dequeue,
+		(*client).group, (*client).follow, (*client).unblock,
 	}
 	// Swarm: each client does a few of the things only.
 	for len(c.kinds) < 3 {
@@ -115,6 +123,9 @@ func (c *client) do(o *op) {
 	}
 	o.client, o.p, o.start, o.chunk = c.number, p, c.w.now, &kv.Chunk{Waiter: waiter{c, o}}
 	o.build(o.chunk)
+	if o.waits {
+		o.chunk.AllowWait()
+	}
 	o.term = p.s.Core().Term()
 	c.cur = o
 	c.ops++
@@ -155,6 +166,10 @@ func (c *client) readNow(o *op, now int64) {
 		})
 		return
 	}
+	if o.chunk.Waits() {
+		c.blockRead(o, now)
+		return
+	}
 	o.index, o.now = store.Applied(), now
 	if o.stale {
 		c.w.checked(15)
@@ -179,10 +194,12 @@ func (x waiter) ChunkDone(ch *kv.Chunk) {
 	x.c.answered(x.o, ch.Err)
 }
 
+const connectionLost = "connection lost"
+
 // answered is the end of an op.
 func (c *client) answered(o *op, err error) {
 	if o.state != opPending {
-		if o.err != "connection lost" {
+		if o.err != connectionLost {
 			c.w.fail("reply", "client %d was answered twice", o.client)
 		}
 		return
@@ -194,6 +211,9 @@ func (c *client) answered(o *op, err error) {
 		if o.p.s.Running() && o.p.s.Core().Term() != o.term {
 			if o.exec {
 				c.w.hit("MULTI answered across a leader change")
+			}
+			if o.blocked && !o.read {
+				c.w.hit("client blocked across a leader change")
 			}
 			if o.read {
 				c.w.hit("read answered across a leader change")
@@ -220,7 +240,7 @@ func (c *client) answered(o *op, err error) {
 // lost is the end of a connection with its process.
 func (c *client) lost(p *proc) {
 	if o := c.cur; o != nil && o.p == p && o.state == opPending {
-		o.state, o.err, o.end = opUnknown, "connection lost", c.w.now
+		o.state, o.err, o.end = opUnknown, connectionLost, c.w.now
 		if o.read {
 			o.state = opDefinite
 		}
@@ -255,13 +275,7 @@ func add(ch *kv.Chunk, db int, line string, values ...[]byte) {
 		}
 		args = append(args, word)
 	}
-	cmd := kv.Lookup(args[0])
-	ch.AppendSelect(db)
-	if cmd.Flags&kv.FlagWrite != 0 {
-		ch.AppendOp(cmd, args)
-	} else {
-		ch.AddRead(cmd, args)
-	}
+	appendCommand(ch, db, command(args), args)
 }
 
 const (

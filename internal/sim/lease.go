@@ -45,8 +45,9 @@ func (c *client) readByLease(o *op) bool {
 		return false
 	}
 	w, store, now := c.w, o.p.s.Store(), o.p.s.Now()
-	if store.Read(o.chunk, now) {
-		return false // waits for a tick: not worth a lease here
+	if store.Read(o.chunk, now) || o.chunk.Waits() {
+		store.EndWait(o.chunk)
+		return false // waits for a tick, or for data: not worth a lease here
 	}
 	o.index, o.now = store.Applied(), now
 	rest := w.between(time.Microsecond, 200*time.Microsecond)

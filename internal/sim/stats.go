@@ -18,6 +18,8 @@ type Stats struct {
 	Events  uint64
 	Fired   [faults]int
 	Hits    map[string]int
+	// Commands counts what random commands and scripts said.
+	Commands map[string]int
 	// Openings counts the scenarios played.
 	Openings map[string]int
 	// Cells counts the seeds in which a fault class fired and an invariant was
@@ -60,7 +62,9 @@ func (s *Stats) PrintShares(w io.Writer) {
 	}
 }
 
-func newStats() *Stats { return &Stats{Hits: map[string]int{}, Openings: map[string]int{}} }
+func newStats() *Stats {
+	return &Stats{Hits: map[string]int{}, Openings: map[string]int{}, Commands: map[string]int{}}
+}
 
 // fired counts a fault that really happened.
 func (w *world) fired(f fault) { w.stats.Fired[f]++ }
@@ -98,6 +102,9 @@ func (s *Stats) Add(o *Stats) {
 	}
 	for name, n := range o.Openings {
 		s.Openings[name] += n
+	}
+	for name, n := range o.Commands {
+		s.Commands[name] += n
 	}
 }
 
@@ -142,7 +149,8 @@ var sometimes = []string{
 	"bulk data queued for an election timeout", "read by lease", "lease over before the reply",
 	"read pending at step-down", "read answered across a leader change", "read waited for a tick", "ReadIndex of an older term",
 	"retry of an applied unit", "session closed by a later boot", "reply lost to a snapshot", "outcome unknown", "definite error",
-	"MULTI answered across a leader change", "log opened with a torn tail", "log opened with an ambiguous tail",
+	"MULTI answered across a leader change", "client blocked", "XREAD waits", "client left while it was blocked", "client unblocked by another",
+	"client blocked across a leader change", "hostile script", "log opened with a torn tail", "log opened with an ambiguous tail",
 	"log segment damaged", "hard-state slot damaged", "snapshot damaged", "started on a damaged disk", "refused to start on damage",
 	"damaged disk made whole again", "disk full met by the log", "fsync failed at leader", "stall at leader", "node stopped itself", "stopped by a disk that hangs",
 	"all nodes power-cycled", "healed core at work within ten timeouts",

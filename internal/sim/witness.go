@@ -62,7 +62,7 @@ func (r *replayer) Done(ch *kv.Chunk) {
 		if o.index != ch.Index {
 			w.fail("I11", "client %d: applied at %d, replayed at %d", o.client, o.index, ch.Index)
 		}
-		if !bytes.Equal(o.reply, ch.Reply.Bytes()) {
+		if !o.random && !bytes.Equal(o.reply, ch.Reply.Bytes()) {
 			w.fail("I11", "client %d, index %d: was answered %q, the replay says %q", o.client, o.index, clip(o.reply), clip(ch.Reply.Bytes()))
 		}
 	}
@@ -103,7 +103,7 @@ func (j *judge) witness() {
 			if store.Read(ch, o.now) {
 				w.fail("I11", "client %d: read at %d wants a tick in the replay", o.client, o.index)
 			}
-			if !bytes.Equal(o.reply, ch.Reply.Bytes()) {
+			if !o.random && !bytes.Equal(o.reply, ch.Reply.Bytes()) {
 				w.fail("I11", "client %d: read at index %d gave %q, the replay says %q", o.client, o.index, clip(o.reply), clip(ch.Reply.Bytes()))
 			}
 		}
@@ -166,6 +166,12 @@ func (j *judge) account(store *kv.Store) {
 		store.Read(ch, 0)
 		return string(ch.Reply.Bytes())
 	}
+	left := &kv.Chunk{}
+	for _, line := range []string{"lrange q1 0 -1", "lrange q2 0 -1", "zrange z1 0 -1"} {
+		add(left, dbQueues, line)
+	}
+	store.Read(left, 0)
+	j.queues(string(left.Reply.Bytes()))
 	number := func(line string) int {
 		parts := strings.Split(get(line), "\r\n")
 		if len(parts) < 2 {
