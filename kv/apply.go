@@ -148,6 +148,9 @@ func (a *applier) entry(e *LogEntry) (err error) {
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", e.Index, err)
 	}
+	if it.Header.Level > s.level {
+		return fmt.Errorf("entry %d: %w: apply level %d, known are up to %d", e.Index, ErrUnknown, it.Header.Level, s.level)
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = &PanicError{Index: e.Index, Value: p, Stack: debug.Stack()}

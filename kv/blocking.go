@@ -477,6 +477,7 @@ type Presence struct {
 	Node    uint64
 	Away    bool
 	Waiting int // clients in blocking commands
+	Level   uint16
 }
 
 // WaitVersion changes whenever Presence or NextTimeout may have. Only the goroutine that
@@ -489,9 +490,16 @@ func (s *Store) Presence(dst []Presence) []Presence {
 	defer s.mu.RUnlock()
 	for i := range s.st.sessions.rows {
 		row := &s.st.sessions.rows[i]
-		dst = append(dst, Presence{row.ID, row.Node, row.Away, s.st.waiters.perSession[row.ID]})
+		dst = append(dst, Presence{row.ID, row.Node, row.Away, s.st.waiters.perSession[row.ID], max(row.Level, firstLevel)})
 	}
 	return dst
+}
+
+// Level is the version of apply's semantics that the cluster's entries are written by.
+func (s *Store) Level() uint16 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.st.Level
 }
 
 // BlockedKeys counts the keys that clients of the cluster wait for, those of readers

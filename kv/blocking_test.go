@@ -169,14 +169,14 @@ func TestClientsOfANodeThatIsAway(t *testing.T) {
 	mine := n.startLine("BLPOP q 0")
 	other := &testNode{t: t, s: n.s, index: n.index, now: n.now, seed: 99, waiting: map[uint64]*Chunk{}}
 	var open Chunk
-	open.AppendOpen(2, 1)
+	open.AppendOpen(2, 1, 1)
 	other.apply(AppendUnit(nil, UnitHeader{Ops: 1}, open.Ops))
 	other.session, _ = n.s.SessionOf(2, 1)
 	theirs := other.startLine("BLPOP q 0")
 	n.index = other.index
 
 	n.presence(false, false)
-	require.Equal(t, []Presence{{n.session, 1, true, 1}, {other.session, 2, false, 1}}, n.s.Presence(nil))
+	require.Equal(t, []Presence{{n.session, 1, true, 1, 1}, {other.session, 2, false, 1, 1}}, n.s.Presence(nil))
 	other.index = n.index
 	other.line("RPUSH q a b c")
 	require.Equal(t, `1) "q" 2) "a"`, other.got(theirs))
@@ -190,7 +190,7 @@ func TestClientsOfANodeThatIsAway(t *testing.T) {
 	n.line("DEL q")
 	mine = n.startLine("BLPOP q 0")
 	var again Chunk
-	again.AppendOpen(1, 2)
+	again.AppendOpen(1, 2, 1)
 	n.apply(AppendUnit(nil, UnitHeader{Ops: 1}, again.Ops))
 	require.Contains(t, n.got(mine), "(error) UNBLOCKED")
 	require.Empty(t, n.s.st.waiters.rows)

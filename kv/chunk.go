@@ -212,9 +212,18 @@ func (c *Chunk) AppendACLLoad(lines [][]byte) {
 	c.countValue()
 }
 
-// AppendOpen adds OPEN(node, boot); it must be alone in a unit of session 0.
-func (c *Chunk) AppendOpen(node, boot uint64) {
-	c.appendControl(opOpen, strconv.AppendUint(nil, node, 10), strconv.AppendUint(nil, boot, 10))
+// AppendOpen adds OPEN(node, boot, the apply level that the node knows); it must be alone
+// in a unit of session 0.
+func (c *Chunk) AppendOpen(node, boot uint64, level uint16) {
+	c.appendControl(opOpen, strconv.AppendUint(nil, node, 10), strconv.AppendUint(nil, boot, 10), strconv.AppendUint(nil, uint64(level), 10))
+	c.writes++
+	c.countValue()
+}
+
+// AppendLevel raises the cluster's apply level. It belongs in a unit of session 0, in an
+// entry of that level: who does not know it stops there.
+func (c *Chunk) AppendLevel(level uint16) {
+	c.appendControl(opLevel, strconv.AppendUint(nil, uint64(level), 10))
 	c.writes++
 	c.countValue()
 }

@@ -31,7 +31,7 @@ const testEpoch = 1_700_000_000_000
 func newTestNode(t testing.TB) *testNode {
 	n := &testNode{t: t, s: New(Options{HashSeed: 42}), now: testEpoch, waiting: map[uint64]*Chunk{}}
 	var c Chunk
-	c.AppendOpen(1, 1)
+	c.AppendOpen(1, 1, 1)
 	n.apply(AppendUnit(nil, UnitHeader{Ops: uint64(c.NumOps)}, c.Ops))
 	id, ok := n.s.SessionOf(1, 1)
 	require.True(t, ok)

@@ -30,6 +30,9 @@ func (l *Loader) SetState(b []byte) error {
 	if err != nil {
 		return err
 	}
+	if st.Level > l.s.level {
+		return fmt.Errorf("%w: snapshot of apply level %d, known are up to %d", ErrUnknown, st.Level, l.s.level)
+	}
 	if n := len(st.watch.flush); n != l.s.databases {
 		return fmt.Errorf("snapshot has %d databases, this store %d", n, l.s.databases)
 	}

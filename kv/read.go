@@ -175,7 +175,7 @@ func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([
 				return nil, err
 			}
 			n += uint64(inside)
-		case r.readOnly || r.open != (r.o.code == opOpen || r.o.code == opPresence || r.o.code == opEvict):
+		case r.readOnly || r.open != (r.o.code == opOpen || r.o.code == opPresence || r.o.code == opEvict || r.o.code == opLevel):
 			return nil, fmt.Errorf("%w: opcode %d in this place", ErrMalformed, r.o.code)
 		case skip:
 			continue
@@ -295,8 +295,8 @@ func (r *runner) operation(n uint64) {
 	}
 	switch r.o.code {
 	case opOpen:
-		node, boot, _ := r.o.open()
-		if id, ok := r.s.st.sessions.open(node, boot, r.index); ok {
+		node, boot, level, _ := r.o.open()
+		if id, ok := r.s.st.sessions.open(node, boot, level, r.index); ok {
 			r.out.Int(int64(id))
 			r.s.waitVersion++
 			r.s.dropOrphans(r.index)
@@ -309,6 +309,11 @@ func (r *runner) operation(n uint64) {
 	case opPresence:
 		session, presence, _ := r.o.presence()
 		r.s.setPresence(session, presence, r.index)
+		r.out.OK()
+	case opLevel:
+		level, _ := r.o.level()
+		r.s.st.Level = max(r.s.st.Level, level)
+		r.s.waitVersion++
 		r.out.OK()
 	case opEvict:
 		r.out.Int(int64(r.s.evict(r.c, r.o.args)))

@@ -24,13 +24,15 @@ type session struct {
 	// Away: the leader has lost sight of the node; its clients in blocking commands are
 	// passed over until it is back (docs/adr/0010).
 	Away bool
+	// Level is the apply level that the node knows.
+	Level uint16
 }
 
 // open makes a session for the node's boot and closes its older one. It returns
 // the session's id: index, or the next free number when an entry holds several
 // OPENs. A repeated OPEN returns the session it has; that of an older boot is
 // refused.
-func (t *sessionTable) open(node, boot, index uint64) (id uint64, ok bool) {
+func (t *sessionTable) open(node, boot uint64, level uint16, index uint64) (id uint64, ok bool) {
 	i, found := slices.BinarySearchFunc(t.rows, node, func(s session, node uint64) int {
 		switch {
 		case s.Node < node:
@@ -44,7 +46,7 @@ func (t *sessionTable) open(node, boot, index uint64) (id uint64, ok bool) {
 		return t.rows[i].ID, t.rows[i].Boot == boot
 	}
 	t.last = max(t.last+1, index)
-	row := session{Node: node, Boot: boot, ID: t.last}
+	row := session{Node: node, Boot: boot, ID: t.last, Level: level}
 	if found {
 		t.rows[i] = row
 	} else {

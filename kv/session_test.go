@@ -62,7 +62,7 @@ func TestOpenClosesOlderSessions(t *testing.T) {
 	n := newTestNode(t)
 	open := func(node, boot uint64) []byte {
 		var c Chunk
-		c.AppendOpen(node, boot)
+		c.AppendOpen(node, boot, 1)
 		return AppendUnit(nil, UnitHeader{Ops: 1}, c.Ops)
 	}
 	old := n.session
@@ -101,7 +101,7 @@ func TestOpenClosesOlderSessions(t *testing.T) {
 func TestSessionTableIsCanonical(t *testing.T) {
 	build := func(steps ...[2]uint64) []byte {
 		st := newState(1, 1)
-		st.sessions.open(1, 1, 5)
+		st.sessions.open(1, 1, 1, 5)
 		for _, s := range steps {
 			st.sessions.admit(&UnitHeader{Session: 5, Seq: s[0], Low: s[1]})
 		}

@@ -22,7 +22,10 @@ type state struct {
 	// and rounds of expiry. WATCH compares by it.
 	Version uint64
 	// HashSeed is the cluster's secret; the order of keys depends on it.
-	HashSeed  uint64
+	HashSeed uint64
+	// Level is the version of apply's semantics that every member knows, and that
+	// entries are written by.
+	Level     uint16
 	Settings  Settings
 	sessions  sessionTable
 	watch     watchTable
@@ -35,7 +38,7 @@ type state struct {
 
 func newState(hashSeed uint64, databases int) state {
 	once, _ := newOnceTable(nil, 0)
-	return state{HashSeed: hashSeed, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil), acl: newACL(), once: once}
+	return state{HashSeed: hashSeed, Level: firstLevel, Settings: defaultSettings(), watch: newWatchTable(databases), scripts: newScriptTable(nil), acl: newACL(), once: once}
 }
 
 // freeze is a copy that later changes do not touch; its cost is a few hundred
@@ -58,6 +61,7 @@ type stateWire struct {
 	Stamp       int64
 	Version     uint64
 	HashSeed    uint64
+	Level       uint16
 	Settings    Settings
 	Sessions    []session
 	LastSession uint64
@@ -96,7 +100,7 @@ func newStateHandle() *codec.MsgpackHandle {
 // encode is deterministic: equal states are equal bytes.
 func (s *state) encode() []byte {
 	w := stateWire{
-		Index: s.Index, Stamp: s.Stamp, Version: s.Version, HashSeed: s.HashSeed, Settings: s.Settings,
+		Index: s.Index, Stamp: s.Stamp, Version: s.Version, HashSeed: s.HashSeed, Level: s.Level, Settings: s.Settings,
 		Sessions: s.sessions.rows, LastSession: s.sessions.last,
 		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
 		Scripts: s.scripts.rows, Functions: s.functions.rows,
@@ -119,12 +123,12 @@ func decodeState(b []byte) (s state, err error) {
 			err = fmt.Errorf("%w: %v", errState, p)
 		}
 	}()
-	w := stateWire{Settings: defaultSettings()}
+	w := stateWire{Level: firstLevel, Settings: defaultSettings()}
 	if err := codec.NewDecoderBytes(b, stateHandle).Decode(&w); err != nil {
 		return s, fmt.Errorf("%w: %v", errState, err)
 	}
 	s = newState(w.HashSeed, len(w.Flush))
-	s.Index, s.Stamp, s.Version, s.Settings = w.Index, w.Stamp, w.Version, w.Settings
+	s.Index, s.Stamp, s.Version, s.Level, s.Settings = w.Index, w.Stamp, w.Version, w.Level, w.Settings
 	s.sessions = sessionTable{rows: w.Sessions, last: w.LastSession}
 	copy(s.watch.flush, w.Flush)
 	copy(s.watch.swap, w.Swap)

@@ -140,7 +140,7 @@ func TestWatchTableIsWrittenWhole(t *testing.T) {
 
 func FuzzDecodeState(f *testing.F) {
 	st := newState(1, 2)
-	st.sessions.open(1, 2, 3)
+	st.sessions.open(1, 2, 1, 3)
 	st.watch.touch(1, 1<<63, 9)
 	f.Add(st.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -13,6 +13,9 @@ type Options struct {
 	HashSeed uint64
 	// Databases is the number of databases; 0 means 16.
 	Databases int
+	// Level is the newest apply level this node knows; 0 means ApplyLevel. Another is for
+	// tests of what nodes of different versions do together.
+	Level uint16
 }
 
 // Store is the state machine. Apply and Read are the two ways in; everything else
@@ -23,7 +26,8 @@ type Options struct {
 // last unit of an entry, so that a cut or a swap never sees half an entry; it is
 // taken before mu.
 type Store struct {
-	databases int // never changes
+	databases int    // never changes
+	level     uint16 // known here; never changes
 
 	applying sync.Mutex
 	mu       sync.RWMutex
@@ -80,7 +84,10 @@ func New(o Options) *Store {
 	if o.Databases == 0 {
 		o.Databases = 16
 	}
-	s := &Store{databases: o.Databases, access: newAccessTable()}
+	if o.Level == 0 {
+		o.Level = ApplyLevel
+	}
+	s := &Store{databases: o.Databases, level: o.Level, access: newAccessTable()}
 	s.scripts.slots = make(chan struct{}, maxLongReads)
 	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
 	s.st = newState(o.HashSeed, o.Databases)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // The body of an EntryNormal, little endian (docs/adr/0001):
@@ -24,8 +25,12 @@ import (
 const (
 	entryFormat     = 1
 	entryHeaderSize = 32
-	// ApplyLevel is the newest version of apply's semantics this node knows.
+	// ApplyLevel is the newest version of apply's semantics this node knows. Entries are
+	// written by the cluster's level (Store.Level), which follows when every member
+	// knows the newer one.
 	ApplyLevel = 1
+	// firstLevel is that of a new cluster, and of whoever does not say.
+	firstLevel = 1
 )
 
 // Errors of the codec and of Apply. Each means that the entry was written by a
@@ -114,7 +119,8 @@ func AppendUnit(dst []byte, h UnitHeader, ops []byte) []byte {
 	return append(dst, ops...)
 }
 
-// ParseEntryHeader checks and decodes the header of an entry body.
+// ParseEntryHeader checks and decodes the header of an entry body, but for its level:
+// whether that is known is for whom applies it to say.
 func ParseEntryHeader(body []byte) (EntryHeader, error) {
 	if len(body) < entryHeaderSize {
 		return EntryHeader{}, fmt.Errorf("%w: %d bytes, header has %d", ErrMalformed, len(body), entryHeaderSize)
@@ -131,8 +137,6 @@ func ParseEntryHeader(body []byte) (EntryHeader, error) {
 	switch {
 	case body[0] != entryFormat:
 		return h, fmt.Errorf("%w: format %d, known is %d", ErrUnknown, body[0], entryFormat)
-	case h.Level > ApplyLevel:
-		return h, fmt.Errorf("%w: apply level %d, known are up to %d", ErrUnknown, h.Level, ApplyLevel)
 	case h.Flags&^EntryOOM != 0 || group != 0 || reserved != 0:
 		return h, fmt.Errorf("%w: flags %#x, group %d, reserved %d", ErrUnknown, h.Flags, group, reserved)
 	}
@@ -230,13 +234,14 @@ func CheckUnit(b []byte) (UnitHeader, error) {
 
 // The control operations (docs/adr/0001).
 const (
-	opOpen      Opcode = 1  // node u64, boot u64 as decimal text
+	opOpen      Opcode = 1  // node u64, boot u64, level u16 as decimal text; without a level: the first
 	opSelect    Opcode = 2  // db as decimal text
 	opExec      Opcode = 3  // count of following operations (4 bytes LE), watches
 	opConfigSet Opcode = 4  // name, value, name, value ...
 	opUnblock   Opcode = 8  // seq as decimal text, how (UnblockTimeout ...)
 	opPresence  Opcode = 9  // session, presence as decimal text
 	opEvict     Opcode = 10 // a watch per key (Watch.append)
+	opLevel     Opcode = 11 // level u16 as decimal text
 	opACLLoad   Opcode = 5  // a line per user: "user name rule ..."
 	firstOpcode Opcode = 16
 )
@@ -285,7 +290,7 @@ func (o *op) check(following uint64) error {
 	ok := true
 	switch o.code {
 	case opOpen:
-		_, _, ok = o.open()
+		_, _, _, ok = o.open()
 	case opSelect:
 		_, ok = o.db()
 	case opExec:
@@ -300,6 +305,8 @@ func (o *op) check(following uint64) error {
 		ok = len(o.args) >= 2 && len(o.args)%2 == 0
 	case opEvict:
 		ok = o.evict()
+	case opLevel:
+		_, ok = o.level()
 	case opACLLoad:
 	default:
 		if o.cmd == nil {
@@ -313,13 +320,25 @@ func (o *op) check(following uint64) error {
 	return nil
 }
 
-func (o *op) open() (node, boot uint64, ok bool) {
-	if len(o.args) != 2 {
-		return 0, 0, false
+func (o *op) open() (node, boot uint64, level uint16, ok bool) {
+	if len(o.args) != 2 && len(o.args) != 3 {
+		return 0, 0, 0, false
 	}
 	node, ok1 := parseUint(o.args[0])
 	boot, ok2 := parseUint(o.args[1])
-	return node, boot, ok1 && ok2
+	known, ok3 := uint64(firstLevel), true
+	if len(o.args) == 3 {
+		known, ok3 = parseUint(o.args[2])
+	}
+	return node, boot, uint16(known), ok1 && ok2 && ok3 && known >= firstLevel && known <= math.MaxUint16
+}
+
+func (o *op) level() (level uint16, ok bool) {
+	if len(o.args) != 1 {
+		return 0, false
+	}
+	n, ok := parseUint(o.args[0])
+	return uint16(n), ok && n >= firstLevel && n <= math.MaxUint16
 }
 
 func (o *op) unblock() (seq uint64, how string, ok bool) {

@@ -33,7 +33,7 @@ type machine struct {
 func newMachine(t testing.TB) *machine {
 	m := &machine{t: t, store: kv.New(kv.Options{HashSeed: 77})}
 	var c kv.Chunk
-	c.AppendOpen(1, 1)
+	c.AppendOpen(1, 1, 1)
 	m.apply(kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops))
 	m.sess = m.index
 	return m

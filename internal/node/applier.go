@@ -32,6 +32,7 @@ type applier struct {
 	// timeout and presence are about clients in blocking commands.
 	timeout  atomic.Int64
 	presence atomic.Pointer[[]kv.Presence]
+	level    atomic.Uint32 // the cluster's apply level
 	waits    uint64 // store.WaitVersion as of then
 	pump     func() // after the goroutine performed a batch: what follows from it
 	mu       sync.Mutex
@@ -319,6 +320,7 @@ func (a *applier) publishWaits() {
 		at = noDue
 	}
 	a.timeout.Store(at)
+	a.level.Store(uint32(a.store.Level()))
 	rows := a.store.Presence(nil)
 	a.presence.Store(&rows)
 }

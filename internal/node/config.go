@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -67,6 +68,9 @@ type Config struct {
 	MaxQueuedBytes int64
 	MaxEntryBytes  int // default 64 MiB
 	Databases      int // default 16
+	// Level is the newest apply level this node knows; default kv.ApplyLevel. Another is
+	// for tests of what nodes of different versions do together.
+	Level uint16
 	// SyncNever is --sync never: one-node clusters only.
 	SyncNever bool
 
@@ -120,6 +124,9 @@ func (c *Config) fill() error {
 	size(&c.MaxQueuedBytes, 256<<20)
 	if c.MaxEntryBytes == 0 {
 		c.MaxEntryBytes = 64 << 20
+	}
+	if c.Level == 0 {
+		c.Level = kv.ApplyLevel
 	}
 	if c.Databases == 0 {
 		c.Databases = 16

@@ -168,6 +168,8 @@ func (n *Node) timeout() (int64, bool) {
 	return at, at != noDue
 }
 
+func (n *Node) level() uint16 { return uint16(n.applier.level.Load()) }
+
 func (n *Node) presence(dst []kv.Presence) []kv.Presence {
 	return append(dst, *n.applier.presence.Load()...)
 }

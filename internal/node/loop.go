@@ -100,6 +100,7 @@ type loop struct {
 	batches     uint64
 	pubsub      pubsub
 	neighbours  neighbours
+	levels      levels
 }
 
 // gauges are numbers other goroutines own.
@@ -116,6 +117,8 @@ type gauges interface {
 	due() (at int64, ok bool)
 	// timeout is when the next client in a blocking command has waited long enough.
 	timeout() (at int64, ok bool)
+	// level is the cluster's apply level.
+	level() uint16
 	// presence appends what the state machine knows of the sessions' nodes.
 	presence(dst []kv.Presence) []kv.Presence
 	// diskFull: this node's disk has no room to spare; waitsForSpace: the log cannot go

@@ -42,6 +42,7 @@ func (l *loop) lead(now time.Time) {
 	}
 	l.limitMemory(now)
 	l.leadPresence(now)
+	l.leadLevel(now)
 	for _, f := range l.foreign {
 		for _, u := range f.units {
 			if _, err := kv.CheckUnit(u.Bytes); err != nil {
@@ -92,6 +93,7 @@ func (l *loop) propose(now time.Time) {
 			l.fx.sendRefused(p.from, []uint64{p.seq})
 		}
 	}
+	l.levels.raising = 0
 	l.proposals += uint64(l.unitCount)
 	l.units, l.unitCount = l.units[:0], 0
 	l.batchOwn, l.batchPeer = l.batchOwn[:0], l.batchPeer[:0]
@@ -103,7 +105,7 @@ func (l *loop) propose(now time.Time) {
 // appendEntry proposes l.units as one entry body (none: a TICK).
 func (l *loop) appendEntry(now time.Time) error {
 	h := kv.EntryHeader{
-		Stamp: l.stamp(now), Seed: l.dice.next(), Level: kv.ApplyLevel, Units: l.unitCount,
+		Stamp: l.stamp(now), Seed: l.dice.next(), Level: l.levels.of(l.gauges.level()), Units: l.unitCount,
 	}
 	if l.memory.short {
 		h.Flags |= kv.EntryOOM
@@ -168,7 +170,7 @@ func (l *loop) openUnit(now time.Time) []byte {
 	}
 	l.openSent = now
 	var c kv.Chunk
-	c.AppendOpen(l.incarnation, l.boot)
+	c.AppendOpen(l.incarnation, l.boot, l.cfg.Level)
 	return kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops)
 }
 

@@ -19,7 +19,7 @@ func TestOpenNamesTheIncarnation(t *testing.T) {
 		return l.openUnit(time.Unix(1, 0))
 	}
 	var want kv.Chunk
-	want.AppendOpen(11, 1)
+	want.AppendOpen(11, 1, 1)
 	require.Equal(t, kv.AppendUnit(nil, kv.UnitHeader{Ops: 1}, want.Ops), open(11, 1))
 	require.NotEqual(t, open(11, 1), open(12, 1), "the first boot of another incarnation")
 	require.NotEqual(t, open(11, 1), open(11, 2))

@@ -20,7 +20,7 @@ func (n *Node) recover(ctx context.Context) error {
 	genesis := n.identity.Genesis
 	n.clusterID = fmt.Sprintf("%x", genesis.ClusterID())
 	n.runID = makeRunID(n.identity, n.cfg.Random())
-	n.store = kv.New(kv.Options{HashSeed: genesis.HashSeed(), Databases: n.cfg.Databases})
+	n.store = kv.New(kv.Options{HashSeed: genesis.HashSeed(), Databases: n.cfg.Databases, Level: n.cfg.Level})
 	if err := n.cfg.FS.MkdirAll(dir); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ const (
 	faultTwin
 	faultRollback
 	faultClone
+	faultVersion
 	faultTinySegments
 	faultTinySnapshots
 	faults
@@ -87,6 +88,7 @@ func init() {
 		faultTwin:          {"two processes", (*world).twin},
 		faultRollback:      {"directory rolled back", (*world).rollBack},
 		faultClone:         {"older copy started", (*world).clone},
+		faultVersion:       {"other version", (*world).changeVersion},
 		faultTinySegments:  {"tiny segments", nil},
 		faultTinySnapshots: {"tiny snapshots", nil},
 	}

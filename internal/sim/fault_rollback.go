@@ -83,6 +83,7 @@ func (w *world) clone() bool {
 	g := &machine{
 		w: w, id: p.m.id, addr: fmt.Sprintf("10.0.1.%d:1", p.m.id), disk: p.m.copy, diskMean: p.m.diskMean,
 		join: p.m.join, mono: p.m.mono, monoAt: p.m.monoAt, ppm: p.m.ppm, wall: p.m.wall, rolledBack: true, harmed: true,
+		level: p.m.level,
 	}
 	p.m.copy = nil
 	w.ghost = g

@@ -449,7 +449,7 @@ func (c *client) dumpRestore() {
 			c.again()
 			return
 		}
-		payload = payload[:len(payload)-2]
+		payload = bytes.Clone(payload[:len(payload)-2])
 		if c.w.chance(0.1) {
 			payload[c.w.rng.IntN(len(payload))] ^= 1
 		}

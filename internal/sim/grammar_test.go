@@ -43,7 +43,7 @@ func TestPhrasesSucceed(t *testing.T) {
 		require.NoError(t, store.Apply([]kv.LogEntry{{Index: index, Kind: kv.EntryNormal, Body: body}}, origin{ch}))
 	}
 	open := &kv.Chunk{}
-	open.AppendOpen(1, 1)
+	open.AppendOpen(1, 1, 1)
 	apply(0, open)
 	good, all := map[string]int{}, map[string]int{}
 	for range 30_000 {

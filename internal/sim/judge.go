@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rkvdb/rkv/internal/node"
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -26,6 +27,8 @@ type judge struct {
 	ever          map[tenantID][]uint64        // by identity: term of the newest durable entry at index i+1 (I8)
 	digests       map[uint64]string            // of the state machine, by applied index (I7, I17)
 	configs       []indexedConfig              // committed, in order (I16)
+	level         uint16                       // of the entries committed so far
+	known         map[tenantID]uint16          // newest level that an identity ever knew
 }
 
 type ballotID struct {
@@ -91,6 +94,7 @@ func newJudge(w *world) judge {
 	return judge{
 		w: w, configEntries: map[entryID]bool{}, leaders: map[uint64]tenantID{}, votes: map[ballotID]raftcore.NodeID{}, entries: map[entryID]entryMark{},
 		ever: map[tenantID][]uint64{}, digests: map[uint64]string{},
+		level: kv.ApplyLevel, known: map[tenantID]uint16{},
 	}
 }
 
@@ -446,6 +450,8 @@ func (p *proc) Applying(es []raftcore.Entry) {
 			j.ledger = append(j.ledger, committed{*e, term, w.now})
 			if e.Type == raftcore.EntryConfig {
 				j.configured(e)
+			} else if e.Type == raftcore.EntryNormal {
+				j.raised(p, e)
 			}
 		}
 	}
@@ -524,6 +530,7 @@ func (j *judge) applied(p *proc, before uint64) {
 	if at == before {
 		return
 	}
+	j.knows(p)
 	want, known := j.digests[at]
 	if !known && at%32 != 0 && w.rng.IntN(32) > 0 {
 		return // a digest costs as much as hundreds of entries
@@ -606,6 +613,8 @@ func (j *judge) recovered(p *proc) {
 	m.ambiguous = nil
 	m.wiped = false
 	m.incarnation = p.id.Incarnation
+	j.known[p.tenantID()] = max(j.known[p.tenantID()], m.level)
+	j.knows(p)
 	if seed := p.id.Genesis.HashSeed(); j.genesis == 0 {
 		j.genesis = seed
 	} else if seed != j.genesis {

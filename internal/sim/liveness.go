@@ -98,6 +98,7 @@ func (w *world) undisturbed(core map[raftcore.NodeID]bool) {
 func (w *world) heal() {
 	w.healing = true
 	w.net.loss, w.net.dup, w.net.spike = 0, 0, 0
+	w.upgradeAll()
 	for _, a := range w.machines {
 		for _, b := range w.machines {
 			l := w.net.link(a.id, b.id)

@@ -8,6 +8,7 @@ import (
 	"github.com/rkvdb/rkv/internal/node"
 	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/internal/vfs"
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
 	"github.com/rkvdb/rkv/segmentlog"
 	"github.com/rkvdb/rkv/snapshot"
@@ -46,7 +47,8 @@ type machine struct {
 
 	copy            *vfs.Mem // of the disk, taken while nobody ran on it
 	copyIncarnation uint64
-	rolledBack      bool // its disk is such a copy
+	rolledBack      bool   // its disk is such a copy
+	level           uint16 // the apply level that the installed version knows
 }
 
 // proc is one process: a node's steps and what the system around it remembers.
@@ -104,6 +106,7 @@ func (w *world) addMachine(join bool) *machine {
 	if w.opt.faults[faultDrift] {
 		m.ppm = w.rng.Int64N(2*w.opt.ppm) - w.opt.ppm
 	}
+	w.install(m)
 	w.machines = append(w.machines, m)
 	return m
 }
@@ -117,8 +120,8 @@ func (m *machine) config() node.Config {
 		ID: m.id, DataDir: "/data", PeerAddr: addr, ClientAddr: addr,
 		ElectionTimeout: o.election, Heartbeat: o.heartbeat,
 		SnapshotLogBytes: o.snapshotBytes, KeepLogBytes: o.keepBytes, SegmentSize: o.segment,
-		MaxEntryBytes: o.maxEntry,
-		FS:            m.disk, Logger: m.w.logger, Now: m.clock,
+		MaxEntryBytes: o.maxEntry, Level: m.level,
+		FS: m.disk, Logger: m.w.logger, Now: m.clock,
 		Wall:   func(t time.Time) int64 { return t.UnixMilli() + m.wall },
 		Random: func() uint64 { return m.w.rng.Uint64()>>1 | 1 },
 		Tune: func(c *raftcore.Config) {
@@ -220,6 +223,8 @@ func (m *machine) notStarted(p *proc, err error) {
 	var hardDamage *segmentlog.HardStateError
 	var snapDamage *snapshot.CorruptionError
 	switch {
+	case m.outdated(err):
+		m.restartLater()
 	case m.spoilt || errors.As(err, &logDamage) && m.harmed || errors.As(err, &hardDamage) && m.harmed || errors.As(err, &snapDamage) && m.harmed:
 		m.refused = err
 		w.hit("refused to start on damage")
@@ -326,7 +331,7 @@ func (p *proc) apply() {
 	p.applyBusy, p.applyJob = false, nil
 	before := p.s.Store().Applied()
 	if err := job(); err != nil {
-		if !p.fallible && !isInjected(err) {
+		if !p.fallible && !isInjected(err) && !errors.Is(err, kv.ErrUnknown) {
 			p.w.fail("apply", "node %d: %v", p.m.id, err)
 		}
 		return
@@ -339,7 +344,7 @@ func (p *proc) exit(err error) {
 	p.w.say("node %d stops: %v", p.m.id, err)
 	if errors.Is(err, node.ErrDiskStalled) && p.stalled() {
 		p.w.hit("stopped by a disk that hangs")
-	} else if !p.m.superseded(err) && !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
+	} else if !p.m.superseded(err) && !p.m.outdated(err) && !p.fallible && !p.m.spoilt && !p.m.harmed && !isInjected(err) {
 		p.w.fail("stop", "node %d stopped without cause: %v", p.m.id, err)
 	}
 	p.w.hit("node stopped itself")

@@ -93,7 +93,7 @@ func (j *judge) witness() {
 	slices.SortStableFunc(reads, func(a, b *op) int { return int(int64(a.index) - int64(b.index)) })
 
 	genesis := j.genesis
-	store := kv.New(kv.Options{HashSeed: genesis, Databases: 16})
+	store := kv.New(kv.Options{HashSeed: genesis, Databases: 16, Level: newLevel})
 	defer store.Close()
 	next := 0
 	serve := func() {
