@@ -15,7 +15,7 @@ import (
 func TestOpenNamesTheIncarnation(t *testing.T) {
 	open := func(incarnation, boot uint64) []byte {
 		l := &loop{incarnation: incarnation, boot: boot, origin: newOrigin()}
-		l.cfg.ResendTimeout = time.Second
+		l.cfg.ResendTimeout, l.cfg.Level = time.Second, 1
 		return l.openUnit(time.Unix(1, 0))
 	}
 	var want kv.Chunk
