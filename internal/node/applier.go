@@ -33,8 +33,8 @@ type applier struct {
 	timeout  atomic.Int64
 	presence atomic.Pointer[[]kv.Presence]
 	level    atomic.Uint32 // the cluster's apply level
-	waits    uint64 // store.WaitVersion as of then
-	pump     func() // after the goroutine performed a batch: what follows from it
+	waits    uint64        // store.WaitVersion as of then
+	pump     func()        // after the goroutine performed a batch: what follows from it
 	mu       sync.Mutex
 	jobs     []applyJob
 	spare    []applyJob // the memory of the batch before
