@@ -66,7 +66,7 @@ func newFakeNode() *fakeNode {
 	n.refuse.Store("")
 	n.store.CountReceivers(n.receivers)
 	var c kv.Chunk
-	c.AppendOpen(1, 1)
+	c.AppendOpen(1, 1, 1)
 	n.apply(kv.AppendUnit(nil, kv.UnitHeader{Ops: uint64(c.NumOps)}, c.Ops))
 	n.session, _ = n.store.SessionOf(1, 1)
 	go n.run()
