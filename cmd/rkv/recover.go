@@ -95,8 +95,11 @@ func describeRemains(w io.Writer, dir string, r *node.Remains, skip uint64) {
 	if voters > 1 {
 		fmt.Fprintf(w, "  - every write behind entry %d that the other %d voters acknowledged without this node:\n"+
 			"    it cannot know of them. A member with a higher last entry has more.\n", r.Claimed, voters-1)
-		fmt.Fprintf(w, "\nmay come back: entries %d to %d are not known to be committed here; clients may have been told\n"+
-			"    -TIMEOUT for them, and will find them done.\n", min(r.HardState.Commit, r.Last)+1, r.Last)
+		// What a snapshot holds was committed, whatever the hard state has heard of it.
+		if known := max(min(r.HardState.Commit, r.Last), r.Snapshot.Index); known < r.Last {
+			fmt.Fprintf(w, "\nmay come back: entries %d to %d are not known to be committed here; clients may have been told\n"+
+				"    -TIMEOUT for them, and will find them done.\n", known+1, r.Last)
+		}
 	} else {
 		fmt.Fprintln(w, "  - nothing more: it was the only voter")
 	}
@@ -154,7 +157,7 @@ func replaceDirectory(c *cli.Context, dir string, r *node.Remains, skip uint64) 
 	if err := (vfs.OS{}).SyncDir(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%s is now node %d of the new cluster %s, with %d keys up to index %d.\nThe old directory is %s\n",
-		dir, seed.ID, cluster, info.Keys, info.Meta.Index, old)
+	fmt.Fprintf(c.App.Writer, "%s is now node %d of the new cluster %s, with %d keys up to index %d.\nThe old directory is %s\n%s",
+		dir, seed.ID, cluster, info.Keys, info.Meta.Index, old, howToStart(dir, seed))
 	return nil
 }

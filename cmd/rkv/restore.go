@@ -33,7 +33,7 @@ func restoreCommand() *cli.Command {
 		Name: "restore", ArgsUsage: "--data-dir DIR FILE",
 		Usage: "make a new cluster from a backup, a snapshot, or an .rdb of Redis",
 		Description: "DIR must be empty or absent; it appears complete or not at all. Start the node with\n" +
-			"rkv server --data-dir DIR, and add others with rkv server --join.",
+			"the command it prints, and add others with rkv server --join.",
 		Flags:  withEnv(append(memberFlags(), &cli.StringFlag{Name: "data-dir", Value: "./rkv-data", Usage: "the new node's data directory"})),
 		Action: runRestore,
 	}
@@ -59,8 +59,14 @@ func runRestore(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%s: node %d of the new cluster %s, with %d keys from %s\n", dir, seed.ID, cluster, info.Keys, args[0])
+	fmt.Fprintf(c.App.Writer, "%s: node %d of the new cluster %s, with %d keys from %s\n%s",
+		dir, seed.ID, cluster, info.Keys, args[0], howToStart(dir, seed))
 	return nil
+}
+
+// howToStart is the command for a directory just made: its node has these addresses.
+func howToStart(dir string, seed node.Seed) string {
+	return fmt.Sprintf("start it with: rkv server --id %d --data-dir %s --addr %s --peer-addr %s\n", seed.ID, dir, seed.ClientAddr, seed.PeerAddr)
 }
 
 func newSeed(c *cli.Context) (node.Seed, error) {
@@ -102,6 +108,9 @@ func source(path string) (func(*kv.Store) (raftcore.Position, error), error) {
 	_, _ = io.ReadFull(f, head)
 	if bytes.Equal(head, []byte("REDIS")) {
 		return func(s *kv.Store) (raftcore.Position, error) { return fromRDB(s, path) }, nil
+	}
+	if !bytes.HasPrefix(head, []byte{0x28, 0xB5, 0x2F, 0xFD}) { // a zstd frame
+		return nil, usageError{fmt.Errorf("%s is neither a backup or snapshot of rkv nor an .rdb of Redis; nothing was changed", path)}
 	}
 	return func(s *kv.Store) (raftcore.Position, error) { return fromSnapshot(s, path) }, nil
 }
