@@ -119,7 +119,7 @@ func cmdRole(s *session, _ [][]byte, out *kv.Reply) {
 	if st.Role == "leader" {
 		var replicas []Member
 		for _, m := range st.Members {
-			if !m.Self {
+			if !m.Self && !st.down(&m) { // clients would try them
 				replicas = append(replicas, m)
 			}
 		}

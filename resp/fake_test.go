@@ -34,6 +34,7 @@ type fakeNode struct {
 	refuse      atomic.Value  // error for the next proposals, if not empty
 	full        atomic.Bool   // saturated
 	lonely      atomic.Bool   // knows no leader
+	dead        atomic.Uint64 // a member that answers nobody
 	follows     atomic.Uint64 // another member that leads
 	lateBy      time.Duration // barriers take so long
 	barriers    atomic.Int64
@@ -245,7 +246,7 @@ func (n *fakeNode) Status() Status {
 	if n.lonely.Load() {
 		leader, role = 0, "follower"
 	}
-	return Status{
+	st := Status{
 		ID: 3, Role: role, Term: 7, LeaderID: leader, LeaderAddr: "127.0.0.1:6379", FirstIndex: 1,
 		LastIndex: 9, DurableIndex: 9, CommitIndex: 9, AppliedIndex: 9, QuorumOK: true,
 		ClusterID: "c1", RunID: "0123456789012345678901234567890123456789",
@@ -259,6 +260,12 @@ func (n *fakeNode) Status() Status {
 		},
 		Matches: []uint64{1 << 40, 1 << 40, 1},
 	}
+	for i := range st.Members {
+		if m := &st.Members[i]; m.ID == n.dead.Load() {
+			m.Connected, m.Active = false, false
+		}
+	}
+	return st
 }
 
 func (n *fakeNode) AddLearner(_ context.Context, id uint64, _ string) error {

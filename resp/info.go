@@ -323,16 +323,12 @@ func (s *Server) infoReplication(st *Status, _ *kv.Stats) (f infoFields) {
 	n := 0
 	var lines infoFields
 	for _, m := range st.Members {
-		if !leads || m.Self {
-			continue
+		if !leads || m.Self || st.down(&m) {
+			continue // as Redis, which counts who is connected
 		}
 		host, port := splitAddr(m.ClientAddr)
-		state := "online"
-		if !m.Active {
-			state = "wait_bgsave"
-		}
-		lines.str("slave"+strconv.Itoa(n), fmt.Sprintf("ip=%s,port=%s,state=%s,offset=%d,lag=%d",
-			host, port, state, m.Match, 0))
+		lines.str("slave"+strconv.Itoa(n), fmt.Sprintf("ip=%s,port=%s,state=online,offset=%d,lag=%d",
+			host, port, m.Match, 0))
 		n++
 	}
 	f.int("connected_slaves", int64(n))

@@ -233,3 +233,19 @@ func TestStoppingNodeLingersForClientsThatSearch(t *testing.T) {
 		return time.Since(began) < lingerTime/2
 	}, "nobody is there to be told")
 }
+
+// What a leader tells of a member that is down keeps clients from trying it.
+func TestDeadMembersAreNotOffered(t *testing.T) {
+	s := startPersonas(t, nil)
+	plain, cluster, sentinel := s.dial(), s.dialCluster(), s.dialSentinel()
+	require.Contains(t, plain.do("ROLE"), "6380")
+	require.Contains(t, plain.do("INFO", "replication"), "connected_slaves:2")
+	s.node.dead.Store(4)
+	require.Equal(t, `["master" :9 [["127.0.0.1" "6381" "7"]]]`, plain.do("ROLE"))
+	require.Contains(t, plain.do("INFO", "replication"), "connected_slaves:1")
+	require.NotContains(t, plain.do("INFO", "replication"), "port=6380")
+	require.NotContains(t, cluster.do("CLUSTER", "SLOTS"), ":7380")
+	require.Contains(t, cluster.do("CLUSTER", "NODES"), "slave,fail")
+	require.Contains(t, cluster.do("CLUSTER", "SHARDS"), `"health" "fail"`)
+	require.Contains(t, sentinel.do("SENTINEL", "REPLICAS", "mymaster"), `"flags" "s_down,slave,disconnected"`)
+}
