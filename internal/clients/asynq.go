@@ -82,7 +82,8 @@ func asynqTasks(ctx context.Context, r *appRun, opt asynq.RedisConnOpt, mayRepea
 	b := newBook()
 	queue := r.prefix[1:len(r.prefix)-1] + "q"
 	server := asynq.NewServer(opt, asynq.Config{Concurrency: asynqWorkers, Queues: map[string]int{queue: 1},
-		LogLevel: asynq.FatalLevel, Logger: silent{}, TaskCheckInterval: 200 * time.Millisecond})
+		LogLevel: asynq.FatalLevel, Logger: silent{}, TaskCheckInterval: 200 * time.Millisecond,
+		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 200 * time.Millisecond }})
 	if err := server.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
 		b.did(string(t.Payload()))
 		time.Sleep(time.Millisecond)
