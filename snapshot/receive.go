@@ -96,7 +96,7 @@ func (s *Store) Receive(ctx context.Context, o Offer, in Stream) (Info, error) {
 	case err == nil:
 		s.log.Info("snapshot received", "index", o.Meta.Index, "term", o.Meta.Term, "keys", info.Keys, "bytes", info.Size)
 		return info, nil
-	case errors.As(err, &broken) && p.have > 0:
+	case errors.As(err, &broken) && p.foot != nil:
 		s.log.Warn("snapshot received in part; the next stream continues", "index", o.Meta.Index, "have", p.have, "bytes", o.Size)
 	default:
 		s.fs.Remove(p.path) // best effort: it is judged again when it is found
