@@ -238,8 +238,15 @@ func (h *hashView) setTTL(field []byte, at int64) {
 	h.mutable().setFieldTTL(h.heap(), appendHashed(tmp[:0], h.heap(), field), at)
 }
 
-// indexFields notes under key when the next field of its new object expires.
-func (ks *keyspace) indexFields(key []byte, o *object) {
+// indexFields notes under key when the next field of its new value expires. Objects of
+// other types have a second tree, too, with something else in it.
+func (ks *keyspace) indexFields(key []byte, v *Value) {
+	if v.hasFieldTTL() {
+		ks.indexObject(key, v.Obj)
+	}
+}
+
+func (ks *keyspace) indexObject(key []byte, o *object) {
 	if at := o.firstFieldTTL(); at != 0 {
 		o.fieldDue = at
 		ks.fieldsDue.put(ks.dueKeyOf(at, key), nil)
@@ -258,7 +265,7 @@ func (ks *keyspace) reindexFields(key []byte, o *object) {
 	if at := o.firstFieldTTL(); at != o.fieldDue {
 		ks.unindexFields(key, o)
 		o.fieldDue = 0
-		ks.indexFields(key, o)
+		ks.indexObject(key, o)
 	}
 }
 

@@ -210,3 +210,26 @@ func TestDumpOfExpiringFields(t *testing.T) {
 		require.Equal(t, "(integer) 4", n.do("HLEN", "late"))
 	}
 }
+
+// A large sorted set has a second tree as a hash with expiring fields has, with scores in
+// it. Read as times they were always due: a store that was restored from a snapshot went
+// through a round of expiry with every entry, which counts as a step (found by seed 20060
+// of the simulator).
+func TestSortedSetsHaveNoFieldsThatExpire(t *testing.T) {
+	n := newTestNode(t)
+	for i := range 300 {
+		n.do("ZADD", "z", itoa(int64(i-100)), fmt.Sprint("member", i))
+	}
+	for _, line := range []string{"COPY z y", "RENAME z x", "HSET h f v", "HPEXPIRE h 5000 FIELDS 1 f", "SADD s a 1 " + strings.Repeat("x", 100)} {
+		n.line(line)
+	}
+	due := n.now + 5000
+	for _, s := range []*Store{n.s, reloaded(t, n)} {
+		at, ok := s.NextDue()
+		require.True(t, ok)
+		require.InDelta(t, due, at, 10, "the hash's field and nothing else")
+	}
+	n.line("DEL h")
+	_, ok := reloaded(t, n).NextDue()
+	require.False(t, ok)
+}

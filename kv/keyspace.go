@@ -69,7 +69,7 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 	if !found {
 		ks.t.insert(hash, ks.write(&rec))
 		ks.reindex(key, 0, v.ExpireAt)
-		ks.indexFields(key, v.Obj)
+		ks.indexFields(key, &v)
 		return true
 	}
 	old := readRecord(h.arena.at(r))
@@ -79,7 +79,7 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 		ks.unindexFields(key, o)
 		h.releaseObject(o)
 	}
-	ks.indexFields(key, v.Obj)
+	ks.indexFields(key, &v)
 	if ks.overwrite(r, &old, &rec) {
 		return false
 	}

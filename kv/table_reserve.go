@@ -80,7 +80,7 @@ func (ks *keyspace) addNew(key []byte, v Value, due []dueKey) (_ []dueKey, ok bo
 	rec := h.compose(key, &v, &id)
 	r := ks.write(&rec)
 	ks.t.insert(hash, r)
-	ks.indexFields(key, v.Obj)
+	ks.indexFields(key, &v)
 	if v.ExpireAt != 0 {
 		due = append(due, dueKey{v.ExpireAt, r})
 	}
