@@ -324,6 +324,24 @@ func (s *Server) blocking(run func(ctx context.Context, out *kv.Reply)) asyncFun
 	}
 }
 
+// streaming is blocking for what sends its answer by itself. Told says that it has begun
+// to; it then ends the connection, too.
+func (s *Server) streaming(run func(ctx context.Context) (told bool, err error)) asyncFunc {
+	return func(ctx context.Context, done func(func(*kv.Reply))) {
+		told := false
+		s.blocking(func(ctx context.Context, out *kv.Reply) {
+			var err error
+			if told, err = run(ctx); err != nil && !told {
+				out.Error(err.Error())
+			}
+		})(ctx, func(fill func(*kv.Reply)) {
+			if !told {
+				done(fill)
+			}
+		})
+	}
+}
+
 // rateLimited lets one event per minute through and counts the others.
 type rateLimited struct {
 	mu     sync.Mutex

@@ -79,6 +79,7 @@ type session struct {
 	lib       struct{ name, version string }
 
 	noEvict, noTouch bool
+	rdbOnly          bool // REPLCONF rdb-only: SYNC may send a copy
 	reply            replyMode
 	auth             authState
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -201,4 +202,22 @@ func TestRedisBenchmarkDefaults(t *testing.T) {
 		}
 	}
 	c.sameDigests()
+}
+
+// redis-cli --rdb gets a file that Redis's own checker finds sound, through any node.
+func TestRedisCLICopiesAll(t *testing.T) {
+	cli, checker := tool(t, "redis-cli"), tool(t, "redis-check-rdb")
+	c := startCluster(t, 3)
+	writeAll(t, c.leader())
+	for _, p := range c.nodes {
+		_, port, _ := net.SplitHostPort(p.addr)
+		file := filepath.Join(t.TempDir(), "dump.rdb")
+		out, err := exec.Command(cli, "-p", port, "--rdb", file).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "Transfer finished with success")
+		out, err = exec.Command(checker, file).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "RDB looks OK")
+		require.Contains(t, string(out), "507 keys read")
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -94,19 +95,31 @@ func asynqTasks(ctx context.Context, r *appRun, opt asynq.RedisConnOpt, mayRepea
 	defer server.Shutdown()
 	client := asynq.NewClient(opt)
 	defer client.Close()
-	for n := 0; r.goingOn() && n < 20000; {
-		id := strconv.Itoa(n)
-		_, err := client.Enqueue(asynq.NewTask("job", []byte(id)), asynq.TaskID(r.prefix+id), asynq.Queue(queue), asynq.Retention(time.Hour))
-		switch {
-		case err == nil, errors.Is(err, asynq.ErrTaskIDConflict): // an earlier try had arrived
-			b.hand(id)
-			n++
-		case mayRepeat == 0:
-			return "", fmt.Errorf("enqueueing through a surviving node: %w", err)
-		default:
-			time.Sleep(50 * time.Millisecond)
-		}
-		time.Sleep(time.Millisecond)
+	var next atomic.Int64
+	var refused atomic.Pointer[error]
+	var producers sync.WaitGroup
+	for range 4 {
+		producers.Go(func() {
+			for r.goingOn() && next.Load() < 20000 {
+				id := strconv.FormatInt(next.Add(1), 10)
+				for err := errors.New("not yet"); err != nil; {
+					_, err = client.Enqueue(asynq.NewTask("job", []byte(id)), asynq.TaskID(r.prefix+id), asynq.Queue(queue), asynq.Retention(time.Hour))
+					if errors.Is(err, asynq.ErrTaskIDConflict) { // an earlier try had arrived
+						err = nil
+					}
+					if err != nil {
+						refused.Store(&err)
+						time.Sleep(20 * time.Millisecond)
+					}
+				}
+				b.hand(id)
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	producers.Wait()
+	if err := refused.Load(); err != nil && mayRepeat == 0 {
+		return "", fmt.Errorf("enqueueing through a surviving node: %w", *err)
 	}
 	return b.settle(ctx, mayRepeat)
 }

@@ -71,6 +71,8 @@ func cliCases(key string) []cliCase {
 		{name: "--bigkeys", words: w("--bigkeys"), has: w("Biggest string found", "Sampled"), lacks: errors},
 		{name: "--memkeys", words: w("--memkeys"), has: w("Biggest string found"), lacks: errors},
 		{name: "--hotkeys", words: w("--hotkeys"), has: w("LFU"), fails: true},
+		{name: "--rdb", words: w("--rdb", "FILE"), has: w("Transfer finished with success"), lacks: w("rror")},
+		{name: "--functions-rdb", words: w("--functions-rdb", "FILE"), has: w("copies are whole"), fails: true},
 		{name: "--replica", words: w("--replica"), has: w("SYNC with master failed"), fails: true},
 		{name: "--intrinsic-latency", words: w("--intrinsic-latency", "1"), has: w("total runs")},
 		{name: "--latency --csv", words: w("--latency", "--csv"), has: w(","), lacks: errors},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/snapshot"
 )
 
@@ -31,17 +32,7 @@ const (
 // call, and returns its index, its size in bytes and the SHA-256 that names its
 // contents. BackupRead returns it.
 func (n *Node) Backup(ctx context.Context) (index uint64, size int64, hash [32]byte, err error) {
-	done := make(chan error, 1)
-	n.ReadBarrier(func(err error) { done <- err })
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = replyError("TIMEOUT No leader confirmed how far the data goes")
-	}
-	if err != nil {
-		return 0, 0, hash, err
-	}
-	if index, err = n.Snapshot(ctx); err != nil {
+	if index, err = n.snapshotOfNow(ctx); err != nil {
 		return 0, 0, hash, err
 	}
 	b, err := n.backupAt(index)
@@ -49,6 +40,41 @@ func (n *Node) Backup(ctx context.Context) (index uint64, size int64, hash [32]b
 		return 0, 0, hash, replyError("ERR backup failed: " + err.Error())
 	}
 	return index, b.info.Size, b.info.Hash, nil
+}
+
+// snapshotOfNow makes a snapshot that holds everything acknowledged before the call.
+func (n *Node) snapshotOfNow(ctx context.Context) (index uint64, err error) {
+	done := make(chan error, 1)
+	n.ReadBarrier(func(err error) { done <- err })
+	n.Flush()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = replyError("TIMEOUT No leader confirmed how far the data goes")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n.Snapshot(ctx)
+}
+
+// DumpRDB writes all data as a file for Redis 7.0 and later, or for 7.4 and later if
+// there are hashes with fields that expire.
+func (n *Node) DumpRDB(ctx context.Context, w io.Writer) error {
+	index, err := n.snapshotOfNow(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := n.snaps.Open(index)
+	if err != nil {
+		return replyError("ERR copying failed: " + err.Error())
+	}
+	defer r.Close()
+	// Which version it takes is known when all of it was seen.
+	if kv.ExportRDB(io.Discard, r.Restore, 10) == nil {
+		return kv.ExportRDB(w, r.Restore, 10)
+	}
+	return kv.ExportRDB(w, r.Restore, 12)
 }
 
 // BackupRead returns the bytes from offset on, at most a MiB; none at the end.

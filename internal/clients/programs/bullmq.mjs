@@ -23,18 +23,25 @@ const worker = new Worker('jobs', async job => {
 }, { connection: open(), prefix: target.prefix, concurrency: 8, stalledInterval: 3000, lockDuration: 6000, maxStalledCount: 10 })
 worker.on('error', () => {})
 
+let next = 0
 let added = 0
-while (going() && added < 20000) {
-  try {
-    await queue.add('job', { n: added }, { jobId: `job-${added}` }) // the same id again adds nothing
-    say(`acked 0 ${added}`)
-    added++
-  } catch (err) {
-    say(`error 0 add: ${err?.message ?? err}`)
-    await sleep(20)
+async function produce() {
+  while (going() && next < 20000) {
+    const n = next++
+    for (let sure = false; !sure;) {
+      try {
+        await queue.add('job', { n }, { jobId: `job-${n}` }) // the same id again adds nothing
+        say(`acked 0 ${n}`)
+        added++
+        sure = true
+      } catch (err) {
+        say(`error 0 add: ${err?.message ?? err}`)
+        await sleep(20)
+      }
+    }
   }
-  await sleep(1)
 }
+await Promise.all(Array.from({ length: 8 }, produce))
 for (let i = 0; i < 1200 && done.size < added; i++) await sleep(50)
 await sleep(1000) // whatever is run again is seen
 process.exit(0)
