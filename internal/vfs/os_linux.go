@@ -167,7 +167,7 @@ func dropBytes(bufs [][]byte, n int) [][]byte {
 
 // Datasync is fdatasync(2).
 func (o *osFile) Datasync() error {
-	return wrapPath("fdatasync", o.Name(), retryEINTR(func() error { return unix.Fdatasync(o.fd) }))
+	return wrapPath("fdatasync", o.Name(), retryEINTR(func() error { return fdatasync(o.fd) }))
 }
 
 // Sync is fsync(2).

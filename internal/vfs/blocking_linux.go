@@ -1,0 +1,35 @@
+package vfs
+
+import (
+	"syscall"
+	_ "unsafe" // for go:linkname
+
+	"golang.org/x/sys/unix"
+)
+
+// A system call that Go knows of keeps its processor (P) until the monitor thread finds
+// that it takes long, which is up to a millisecond here (cmd/rkv's timerSlack) and longer
+// than an fdatasync. With one P for the hot path that would stop the node while its disk
+// works: no command is read, no acknowledgement heard. These calls are known to block, so
+// they give the P away before, as the runtime does for its own (docs/adr/0021).
+
+//go:linkname entersyscallblock runtime.entersyscallblock
+func entersyscallblock()
+
+//go:linkname exitsyscall runtime.exitsyscall
+func exitsyscall()
+
+// fdatasync is fdatasync(2). The runtime finds its frame by the stack pointer, so that
+// nothing may stand between the three calls.
+//
+//go:nosplit
+//go:norace
+func fdatasync(fd int) error {
+	entersyscallblock()
+	_, _, errno := syscall.RawSyscall(unix.SYS_FDATASYNC, uintptr(fd), 0, 0)
+	exitsyscall()
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
