@@ -160,6 +160,7 @@ func (a *applier) entry(e *LogEntry) (err error) {
 	a.expire(it.Header.Units == 0)
 	a.cost += s.timeOut(e.Index)
 	s.serveReady(e.Index)
+	s.ahead.left = 0
 	for n := 0; it.Next(); n++ {
 		if a.cost >= sliceCost {
 			a.unlock()
@@ -203,6 +204,7 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	var chunk *Chunk
 	if u.Session != 0 {
 		if !s.st.sessions.admit(&u.UnitHeader) {
+			s.ahead.left = 0
 			return nil
 		}
 		if a.owner != nil {
@@ -218,6 +220,7 @@ func (a *applier) unit(index uint64, it *UnitIter, number int) error {
 	s.fx.begin(s, chunk)
 	r.entry, r.index, r.unit, r.open = it.Header, index, number, u.Session == 0
 	r.id, r.ops = unitID{u.Session, u.Seq}, u.Ops
+	r.following = it
 	r.user = nil
 	r.actAs(u.User)
 	s.ctx.now, s.ctx.logged = s.st.Stamp, true

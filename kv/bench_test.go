@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 )
@@ -47,6 +48,39 @@ func BenchmarkApplySet(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkApplyLarge overwrites random keys of a table that no cache holds.
+func BenchmarkApplyLarge(b *testing.B) {
+	const keys, perEntry = 1 << 20, 800
+	n := newTestNode(b)
+	x, seq := uint32(1), uint64(0)
+	value := string(make([]byte, 64))
+	entry := func(next func() uint32) []byte {
+		var c Chunk
+		seq++
+		for range perEntry {
+			addCommand(&c, "SET", fmt.Sprintf("key:%012d", next()), value)
+		}
+		return BuildEntry(EntryHeader{Stamp: n.now, Level: ApplyLevel}, AppendUnit(nil, UnitHeader{Session: n.session, Seq: seq, Low: seq, Ops: uint64(c.NumOps)}, c.Ops))
+	}
+	apply := func(body []byte) {
+		n.index++
+		if err := n.s.Apply([]LogEntry{{Index: n.index, Body: body}}, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := uint32(0); i < keys; {
+		apply(entry(func() uint32 { i++; return i }))
+	}
+	random := func() uint32 { x = x*1664525 + 1013904223; return x >> 12 & (keys - 1) }
+	b.ResetTimer()
+	for done := 0; done < b.N; done += perEntry {
+		b.StopTimer()
+		body := entry(random)
+		b.StartTimer()
+		apply(body)
 	}
 }
 

@@ -13,6 +13,8 @@ type heap struct {
 	arena *arena
 	seed  uint64 // of hash64; equal on all nodes of a cluster
 
+	read byte // see segment.rebase
+
 	epoch  uint64
 	shared uint64 // epoch of the newest open cut; 0: none is open
 	cuts   []*cut // open, oldest first

@@ -83,6 +83,8 @@ type runner struct {
 	inGroup  bool
 	user     *User // whose permissions are to be checked; nil: nobody's
 	o        op
+	// following iterates over the entry's later units; nil outside the log.
+	following *UnitIter
 }
 
 // argsKeep is the number of arguments whose memory is kept for the next unit:
@@ -152,6 +154,9 @@ func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([
 	var err error
 	for n := first; n < first+count; n++ {
 		r.readsBefore(n, group, skip)
+		if r.following != nil {
+			r.s.ahead.next(r.s, r.c.db, data, first+count-n, r.following)
+		}
 		if data, err = r.o.parse(data); err != nil {
 			return nil, err
 		}

@@ -211,6 +211,11 @@ func (s *segment) rebase(h *heap, prefix uint64, depth uint8, slots []uint64) {
 	if s.base == old {
 		return
 	}
+	read := byte(0) // all records before the first is needed: their misses overlap
+	for _, slot := range slots {
+		read += h.arena.at(ref(slot & refMask))[0]
+	}
+	h.read += read
 	for i, slot := range slots {
 		r := slot & refMask
 		slots[i] = s.tag(hash64(h, recordKey(h.arena.at(ref(r)))))<<refBits | r

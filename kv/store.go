@@ -69,6 +69,7 @@ type Store struct {
 	done    []*Chunk
 	buf     []byte
 	fx      effectLog
+	ahead   warmer
 	// Of those who wait: ready are the keys that became ready in the present command,
 	// empty between units; served is a reply on its way to its chunk.
 	owner       Owner
