@@ -5,7 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -22,6 +24,8 @@ func main() {
 	flag.IntVar(&o.keys, "keys", 10_000_000, "with -snapshot: so many keys")
 	flag.StringVar(&o.steps, "steps", "snapshot,idle,install,restart", "with -snapshot: measure only these")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
+	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
+	flag.StringVar(&o.also, "also", "", "a second rkv binary, to compare with in the same run")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -31,6 +35,7 @@ func main() {
 
 type options struct {
 	rkv, dir, json string
+	only, also     string
 	quick          bool
 	snapshots      bool
 	rounds, port   int
@@ -76,6 +81,16 @@ func run(o options) (err error) {
 	if !o.quick {
 		peers = append(peers, rkvCluster(o, base, "follower"), redisEverysec(o, base))
 	}
+	if o.also != "" {
+		second := o
+		second.rkv = o.also
+		p := rkvCluster(second, base, "leader")
+		p.Name = "second " + p.Name
+		peers = append(peers[:2:2], p)
+	}
+	if cases, err = o.chosen(cases); err != nil {
+		return err
+	}
 	results, err := compare(peers, cases, o.rounds)
 	if err != nil {
 		return err
@@ -89,6 +104,19 @@ func run(o options) (err error) {
 		return err
 	}
 	return os.WriteFile(o.json, raw, 0o644)
+}
+
+// chosen are the cells that -only asks for.
+func (o options) chosen(all []cell) ([]cell, error) {
+	pattern, err := regexp.Compile(o.only)
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	cells := slices.DeleteFunc(all, func(c cell) bool { return !pattern.MatchString(c.Name) })
+	if len(cells) == 0 {
+		return nil, fmt.Errorf("-only %q matches no cell", o.only)
+	}
+	return cells, nil
 }
 
 // cell is one way of loading a server.
