@@ -17,6 +17,10 @@ type Backend interface {
 	// last call take effect, together; a caller calls it once for many. It does not
 	// wait for disk or network, but may compute.
 	Flush()
+	// Release tells that the clients whose chunks came back have sent what they had to
+	// send, or had the time to. After it answered several chunks the node keeps new ones,
+	// for a few ms at most, until it is called: they share one log entry.
+	Release()
 	// Propose submits a chunk that holds at least one logged operation. It never
 	// blocks. c.Waiter.ChunkDone(c) is called exactly once: after this node applied
 	// the chunk (replies on its tape), or with c.Err set to an error in Redis's

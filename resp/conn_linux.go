@@ -36,11 +36,13 @@ type conn struct {
 	cancel   context.CancelFunc
 	lease    uint64 // what the reads under way rely on; 0: a barrier, or nothing
 
-	eof       bool // the client will send no more
-	ending    bool // close once replies are flushed
-	closed    bool
-	scheduled bool // is in loop.ready
-	waiting   bool // is in loop.retry
+	eof    bool // the client will send no more
+	ending bool // close once replies are flushed
+	closed bool
+	// answeredIn is the gather.round in which it was answered and not heard since, or 0.
+	answeredIn uint64
+	scheduled  bool // is in loop.ready
+	waiting    bool // is in loop.retry
 	// outputFull: commands wait until the client has read replies.
 	outputFull bool
 	isDirty    bool // is in loop.dirty
@@ -109,6 +111,7 @@ func (c *conn) read() {
 			return
 		}
 		c.buf = c.buf[:len(c.buf)+n]
+		c.loop.gather.hear(c)
 		total += n
 		c.s.srv.stats.netIn.Add(uint64(n))
 		if n < len(room) {
@@ -221,6 +224,7 @@ func (c *conn) perform(next step) {
 		}
 	case stepPropose:
 		c.inFlight, c.proposed = true, true
+		c.loop.gather.hear(c)
 		c.s.chunk.Waiter = c
 		c.loop.srv.backend.Propose(c.s.chunk)
 	case stepAsync:
@@ -251,6 +255,7 @@ func (c *conn) outOfCommands() {
 func (c *conn) ChunkDone(chunk *kv.Chunk) { c.loop.push(event{conn: c, chunk: chunk}) }
 
 func (c *conn) chunkDone() {
+	c.loop.gather.expect(c)
 	c.proposed = false
 	c.unblocked()
 	c.s.now = c.loop.now
@@ -588,6 +593,7 @@ func (c *conn) close() {
 	}
 	c.closed = true
 	c.postpone(false)
+	c.loop.gather.hear(c)
 	c.abandonChunk()
 	if c.ending && !c.eof {
 		c.discardInput()

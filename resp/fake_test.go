@@ -39,6 +39,7 @@ type fakeNode struct {
 	lateBy      time.Duration // barriers take so long
 	barriers    atomic.Int64
 	proposals   atomic.Int64
+	releases    atomic.Int64
 	ticksAsked  atomic.Int64
 	clientCalls func([]string) (int64, error)
 	leaves      atomic.Int64 // calls of Leave that took effect
@@ -187,6 +188,15 @@ func (n *fakeNode) Store() *kv.Store { return n.store }
 
 // Flush implements Backend: a fakeNode takes everything at once.
 func (n *fakeNode) Flush() {}
+
+func (n *fakeNode) Release() { n.releases.Add(1) }
+
+// queued is how many proposals are held back.
+func (n *fakeNode) queued() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.inbox)
+}
 
 func (n *fakeNode) Propose(c *kv.Chunk) {
 	n.proposals.Add(1)

@@ -46,6 +46,7 @@ type loop struct {
 	tally    *tally
 	acl      *kv.ACL       // as of the last tick
 	barrier  *barrierBatch // reads of this turn
+	gather   gather
 	draining bool
 	// saturated: the node holds too many proposed bytes; connections that found it
 	// so are in retry.
@@ -89,7 +90,7 @@ func newLoop(s *Server, n int) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{srv: s, poll: p, tally: s.tallies[n], conns: make(map[int32]*conn), hub: newHub(s), maintained: make(map[*session]struct{})}
+	l := &loop{srv: s, poll: p, tally: s.tallies[n], conns: make(map[int32]*conn), gather: gather{round: 1}, hub: newHub(s), maintained: make(map[*session]struct{})}
 	if s.opt.SentinelAddr != "" {
 		l.sentinels = newHub(s)
 	}
@@ -155,9 +156,12 @@ func (l *loop) turn(events []unix.EpollEvent) {
 	for i := range events {
 		l.event(&events[i])
 	}
-	l.drainQueue()
+	if l.drainQueue() {
+		l.beginGather()
+	}
 	l.runReady()
 	l.askBarrier()
+	l.endGather()
 	l.srv.backend.Flush() // before the replies: replication is the longer way
 	l.moveNew()
 	l.flush()
@@ -171,6 +175,9 @@ func (l *loop) event(e *unix.EpollEvent) {
 	case l.poll.timer:
 		drainFD(l.poll.timer)
 		l.tick()
+	case l.poll.alarm:
+		drainFD(l.poll.alarm)
+		l.gather.overdue = true
 	default:
 		if p, ok := l.listeners[int(e.Fd)]; ok {
 			l.accept(int(e.Fd), p)
@@ -183,8 +190,8 @@ func (l *loop) event(e *unix.EpollEvent) {
 }
 
 // drainQueue handles what was queued up to now; what that brings about waits for
-// the next turn, so that a turn ends.
-func (l *loop) drainQueue() {
+// the next turn, so that a turn ends. It reports whether writes were answered.
+func (l *loop) drainQueue() (answered bool) {
 	l.mu.Lock()
 	l.parked = false
 	l.queue, l.taken = l.taken[:0], l.queue
@@ -193,6 +200,7 @@ func (l *loop) drainQueue() {
 		e := &l.taken[i]
 		switch {
 		case e.chunk != nil:
+			answered = true
 			e.conn.guarded(e.conn.chunkDone)
 		case e.batch != nil:
 			l.barrierDone(e.batch, e.err)
@@ -206,6 +214,7 @@ func (l *loop) drainQueue() {
 		l.resumeAll()
 	}
 	clear(l.taken)
+	return answered
 }
 
 // schedule makes the connection go on in this turn, or the next one.

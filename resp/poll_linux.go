@@ -21,6 +21,7 @@ type poller struct {
 	park   bool // false: Go's netpoller refused the descriptor, wait in epoll itself
 	wakefd int
 	timer  int
+	alarm  int // a timerfd that goes off once
 	events []unix.EpollEvent
 }
 
@@ -35,7 +36,7 @@ func newPoller(tick time.Duration) (*poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	p := &poller{epfd: epfd, wakefd: -1, timer: -1, events: make([]unix.EpollEvent, 1024)}
+	p := &poller{epfd: epfd, wakefd: -1, timer: -1, alarm: -1, events: make([]unix.EpollEvent, 1024)}
 	if err := p.init(tick); err != nil {
 		p.close()
 		return nil, err
@@ -55,7 +56,10 @@ func (p *poller) init(tick time.Duration) error {
 	if err := unix.TimerfdSettime(p.timer, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
 		return fmt.Errorf("timerfd_settime: %w", err)
 	}
-	for _, fd := range []int{p.wakefd, p.timer} {
+	if p.alarm, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return fmt.Errorf("timerfd_create: %w", err)
+	}
+	for _, fd := range []int{p.wakefd, p.timer, p.alarm} {
 		if err := p.add(fd, unix.EPOLLIN); err != nil {
 			return err
 		}
@@ -78,6 +82,9 @@ func (p *poller) close() {
 	}
 	if p.timer >= 0 {
 		_ = unix.Close(p.timer)
+	}
+	if p.alarm >= 0 {
+		_ = unix.Close(p.alarm)
 	}
 	if p.file != nil {
 		_ = p.file.Close()
@@ -145,6 +152,13 @@ func (p *poller) blockingWait() int {
 func (p *poller) wake() {
 	one := [8]byte{1}
 	_, _ = rawWrite(p.wakefd, one[:])
+}
+
+// setAlarm makes the alarm go off once, instead of when it was set to before. A timerfd is
+// as exact as the clock, whatever the process's timer slack.
+func (p *poller) setAlarm(after time.Duration) {
+	at := unix.NsecToTimespec(after.Nanoseconds())
+	_ = unix.TimerfdSettime(p.alarm, 0, &unix.ItimerSpec{Value: at}, nil)
 }
 
 // drainFD empties the eventfd or the timerfd.

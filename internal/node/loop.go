@@ -73,6 +73,7 @@ type loop struct {
 	dice      dice
 	clock     clockWatch
 	stampPace stampPace
+	gather    gather
 	lease     *leaseView
 	policy    raftcore.LeasePolicy // as last noted
 	space     space
@@ -167,6 +168,9 @@ func (l *loop) turn(in *input, now time.Time) {
 		f := &in.fetched[i]
 		l.core.Fetched(f.ask, f.entries, f.err)
 	}
+	if in.elapsed > 0 {
+		l.gather.release()
+	}
 	if in.applied {
 		l.onApplied()
 	}
@@ -196,6 +200,7 @@ func (l *loop) turn(in *input, now time.Time) {
 	}
 	l.tickWait = append(l.tickWait, in.ticks...)
 	l.foreign = append(l.foreign, in.units...)
+	l.gather.fresh = l.gather.fresh || len(in.chunks)+len(in.units) > 0
 	if len(in.barriers) > 0 {
 		l.readAgain = true
 	}
@@ -316,6 +321,7 @@ func (l *loop) onSaved(id uint64) {
 // once this boot's OPEN came by.
 func (l *loop) onApplied() {
 	l.core.Applied(l.gauges.applied())
+	l.answered()
 	l.deliverMail()
 	if l.origin.opened() {
 		return

@@ -30,6 +30,8 @@ type origin struct {
 	leaving []leaving
 	// bytes is what the waiting chunks hold, for back-pressure.
 	bytes atomic.Int64
+	// answers counts chunks of clients that were answered after their apply.
+	answers atomic.Uint64
 }
 
 // unit is a chunk with its history of being sent.
@@ -102,6 +104,9 @@ func (o *origin) Done(c *kv.Chunk) {
 	if unit == nil {
 		o.answerBlocked(c, nil)
 		return
+	}
+	if c.NumOps > 0 { // or it is a tick, which no client sent
+		o.answers.Add(1)
 	}
 	o.answer(c, nil)
 }

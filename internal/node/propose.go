@@ -13,10 +13,6 @@ import (
 // fixed cost of an entry more often. One unit may be larger (Config.MaxEntryBytes).
 const maxBatchBytes = 1 << 20
 
-// maxUncommitted: one entry being synced while the next is on its way. More only make
-// entries smaller.
-const maxUncommitted = 2
-
 // route gives every unit that still needs it to the leader: into entries if that
 // is this node, over the wire otherwise.
 func (l *loop) route(now time.Time) {
@@ -32,14 +28,11 @@ func (l *loop) route(now time.Time) {
 }
 
 // lead makes entries of the units of all nodes, those that came first first.
-//
-// With maxUncommitted entries on their way, new units wait and share the next one:
-// an entry costs every node a sync and a round of messages, whatever it holds. Units
-// that are a full entry go at once.
 func (l *loop) lead(now time.Time) {
-	if l.core.LastIndex()-l.core.Commit() >= maxUncommitted && l.origin.bytes.Load() < maxBatchBytes {
+	if l.gathering(now) {
 		return
 	}
+	l.gather.fresh = false
 	l.limitMemory(now)
 	l.leadPresence(now)
 	l.leadLevel(now)
@@ -116,6 +109,7 @@ func (l *loop) appendEntry(now time.Time) error {
 	index, err := l.core.Propose(raftcore.EntryNormal, body)
 	if err == nil {
 		l.batches++
+		l.gather.proposed = now
 		for _, p := range l.batchPeer {
 			l.core.Awaits(p.from, index)
 		}

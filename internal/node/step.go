@@ -88,11 +88,14 @@ func (s *Steps) Running() bool { return s.l != nil }
 func (s *Steps) TickInterval() time.Duration { return s.cfg.tick() }
 
 // Turn runs one turn of the loop on everything that has happened.
-func (s *Steps) Turn(ticked bool) { s.last = s.turn(s.l, ticked, s.last) }
+func (s *Steps) Turn(ticked bool) {
+	s.l.gather.release() // clients of steps have no sockets
+	s.last = s.turn(s.l, ticked, s.last)
+}
 
 // Dirty reports whether the loop has something to turn on beside the time.
 func (s *Steps) Dirty() bool {
-	return s.inbox.dirty.Load()
+	return s.inbox.dirty.Load() || s.l.gather.holding.Load()
 }
 
 // Core is for looking, not for touching.

@@ -99,3 +99,11 @@ func (n *Node) dispatch(maySync bool) bool {
 // the node's decisions on the caller's goroutine; it waits for no disk, network or
 // long command.
 func (n *Node) Flush() { n.pump(false) }
+
+// Release lets the units go that wait for the clients that were just answered; see
+// resp.Backend. Flush makes them leave.
+func (n *Node) Release() {
+	if l := n.turns.l; l != nil && l.gather.holding.Load() && l.gather.release() {
+		n.inbox.add(func(*input) {}) // units wait for this: a turn
+	}
+}

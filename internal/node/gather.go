@@ -1,0 +1,78 @@
+package node
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// An entry costs every node a sync and a round of messages, whatever it holds. So units
+// wait for each other, as long as something is going to happen soon that lets them go
+// together: never for a timer (docs/adr/0021).
+//
+// gather decides when the units that wait become an entry:
+//
+//   - while an entry is on its way, its end is waited for; when that takes longer than
+//     entrySpacing (a slow disk, a long way to the others), more entries follow it;
+//   - when an entry's clients have just been answered, their next commands are on the
+//     way: the front end says when they came (Node.Release). Without that, clients fall
+//     into two camps, one in each of two entries that take turns, and every entry is half
+//     of what it could be.
+type gather struct {
+	proposed time.Time // when the last entry was
+	answers  uint64    // origin.answers as last looked at
+	fresh    bool      // units came that no entry has
+	// holding: several clients were answered, and the front end has not released those
+	// who wait for them. waiting: somebody does. The loop looks at holding after it set
+	// waiting, the front end at waiting after it cleared holding, so that one of them
+	// notices.
+	holding, waiting atomic.Bool
+}
+
+// held reports whether units have to wait for the front end.
+func (g *gather) held() bool {
+	if !g.holding.Load() {
+		return false
+	}
+	g.waiting.Store(g.fresh)
+	return g.holding.Load()
+}
+
+// release ends the wait, and reports whether units waited.
+func (g *gather) release() (waiting bool) {
+	g.holding.Store(false)
+	return g.waiting.Swap(false)
+}
+
+const (
+	// entrySpacing is how long an entry may be on its way before the next one follows.
+	// A commit takes a fraction of it where syncs take 100 us: there entries go one by
+	// one, each with all that waits.
+	entrySpacing = time.Millisecond
+	// maxUnapplied bounds the entries on their way. A second and a third keep a slow
+	// disk or network busy; many more would be small for nothing.
+	maxUnapplied = 4
+)
+
+// gathering reports whether units should wait. Those that are a full entry should not.
+func (l *loop) gathering(now time.Time) bool {
+	if l.origin.bytes.Load() >= maxBatchBytes {
+		return false
+	}
+	switch onTheirWay := l.core.LastIndex() - l.gauges.applied(); {
+	case onTheirWay == 0:
+		return l.gather.held()
+	case onTheirWay < maxUnapplied:
+		return now.Sub(l.gather.proposed) < entrySpacing
+	}
+	return true
+}
+
+// answered: replies went to the front end. The next command of a single client is not
+// worth waiting for.
+func (l *loop) answered() {
+	n := l.origin.answers.Load()
+	if n > l.gather.answers+1 {
+		l.gather.holding.Store(true)
+	}
+	l.gather.answers = n
+}
