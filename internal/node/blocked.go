@@ -244,11 +244,10 @@ func (p *presence) of(id raftcore.NodeID) *sighting {
 	return &p.heard[len(p.heard)-1]
 }
 
-// saw notes a message of a node.
-func (p *presence) saw(id raftcore.NodeID, now time.Time) {
-	s := p.of(id)
-	s.at, s.down = now, false
-}
+// saw notes a message of a node. It does not make up for a broken connection: the frames
+// of a process that died may still lie in a buffer when its connection is known to be
+// gone.
+func (p *presence) saw(id raftcore.NodeID, now time.Time) { p.of(id).at = now }
 
 // connection notes that the way to a node broke or opened.
 func (p *presence) connection(id raftcore.NodeID, up bool) { p.of(id).down = !up }

@@ -230,3 +230,18 @@ func TestReconcileBlocked(t *testing.T) {
 	require.Same(t, c, o.Chunk(5, 3))
 	require.Zero(t, o.outstanding())
 }
+
+// What a dead process sent before may be read after its connection broke; elements must
+// not be popped for its clients because of that.
+func TestBufferedMessagesAreNoPresence(t *testing.T) {
+	var p presence
+	now := time.Unix(1, 0)
+	p.saw(2, now)
+	require.True(t, p.here(2, now, time.Second))
+	p.connection(2, false)
+	p.saw(2, now)
+	require.False(t, p.here(2, now, time.Second), "the connection is broken")
+	p.connection(2, true)
+	require.True(t, p.here(2, now, time.Second))
+	require.False(t, p.here(2, now.Add(time.Second), time.Second), "nothing was heard for so long")
+}
