@@ -429,7 +429,11 @@ func (m *machine) restartLater() {
 		return
 	}
 	m.restarting = true
-	m.w.after(m.w.around(m.w.opt.downTime), nil, m.start)
+	down := m.w.around(m.w.opt.downTime)
+	if m.w.healing {
+		down = min(down, m.w.opt.election) // faults are over, and minutes of absence are one
+	}
+	m.w.after(down, nil, m.start)
 }
 
 // errDisk marks errors that the simulator injects.
