@@ -18,7 +18,7 @@ func (s *session) paused(cmd *kv.Command, args [][]byte) bool {
 	switch {
 	case p.until.Load() <= s.now:
 		return false
-	case cmd.Name == "client|unpause", cmd.Name == "client|pause":
+	case cmd.Name == "client|unpause":
 		return false // or nobody could end it before its time
 	case !p.writes.Load():
 		return true
