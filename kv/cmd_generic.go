@@ -361,7 +361,7 @@ const randomTries = 100
 // cmdRandomKey is RANDOMKEY: the key that follows a random point in hash order.
 func cmdRandomKey(c *Ctx) {
 	for i := 0; i < randomTries; i++ {
-		key, v, ok := c.ks.at(c.rng.next())
+		key, v, ok := c.ks.random(c.rng.next())
 		if !ok {
 			break
 		}

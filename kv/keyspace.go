@@ -240,7 +240,7 @@ func (ks *keyspace) scan(cursor uint64, count int, fn func(key []byte, v Value))
 }
 
 // at is the first key in hash order at or after a hash point, wrapping round; ok
-// is false only when the keyspace is empty. With a random point it is RANDOMKEY.
+// is false only when the keyspace is empty.
 func (ks *keyspace) at(point uint64) (key []byte, v Value, ok bool) {
 	var room [32]orderedKey
 	for _, from := range [2]uint64{point, 0} {
@@ -251,6 +251,30 @@ func (ks *keyspace) at(point uint64) (key []byte, v Value, ok bool) {
 				return rec.key, ks.h.value(&rec), true
 			}
 		}
+	}
+	return nil, Value{}, false
+}
+
+// evenKeys is how many keys random chooses from with equal chances.
+const evenKeys = 32
+
+// random is the key that chance chooses. Among many it is the next one behind a random
+// point: quick, and a key's chance is the gap before it. Among few the gaps would be
+// noticed.
+func (ks *keyspace) random(chance uint64) (key []byte, v Value, ok bool) {
+	n := uint64(ks.len())
+	if n == 0 || n > evenKeys {
+		return ks.at(chance)
+	}
+	var room [evenKeys]orderedKey
+	skip := chance % n
+	w := walker{h: ks.h, v: &ks.t.tableView, window: evenKeys}
+	for keys, ok := w.next(room[:0]); ok; keys, ok = w.next(keys) {
+		if skip < uint64(len(keys)) {
+			rec := readRecord(ks.h.arena.at(keys[skip].r))
+			return rec.key, ks.h.value(&rec), true
+		}
+		skip -= uint64(len(keys))
 	}
 	return nil, Value{}, false
 }

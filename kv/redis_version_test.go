@@ -32,6 +32,29 @@ func TestRedisVersion(t *testing.T) {
 		require.Equal(t, map[string]string{"7.0": `"9.2233720368547758e+18"`}[tc.version] == "", n.do("ZSCORE", "zset", "d") == `"9.223372036854776e+18"`)
 		require.Equal(t, `"3"`, n.do("ZSCORE", "zset", "c"))
 	}
+	n.do("XADD", "x", "1-18446744073709551615", "f", "v")
+	require.Contains(t, n.do("XADD", "x", "1-*", "f", "v"), "equal or smaller than the target stream top item")
+	n.do("CONFIG", "SET", "redis-version", "7.0")
+	require.Contains(t, n.do("XADD", "x", "1-*", "f", "v"), "Elements are too large to be stored")
+
+	// Any number is a list-max-listpack-size: below -5 is -5, 0 is 1.
+	for _, size := range []string{"-6", "0"} {
+		require.Equal(t, "OK", n.do("CONFIG", "SET", "list-max-listpack-size", size))
+		n.do("RPUSH", "l"+size, strings.Repeat("x", 60000))
+		n.do("RPUSH", "l"+size, "y")
+	}
+	n.do("CONFIG", "SET", "redis-version", "7.2")
+	require.Equal(t, `"listpack"`, n.do("OBJECT", "ENCODING", "l-6"))
+	require.Equal(t, `"quicklist"`, n.do("OBJECT", "ENCODING", "l0"))
+
+	// Reading again what is pending is no change.
+	n.do("XGROUP", "CREATE", "x", "g", "0")
+	n.do("XREADGROUP", "GROUP", "g", "c", "STREAMS", "x", ">")
+	dirty := n.s.Stats().Dirty
+	n.do("XREADGROUP", "GROUP", "g", "c", "STREAMS", "x", "0")
+	require.Equal(t, dirty, n.s.Stats().Dirty)
+	n.do("CONFIG", "SET", "list-max-listpack-size", "-2")
+
 	require.Contains(t, n.do("CONFIG", "SET", "redis-version", "6.2"), "must be one of 7.0, 7.2, 7.4")
 	require.Equal(t, int64(redis70), defaultSettings().RedisVersion)
 }

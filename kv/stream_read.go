@@ -294,7 +294,11 @@ func (r *streamRead) tryGroup(s *streamView, after streamID) (found bool) {
 	}
 	s.saveConsumer(&g, &consumer)
 	s.saveHead()
-	if found {
+	switch {
+	case !found:
+	case after != maxStreamID:
+		s.c.groupUsed("", s.key)
+	default:
 		s.c.groupTouched("", s.key)
 	}
 	return found

@@ -141,7 +141,10 @@ func (s *streamView) newID(a *streamTrimArgs) (id streamID, msg string) {
 	case !a.idGiven:
 		return s.nextID(s.c.now), ""
 	case a.id.autoSeq && id.ms == last.ms && last.seq == math.MaxUint64:
-		return id, "ERR Elements are too large to be stored" // Redis's words for a number it has no more of
+		if s.c.settings().RedisVersion < redis72 {
+			return id, "ERR Elements are too large to be stored" // its words for a number it has no more of
+		}
+		id.seq = last.seq
 	case a.id.autoSeq && id.ms == last.ms:
 		id.seq = last.seq + 1
 	}
@@ -341,6 +344,12 @@ func (s *streamView) setIDFails(last streamID, added int64) string {
 // As in Redis it is a change and an event, but nothing that WATCH would notice.
 func (c *Ctx) groupTouched(event string, key []byte) {
 	c.store.dirty++
+	c.groupUsed(event, key)
+}
+
+// groupUsed is groupTouched for what Redis does not count as a change: times and counts
+// of deliveries.
+func (c *Ctx) groupUsed(event string, key []byte) {
 	fx := &c.store.fx
 	if fx.want&EffectKey != 0 { // XPENDING and XINFO may be cached, too
 		fx.add(Effect{Kind: EffectKey, DB: c.db, Key: key})

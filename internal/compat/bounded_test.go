@@ -1,9 +1,11 @@
 package compat_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,11 +16,12 @@ import (
 	"github.com/rkvdb/rkv/internal/servers"
 )
 
-// wholeUnits pass completely; none of them may fall back. The whole suite is make
-// compat: it takes too long for every change.
+// wholeUnits pass but for what cannot pass by design; none of them may fall back. The
+// whole suite is make compat: it takes too long for every change.
 var wholeUnits = []string{
 	"unit/protocol", "unit/keyspace", "unit/type/incr", "unit/info-command", "unit/type/stream",
 	"unit/bitops", "unit/bitfield", "unit/quit",
+	"unit/pubsub", "unit/tracking", "unit/introspection", "unit/slowlog", "unit/pause", "unit/lazyfree",
 }
 
 // TestBoundedPart runs them through a follower, which includes the way to the leader.
@@ -31,16 +34,13 @@ func TestBoundedPart(t *testing.T) {
 	if err != nil {
 		t.Skip("Redis's suite cannot be had: " + err.Error())
 	}
-	f, err := os.Open(filepath.Join("testdata", "baseline-"+suite.Version+".txt"))
-	require.NoError(t, err)
-	defer f.Close()
-	baseline, err := compat.ReadBaseline(f)
-	require.NoError(t, err)
+	baseline := readList(t, "baseline-"+suite.Version+".txt")
+	byDesign := readList(t, "by-design-"+suite.Version+".txt")
 	binary := filepath.Join(dir, "rkv")
 	out, err := exec.Command("go", "build", "-o", binary, "github.com/rkvdb/rkv/cmd/rkv").CombinedOutput()
 	require.NoError(t, err, string(out))
-	mode := compat.Mode{Limit: 3 * time.Minute, Silence: time.Minute}
 	for _, unit := range wholeUnits {
+		mode := compat.Mode{Limit: 3 * time.Minute, Silence: time.Minute, Skip: slices.Collect(maps.Keys(byDesign[unit]))}
 		name := strings.ReplaceAll(unit, "/", "-")
 		r, err := suite.RunUnit(unit, mode, filepath.Join(dir, name+".log"), func() (string, func(), error) {
 			s, err := servers.RKV(binary, filepath.Join(dir, name), 3, "--enable-debug-command", "yes")
@@ -50,10 +50,24 @@ func TestBoundedPart(t *testing.T) {
 			return s.Follower, func() { _ = s.Stop() }, nil
 		})
 		require.NoError(t, err)
-		if s := baseline.Compare(unit, r.Passed); len(s.Missing) > 0 {
+		s := baseline.Compare(unit, r.Passed)
+		missing := slices.DeleteFunc(s.Missing, func(test string) bool {
+			return byDesign[unit][strings.TrimPrefix(test, unit+": ")] > 0
+		})
+		if len(missing) > 0 {
 			text, _ := os.ReadFile(filepath.Join(dir, name+".log"))
 			t.Logf("%.4000s", text)
-			t.Errorf("%d of %d; %v\n%+v", s.Passed, s.Baseline, s.Missing, r.Failed)
+			t.Errorf("%d of %d; %v\n%+v", s.Passed, s.Baseline, missing, r.Failed)
 		}
 	}
+}
+
+func readList(t *testing.T, name string) compat.Baseline {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name))
+	require.NoError(t, err)
+	defer f.Close()
+	list, err := compat.ReadBaseline(f)
+	require.NoError(t, err)
+	return list
 }
