@@ -13,6 +13,7 @@ type elementScan struct {
 	cursor  uint64
 	count   int
 	pattern []byte // nil: all
+	bare    bool   // HSCAN NOVALUES: the fields alone
 	elems   [][]byte
 	next    uint64
 }
@@ -35,7 +36,7 @@ func (c *Ctx) scanCursor() (s *elementScan, ok bool) {
 	return &elementScan{c: c, cursor: cursor, count: 10}, true
 }
 
-// options reads [MATCH pattern] [COUNT count], unless the key is missing: then it
+// options reads [MATCH pattern] [COUNT count] [NOVALUES], unless the key is missing: then it
 // replies that nothing is left. If ok is false something was replied.
 func (s *elementScan) options(found bool) (ok bool) {
 	c := s.c
@@ -45,6 +46,12 @@ func (s *elementScan) options(found bool) (ok bool) {
 	}
 	for i := 3; i < len(c.Args); i += 2 {
 		switch {
+		case is(c.Args[i], "novalues") && c.cmd.Name == "hscan":
+			s.bare = true
+			i--
+		case is(c.Args[i], "novalues") && c.settings().RedisVersion >= redis74:
+			c.Out.Error("ERR NOVALUES option can only be used in HSCAN")
+			return false
 		case i+1 < len(c.Args) && is(c.Args[i], "count"):
 			n, ok := c.intArg(i + 1)
 			if !ok {
@@ -74,7 +81,10 @@ func (s *elementScan) emit(elem []byte, more ...[]byte) {
 	if s.pattern != nil && !matchGlob(s.pattern, elem) {
 		return
 	}
-	s.elems = append(append(s.elems, elem), more...)
+	s.elems = append(s.elems, elem)
+	if !s.bare {
+		s.elems = append(s.elems, more...)
+	}
 }
 
 // tree walks about count entries of a tree in hash order from the cursor. Entries
