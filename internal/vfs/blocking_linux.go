@@ -11,7 +11,7 @@ import (
 // that it takes long, which is up to a millisecond here (cmd/rkv's timerSlack) and longer
 // than an fdatasync. With one P for the hot path that would stop the node while its disk
 // works: no command is read, no acknowledgement heard. These calls are known to block, so
-// they give the P away before, as the runtime does for its own (docs/adr/0021).
+// they give the P away before, as the runtime does for its own (docs/adr/0022).
 
 //go:linkname entersyscallblock runtime.entersyscallblock
 func entersyscallblock()
