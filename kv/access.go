@@ -203,7 +203,7 @@ func (s *Store) SetLFU(logFactor, decayMinutes int64) {
 
 // ResetStats zeroes the counters of INFO stats that belong to the data.
 func (s *Store) ResetStats() {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	s.expired, s.lazyFreed = 0, 0
 	s.reads.hits.Store(0)

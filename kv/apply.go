@@ -109,7 +109,7 @@ type applier struct {
 }
 
 func (a *applier) lock() {
-	a.s.mu.Lock()
+	a.s.lock()
 	a.held, a.cost = true, 0
 }
 
@@ -156,7 +156,7 @@ func (a *applier) entry(e *LogEntry) (err error) {
 			err = &PanicError{Index: e.Index, Value: p, Stack: debug.Stack()}
 		}
 	}()
-	s.st.Stamp = max(s.st.Stamp, it.Header.Stamp)
+	s.st.Stamp, s.fx.feed.index = max(s.st.Stamp, it.Header.Stamp), e.Index
 	a.expire(it.Header.Units == 0)
 	a.cost += s.timeOut(e.Index)
 	s.serveReady(e.Index)
@@ -194,6 +194,7 @@ func (a *applier) expire(tick bool) {
 	*c = Ctx{store: s, logged: true, now: s.st.Stamp}
 	s.fx.begin(s, nil)
 	s.expireDue(c)
+	s.fx.endBlock(false)
 	a.cost += c.cost
 }
 

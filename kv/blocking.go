@@ -330,13 +330,17 @@ func (s *Store) serveKey(at waitKey, q *waitQueue, index uint64) {
 		*c = Ctx{store: s, logged: true, now: s.st.Stamp, Out: &s.served, cmd: LookupOp(w.Op), Args: w.Args}
 		c.selectDB(at.db)
 		v, found := c.lookup(key)
+		s.fx.endBlock(false) // it may have expired
 		if !found && q.kinds[waitGroup] == 0 {
 			return // it ran dry: the usual end
 		}
 		c.cost = opCost
 		if s.present(w.Session) {
+			mark := c.beginFeed()
 			c.serve(w, key, found, v.Type)
+			c.endFeed(mark)
 		}
+		s.fx.endBlock(true)
 		if s.served.Len() == 0 {
 			i++
 		} else {

@@ -6,7 +6,7 @@ package kv
 func (s *Store) Close() {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	if len(s.heap.cuts) == 0 {
 		s.heap.unmap()

@@ -167,6 +167,9 @@ func (c *Ctx) touched(event string, key []byte) {
 	if c.store.fx.notify != 0 {
 		c.event(event, key)
 	}
+	if c.store.fx.feeding() && (event == "expired" || event == "evicted") {
+		c.feedGone(key)
+	}
 	c.noteReady(key)
 }
 
@@ -177,8 +180,13 @@ func (c *Ctx) modified(key []byte) {
 	}
 	c.marked, c.markedDB = key, c.db
 	c.store.st.watch.touch(c.db, c.store.hash(key), c.store.st.Version)
-	if fx := &c.store.fx; fx.want&EffectKey != 0 {
-		fx.add(Effect{Kind: EffectKey, DB: c.db, Key: key})
+	if fx := &c.store.fx; fx.want&(EffectKey|EffectCommand) != 0 {
+		if fx.want&EffectKey != 0 {
+			fx.add(Effect{Kind: EffectKey, DB: c.db, Key: key})
+		}
+		if fx.feeding() {
+			fx.feed.keys = append(fx.feed.keys, fedKey{c.db, string(key)})
+		}
 	}
 }
 

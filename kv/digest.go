@@ -27,7 +27,7 @@ type Cut struct {
 func (s *Store) OpenCut() *Cut {
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	st := s.st.freeze()
 	return &Cut{
@@ -78,7 +78,7 @@ func (c *Cut) Close() {
 	if c.cut == nil {
 		return
 	}
-	c.s.mu.Lock()
+	c.s.lock()
 	defer c.s.mu.Unlock()
 	c.cut.close()
 	c.cut = nil

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -23,6 +24,9 @@ const (
 	// shard channel.
 	EffectPublish
 	EffectShardPublish
+	// EffectCommand: Args repeat on DB what the entry Index did (feed.go). DB is
+	// AllDatabases if it does not matter.
+	EffectCommand
 )
 
 // AllDatabases is Effect.DB where no single database is meant.
@@ -45,6 +49,7 @@ type Effect struct {
 	Origin Waiter
 	Index  uint64
 	Op     int
+	Args   [][]byte
 }
 
 // Effects is a run of effects. Nobody may change it.
@@ -59,10 +64,13 @@ func (f *Effects) add(e Effect) {
 	f.List = append(f.List, e)
 	f.Kinds |= e.Kind
 	f.Bytes += len(e.Key) + len(e.Value) + effectOverhead
+	for _, a := range e.Args {
+		f.Bytes += len(a) + 24
+	}
 }
 
 // effectOverhead is what an Effect takes beside its bytes.
-const effectOverhead = 128
+const effectOverhead = 160
 
 // Listener is told what apply did, soon after it did it and with no lock of the store
 // held: reads made then see at least these effects. The calls come from the goroutine
@@ -156,14 +164,26 @@ type Publication struct {
 // goroutine that applies, so that they stand in one order with the effects of
 // entries. The bytes become the listeners'.
 func (s *Store) Deliver(ps []Publication) {
-	if EffectKind(s.listeners.want.Load())&(EffectPublish|EffectShardPublish) == 0 {
+	want := EffectKind(s.listeners.want.Load())
+	if want&(EffectPublish|EffectShardPublish|EffectCommand) == 0 {
 		return
 	}
 	f := &Effects{}
 	for i := range ps {
 		f.add(Effect{Kind: ps[i].kind(), DB: AllDatabases, Key: ps[i].Channel, Value: ps[i].Message})
+		if want&EffectCommand != 0 { // of no entry: it is in no cut
+			f.add(Effect{Kind: EffectCommand, DB: AllDatabases, Args: ps[i].command(), Index: math.MaxUint64})
+		}
 	}
 	s.listeners.tell(f)
+}
+
+// command is the message as a replica is told of it.
+func (p *Publication) command() [][]byte {
+	if p.Shard {
+		return [][]byte{[]byte("SPUBLISH"), p.Channel, p.Message}
+	}
+	return [][]byte{[]byte("PUBLISH"), p.Channel, p.Message}
 }
 
 func (p *Publication) kind() EffectKind {
@@ -183,6 +203,7 @@ type effectLog struct {
 	op     int
 	out    *Effects
 	room   []byte // memory for the bytes; what was cut from it is never written again
+	feed   feedLog
 }
 
 // begin loads what is wanted.
@@ -204,7 +225,9 @@ func (fx *effectLog) add(e Effect) {
 		fx.out = &Effects{}
 	}
 	e.Key, e.Value = fx.keep(e.Key), fx.keep(e.Value)
-	e.Origin, e.Index, e.Op = fx.origin, fx.index, fx.op
+	if e.Origin = fx.origin; e.Kind != EffectCommand { // a fed command knows its entry
+		e.Index, e.Op = fx.index, fx.op
+	}
 	fx.out.add(e)
 }
 

@@ -203,6 +203,7 @@ func (s *Store) evict(c *Ctx, watches [][]byte) (evicted int) {
 		c.marked = nil
 		if c.ks.delete(w.Key) {
 			c.touched("evicted", w.Key)
+			s.fx.endBlock(false)
 			evicted++
 		}
 		c.cost += opCost

@@ -69,7 +69,7 @@ func cmdFCall(c *Ctx) {
 
 func (c *Ctx) callFunction(f *function, numKeys int, readOnly bool) {
 	e := &c.store.scripts
-	w, kill := e.take(c.logged, true)
+	w, kill := e.take(c, f.name)
 	vm, run := w.vm, &w.run
 	run.begin(c, f.name, readOnly, f.flags|scriptAllowOOM)
 	run.kill = kill
@@ -121,7 +121,7 @@ func cmdFunctionLoad(c *Ctx) {
 func (c *Ctx) loadLibraries(codes []string) (libs []*functionLibrary, msg string) {
 	for _, code := range codes {
 		e := &c.store.scripts
-		w, kill := e.take(c.logged, true)
+		w, kill := e.take(c, "FUNCTION LOAD")
 		lib, msg := w.vm.loadLibrary(code)
 		c.work(int(w.vm.meter.steps / 8))
 		e.give(w, kill)
@@ -238,13 +238,26 @@ func (lib *functionLibrary) describe(out *Reply, withCode bool) {
 	}
 }
 
-// cmdFunctionStats is FUNCTION STATS. What runs now is not shown: it would be this
-// node's, seen from a place in the order of commands where it does not belong.
+// cmdFunctionStats is FUNCTION STATS. What is shown to run is what this node runs as a
+// read: a function of the log ends before anybody can ask.
 func cmdFunctionStats(c *Ctx) {
 	t := &c.store.st.functions
 	c.Out.Map(2)
 	c.Out.BulkString("running_script")
-	c.Out.Null()
+	if r, args, ok := c.store.scripts.runningFunction(); ok && !c.logged {
+		c.Out.Map(3)
+		c.Out.BulkString("name")
+		c.Out.BulkString(r.function)
+		c.Out.BulkString("command")
+		c.Out.Array(len(args))
+		for _, a := range args {
+			c.Out.Bulk(a)
+		}
+		c.Out.BulkString("duration_ms")
+		c.Out.Int(max(0, c.now-r.since))
+	} else {
+		c.Out.Null()
+	}
 	c.Out.BulkString("engines")
 	c.Out.Map(1)
 	c.Out.BulkString("LUA")

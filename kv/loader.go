@@ -105,7 +105,7 @@ func (l *Loader) swap() {
 	defer s.readers.tell()
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	l.abandon.Stop()
 	s.readers.wakeAll()

@@ -29,6 +29,24 @@ func ExportRDB(w io.Writer, stream func(sink func(raw []byte) error) error, vers
 	return x.Finish()
 }
 
+// ExportCut writes a cut as ExportRDB does. Two calls write the same bytes.
+func ExportCut(w io.Writer, cut *Cut, version int) error {
+	return ExportRDB(w, func(sink func(raw []byte) error) error {
+		return cut.Blocks(func(raw []byte, _ int) error { return sink(raw) })
+	}, version)
+}
+
+// RDBVersionOf is the version of RDB that a Redis of the setting redis-version writes.
+func RDBVersionOf(redisVersion int64) int {
+	switch {
+	case redisVersion < redis72:
+		return 10
+	case redisVersion == redis72:
+		return 11
+	}
+	return rdbMaxVersion
+}
+
 // rdbExporter copies a file that Cut.Blocks made, field by field.
 type rdbExporter struct {
 	rdbPush

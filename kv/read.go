@@ -35,10 +35,8 @@ func (s *Store) ReadBriefly(c *Chunk, now int64) (needTick, tooLong bool) {
 // ReadLong is Read for a chunk that ReadBriefly gave up. A few run at a time, the
 // others wait here.
 func (s *Store) ReadLong(c *Chunk, now int64) (needTick bool) {
-	s.scripts.slots <- struct{}{}
-	defer func() { <-s.scripts.slots }()
-	s.scripts.long.Add(1)
-	defer s.scripts.long.Add(-1)
+	s.scripts.beginLong()
+	defer s.scripts.endLong()
 	return s.Read(c, now)
 }
 
@@ -195,6 +193,7 @@ func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([
 		if group == 0 {
 			r.mark()
 			if !r.readOnly {
+				r.s.fx.endBlock(true)
 				r.s.serveReady(r.index)
 			}
 		}
@@ -368,7 +367,9 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 		if c.wantsMisses() {
 			c.noteMisses(cmd, args)
 		}
+		mark := c.beginFeed()
 		cmd.Run(c)
+		c.endFeed(mark)
 	}
 	size := out.Len() - before
 	for _, a := range args {

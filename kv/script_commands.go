@@ -125,7 +125,7 @@ func (c *Ctx) runScript(s *script, numKeys int) luaStop {
 		return luaGoesOn
 	}
 	e := &c.store.scripts
-	w, kill := e.take(c.logged, false)
+	w, kill := e.take(c, "")
 	vm, run := w.vm, &w.run
 	flags := s.flags
 	if s.shebang {

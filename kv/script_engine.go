@@ -13,9 +13,15 @@ type scriptEngine struct {
 	scripts map[string]*script // by body
 	bytes   int
 	idle    []*scriptWorker
-	// running are the kill switches of scripts outside the log; true: a function.
-	running map[*atomic.Bool]bool
-	logged  int           // scripts of the log running now: 0 or 1
+	// running are the scripts outside the log, by their kill switches.
+	running map[*atomic.Bool]runningScript
+	logged  int // scripts of the log running now: 0 or 1
+	// gate keeps who wants the store's lock away from it while a long read holds it
+	// shared: a writer that waits there would hold up all other readers, the event loops
+	// among them, until the script ends. Guarded by it: writers, who come next.
+	gate    sync.Mutex
+	free    *sync.Cond
+	writers int
 	long    atomic.Int64  // chunks in ReadLong
 	slots   chan struct{} // bounds them: each script may take its budget of memory
 }
@@ -75,24 +81,67 @@ func (e *scriptEngine) script(body []byte) *script {
 	return s
 }
 
+// lock takes the store's lock exclusively, once no long read holds it.
+func (s *Store) lock() {
+	e := &s.scripts
+	e.gate.Lock()
+	e.writers++
+	for e.long.Load() > 0 {
+		e.free.Wait()
+	}
+	e.gate.Unlock()
+	s.mu.Lock()
+	e.gate.Lock()
+	if e.writers--; e.writers == 0 {
+		e.free.Broadcast()
+	}
+	e.gate.Unlock()
+}
+
+// beginLong waits for its turn: behind the writers that wait.
+func (e *scriptEngine) beginLong() {
+	e.slots <- struct{}{}
+	e.gate.Lock()
+	for e.writers > 0 {
+		e.free.Wait()
+	}
+	e.long.Add(1)
+	e.gate.Unlock()
+}
+
+func (e *scriptEngine) endLong() {
+	e.gate.Lock()
+	e.long.Add(-1)
+	e.free.Broadcast()
+	e.gate.Unlock()
+	<-e.slots
+}
+
 func (e *scriptEngine) flush() {
 	e.mu.Lock()
 	e.scripts, e.bytes, e.idle = nil, 0, nil
 	e.mu.Unlock()
 }
 
+// runningScript is what FUNCTION STATS tells of one; function is empty for a script.
+type runningScript struct {
+	function string
+	args     [][]byte
+	since    int64
+}
+
 // take lends an interpreter. A run outside the log gets a kill switch.
-func (e *scriptEngine) take(logged, function bool) (*scriptWorker, *atomic.Bool) {
+func (e *scriptEngine) take(c *Ctx, function string) (*scriptWorker, *atomic.Bool) {
 	var kill *atomic.Bool
 	e.mu.Lock()
-	if logged {
+	if c.logged {
 		e.logged++
 	} else {
 		kill = new(atomic.Bool)
 		if e.running == nil {
-			e.running = make(map[*atomic.Bool]bool)
+			e.running = make(map[*atomic.Bool]runningScript)
 		}
-		e.running[kill] = function
+		e.running[kill] = runningScript{function, c.Args, c.now}
 	}
 	var w *scriptWorker
 	if n := len(e.idle); n > 0 {
@@ -128,8 +177,8 @@ func (s *Store) KillScripts(functions bool) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	killed := false
-	for kill, function := range e.running {
-		if function == functions {
+	for kill, r := range e.running {
+		if (r.function != "") == functions {
 			kill.Store(true)
 			killed = true
 		}
@@ -151,12 +200,24 @@ func (s *Store) BusyText() string {
 	e := &s.scripts
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, function := range e.running {
-		if !function {
+	for _, r := range e.running {
+		if r.function == "" {
 			return busyText(false)
 		}
 	}
 	return busyText(true)
+}
+
+// runningFunction is the function that has been running longest outside the log.
+func (e *scriptEngine) runningFunction() (first runningScript, args [][]byte, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.running {
+		if r.function != "" && (!ok || r.since < first.since || r.since == first.since && r.function < first.function) {
+			first, ok = r, true
+		}
+	}
+	return first, copyAll(first.args), ok // they may go with the chunk
 }
 
 func busyText(function bool) string {

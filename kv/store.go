@@ -90,6 +90,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{databases: o.Databases, level: o.Level, access: newAccessTable()}
 	s.scripts.slots = make(chan struct{}, maxLongReads)
+	s.scripts.free = sync.NewCond(&s.scripts.gate)
 	s.heap, s.dbs = newKeyspaces(o.HashSeed, o.Databases)
 	s.st = newState(o.HashSeed, o.Databases)
 	s.acl.Store(s.st.acl)
@@ -190,7 +191,7 @@ func (s *Store) Stats() Stats {
 // slice under the lock, and reports whether more is left. Apply does a part of it
 // with every entry; a node calls it while idle.
 func (s *Store) Maintain() (more bool) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	defer s.showMemory()
 	return s.heap.freeSome(maintainOps)

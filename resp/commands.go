@@ -44,6 +44,7 @@ func init() {
 		configHandlers(), commandHandlers(), raftHandlers(), scriptHandlers(),
 		pubsubHandlers(), trackingHandlers(), debugHandlers(),
 		aclHandlers(), slowlogHandlers(), latencyHandlers(), noClusterHandlers(),
+		replicaHandlers(),
 	} {
 		for name, h := range group {
 			if cmd := findRow(name); cmd != nil {

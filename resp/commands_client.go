@@ -208,6 +208,7 @@ func (v *visible) flagLetters() string {
 		letter string
 	}{
 		{v.monitor, "O"},
+		{v.replica, "S"},
 		{v.kind() == "pubsub", "P"},
 		{v.multi >= 0, "x"},
 		{v.blocked, "b"},

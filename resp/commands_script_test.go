@@ -165,3 +165,22 @@ func TestWatchOfDueKey(t *testing.T) {
 	require.Equal(t, "+QUEUED", c.do("PING"))
 	require.Equal(t, `[+PONG]`, c.do("EXEC"))
 }
+
+// A writer that waits for a long script does not hold up the event loops: SCRIPT KILL
+// gets through.
+func TestScriptKillWhileAWriteWaits(t *testing.T) {
+	s := startServer(t, nil)
+	c, writer, other := s.dial(), s.dial(), s.dial()
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "0"))
+	c.send(command("EVAL", "while true do end", "0"))
+	store := s.node.Store()
+	require.Eventually(t, func() bool { return store.BusyText() != "" && s.longReads.n.Load() > 0 }, 5*time.Second, time.Millisecond)
+	writer.send(command("SET", "k", "v"))
+	started := time.Now()
+	for time.Since(started) < 200*time.Millisecond { // ticks of the loop among them
+		require.Equal(t, "+PONG", other.do("PING"))
+	}
+	require.Equal(t, "+OK", other.do("SCRIPT", "KILL"))
+	require.Contains(t, c.reply(), "Script killed by user")
+	require.Equal(t, "+OK", writer.reply())
+}

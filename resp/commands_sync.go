@@ -12,9 +12,8 @@ import (
 	"github.com/rkvdb/rkv/kv"
 )
 
-// SYNC is for those that want one copy of the data (redis-cli --rdb): they say
-// REPLCONF rdb-only 1 first, and get an RDB. Replicas of Redis cannot follow: what comes
-// after the copy is not a stream of commands here.
+// Those that want one copy of the data (redis-cli --rdb) say REPLCONF rdb-only 1 before
+// SYNC, and get an RDB. The others follow (replica.go).
 
 // rdbDumper is the part of a Backend that SYNC needs.
 type rdbDumper interface {
@@ -23,10 +22,14 @@ type rdbDumper interface {
 	DumpRDB(ctx context.Context, w io.Writer) error
 }
 
-const errNoSync = "ERR this is no master for replicas of Redis; it gives whole copies: redis-cli --rdb FILE, or rkv backup"
+const errNoSync = "ERR copies of the data are not available here"
 
-// replconf is REPLCONF option value ...: what a client says about itself before SYNC.
+// replconf is REPLCONF option value ...: what a client says about itself before SYNC. Who
+// follows acknowledges with it, and expects no answer.
 func replconf(s *session, args [][]byte, out *kv.Reply) {
+	if s.replica != nil {
+		return
+	}
 	if len(args)%2 == 0 {
 		out.Error(errSyntax)
 		return
@@ -51,7 +54,7 @@ func replconf(s *session, args [][]byte, out *kv.Reply) {
 // characters, the file, and the mark again.
 func syncCopy(s *session, _ [][]byte, out *kv.Reply) {
 	d, ok := s.srv.backend.(rdbDumper)
-	if !ok || !s.rdbOnly || s.self == nil {
+	if !ok || s.self == nil {
 		out.Error(errNoSync)
 		return
 	}

@@ -29,8 +29,6 @@ func (n *fakeNode) DumpRDB(_ context.Context, w io.Writer) error {
 func TestSyncSendsACopy(t *testing.T) {
 	s := startServer(t, nil)
 	c := s.dial()
-	require.Equal(t, "-"+errNoSync, c.do("SYNC"), "a replica would wait for a stream of commands")
-	require.Equal(t, "-"+errNoSync, c.do("PSYNC", "?", "-1"))
 	require.Equal(t, "+OK", c.do("REPLCONF", "capa", "eof"))
 	require.Equal(t, "+OK", c.do("REPLCONF", "rdb-only", "1"))
 	require.Contains(t, c.do("REPLCONF", "rdb-filter-only", "functions"), "-ERR copies are whole")

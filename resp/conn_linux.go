@@ -445,6 +445,9 @@ func (c *conn) write() {
 	case s.unsent() == 0:
 		s.resetOutput()
 		c.stalled = 0
+		if s.replica != nil {
+			s.replica.sent()
+		}
 		if c.ending {
 			c.close()
 			return
@@ -607,6 +610,7 @@ func (c *conn) close() {
 	c.s.leaveAll()
 	c.s.srv.clients.remove(c.s.id)
 	c.s.leaveMonitor()
+	c.s.leaveReplica()
 	c.loop.putBuf(c.buf)
 	c.buf, c.start = nil, 0
 }

@@ -109,6 +109,9 @@ func (c *conn) limits() outputLimit {
 	if c.s.subscribed() {
 		class = outputPubsub
 	}
+	if c.s.replica != nil {
+		class = outputReplica
+	}
 	return c.s.srv.live.output.get()[class]
 }
 

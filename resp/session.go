@@ -116,6 +116,8 @@ type session struct {
 	chunkStart int64
 	tally      *tally
 	monitoring bool
+	// replica: the connection follows as a Redis server does; nil otherwise.
+	replica *replica
 	// afterChunk runs when the chunk was applied without an error (CONFIG SET).
 	afterChunk func()
 	// rechecking: the barrier under way is for a newer view of the users.
@@ -199,6 +201,7 @@ type visible struct {
 	tracking string
 	user     string
 	monitor  bool
+	replica  bool
 	blocked  bool
 }
 
@@ -607,6 +610,7 @@ func (s *session) publish(qbuf int) {
 	s.publishListening(v)
 	v.user, v.monitor = s.user.Name, s.monitoring
 	v.blocked = s.postponed || s.async != nil && s.asyncCmd != nil && s.asyncCmd.Flags&kv.FlagBlocking != 0
+	v.replica = s.replica != nil
 	v.mu.Unlock()
 	s.srv.stats.commands.Add(s.commands)
 	s.commands = 0

@@ -39,7 +39,6 @@ var missing = [][2]string{
 	{"`BF.*` `CF.*` `CMS.*` `FT.*` `JSON.*` `TDIGEST.*` `TOPK.*` `TS.*`", "modules; there are none here"},
 	{"`CLUSTER *` `SFLUSH` `TRIMSLOTS` `RESTORE-ASKING`", "Redis Cluster's; every node serves every key"},
 	{"`SENTINEL *`", "Sentinel's; failover is built in"},
-	{"`SYNC` `PSYNC` `REPLCONF`", "replication is by consensus"},
 	{"`MIGRATE`", "a node opens no connections to other servers; use DUMP and RESTORE"},
 }
 

@@ -1,0 +1,71 @@
+package kv
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+type feedListener struct{ lines []string }
+
+func (l *feedListener) Effects(f *Effects) {
+	for _, e := range f.List {
+		if e.Kind == EffectCommand {
+			l.lines = append(l.lines, string(bytes.Join(e.Args, []byte(" "))))
+		}
+	}
+}
+
+// TestFeed: what a replica is told, in the forms in which redis-server 7.0 propagates.
+func TestFeed(t *testing.T) {
+	n := newTestNode(t)
+	l := &feedListener{}
+	n.s.Listen(l).Want(EffectCommand)
+	at := strconv.Itoa(testEpoch + 100_000)
+	fed := func(want []string, args ...string) {
+		t.Helper()
+		l.lines = nil
+		n.do(args...)
+		require.Equal(t, want, l.lines, "%v", args)
+	}
+	fed([]string{"SET k v PXAT " + at}, "SET", "k", "v", "EX", "100", "NX")
+	fed(nil, "SET", "k", "w", "NX")
+	fed([]string{"PERSIST k"}, "GETEX", "k", "PERSIST")
+	fed(nil, "GETEX", "k")
+	fed([]string{"PEXPIREAT k " + at}, "EXPIRE", "k", "100")
+	fed([]string{"DEL k"}, "EXPIRE", "k", "-1")
+	fed([]string{"SET f 1.5 KEEPTTL"}, "INCRBYFLOAT", "f", "1.5")
+	fed([]string{"sadd s a"}, "SADD", "s", "a")
+	fed([]string{"SREM s a"}, "SPOP", "s")
+	fed([]string{"rpush l 1 2 3"}, "RPUSH", "l", "1", "2", "3")
+	fed([]string{"RPOP l 2"}, "LMPOP", "2", "none", "l", "RIGHT", "COUNT", "2")
+	fed([]string{"LPOP l"}, "BLPOP", "l", "0")
+	fed([]string{"XADD x MAXLEN = 1 " + strconv.Itoa(testEpoch) + "-0 f v"}, "XADD", "x", "MAXLEN", "~", "5", "*", "f", "v")
+	fed([]string{"MULTI", "SET a 1", "incr a", "EXEC"}, "EVAL", "redis.call('set','a',1) redis.call('incr','a') redis.call('get','a')", "0")
+	fed([]string{"xgroup CREATE x g 0"}, "XGROUP", "create", "x", "g", "0")
+	id := strconv.Itoa(testEpoch) + "-0"
+	fed([]string{"XCLAIM x g c 0 " + id + " TIME " + strconv.Itoa(testEpoch) + " RETRYCOUNT 1 FORCE JUSTID LASTID " + id},
+		"XREADGROUP", "GROUP", "g", "c", "STREAMS", "x", ">")
+	fed([]string{"geoadd geo 13 38 m"}, "GEOADD", "geo", "13", "38", "m")
+	fed(nil, "DEL", "none")
+
+	l.lines = nil
+	n.do("HSETEX", "h", "FIELDS", "1", "f", "v")
+	require.Len(t, l.lines, 1)
+	require.True(t, strings.HasPrefix(l.lines[0], "RESTORE h 0 "), "a command of later versions is fed as a value")
+	require.True(t, strings.HasSuffix(l.lines[0], " REPLACE ABSTTL"))
+
+	n.do("SET", "due", "v", "PX", "5")
+	l.lines = nil
+	n.tick(10)
+	require.Equal(t, []string{"DEL due"}, l.lines)
+
+	// Who waits is served in a step of its own.
+	l.lines = nil
+	require.Equal(t, blockedText, n.do("BLMPOP", "0", "1", "w", "LEFT"))
+	n.do("RPUSH", "w", "a", "b")
+	require.Equal(t, []string{"rpush w a b", "LPOP w 1"}, l.lines)
+}
