@@ -100,7 +100,8 @@ func (j *judge) witness() {
 		for ; next < len(reads) && reads[next].index == store.Applied(); next++ {
 			o, ch := reads[next], &kv.Chunk{}
 			o.build(ch)
-			if store.Read(ch, o.now) {
+			// A random choice may have met a key that is due here, and not there.
+			if store.Read(ch, o.now) && !o.random {
 				w.fail("I11", "client %d: read at %d wants a tick in the replay", o.client, o.index)
 			}
 			if !o.random && !bytes.Equal(o.reply, ch.Reply.Bytes()) {
