@@ -245,6 +245,7 @@ func TestBoundedStaleness(t *testing.T) {
 			}
 		}
 	}
+	require.Eventually(t, func() bool { return reader.Get(ctx, "n").Val() == "300" }, 10*time.Second, time.Millisecond)
 	for _, p := range c.nodes {
 		if p != follower {
 			c.signal(p, syscall.SIGSTOP)

@@ -171,6 +171,8 @@ xrange K - +
 xrevrange K + -
 xread ?(count+I) streams K S
 xdel K S
+xdelex K ?(keepref|delref|acked) ids 1 S
+xackdel K g ?(keepref|delref|acked) ids 1 S
 xtrim K (maxlen|minid) ?(~) I
 xsetid K S
 xgroup create K g (0|$|S) ?mkstream
