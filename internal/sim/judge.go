@@ -612,13 +612,26 @@ func (j *judge) recovered(p *proc) {
 	}
 	m.ambiguous = nil
 	m.wiped = false
+	j.founded(p)
 	m.incarnation = p.id.Incarnation
 	j.known[p.tenantID()] = max(j.known[p.tenantID()], m.level)
 	j.knows(p)
-	if seed := p.id.Genesis.HashSeed(); j.genesis == 0 {
-		j.genesis = seed
-	} else if seed != j.genesis {
-		w.fail("genesis", "node %d belongs to a second cluster:%s", m.id, names(p.id.Genesis.Membership()))
-	}
 	p.seen = seen{term: c.Term(), commit: c.Commit(), handed: st.LastIndex, members: c.Membership()}
+}
+
+// founded notes the cluster a node belongs to. There is one: another may only follow one
+// that nobody belongs to any more, which only a founder that settled before all others,
+// and was emptied before any of them did, leaves behind.
+func (j *judge) founded(p *proc) {
+	seed := p.id.Genesis.HashSeed()
+	p.m.cluster = seed
+	if seed == j.genesis {
+		return
+	}
+	for _, x := range j.w.machines {
+		if j.genesis != 0 && x.cluster == j.genesis && !x.wiped {
+			j.w.fail("genesis", "node %d belongs to a second cluster:%s", p.m.id, names(p.id.Genesis.Membership()))
+		}
+	}
+	j.genesis = seed
 }

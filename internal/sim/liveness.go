@@ -21,6 +21,11 @@ func openTwin(cfg node.Config, p *proc) error {
 func (w *world) liveness() {
 	w.say("healing")
 	w.heal()
+	if w.opt.sleep > 0 { // who went to sleep before is woken
+		for _, c := range w.clients {
+			w.after(w.around(c.think), nil, c.next)
+		}
+	}
 	// Who was damaged gets time to be made whole by the others.
 	var core map[raftcore.NodeID]bool
 	for i := 0; core == nil && i < 60; i++ {
@@ -237,6 +242,14 @@ func (w *world) states(core map[raftcore.NodeID]bool) string {
 			st := m.proc.s.Core().Status()
 			s += fmt.Sprintf("\n  node %d: %v of term %d, leader %d, log [%d, %d], commit %d, applied %d, snapshot %d, suspect %v, members%s, peers %+v",
 				m.id, st.Role, st.Term, st.Leader, st.FirstIndex, st.LastIndex, st.Commit, m.proc.s.Store().Applied(), st.SnapshotIndex, st.Suspect, names(st.Membership), st.Peers)
+		}
+	}
+	for _, c := range w.clients {
+		switch o := c.cur; {
+		case o == nil:
+			s += fmt.Sprintf("\n  client %d says nothing", c.number)
+		default:
+			s += fmt.Sprintf("\n  client %d waits for node %d since %v (read %v, blocked %v, seq %d)", c.number, o.p.m.id, o.start, o.read, o.blocked, o.chunk.Seq)
 		}
 	}
 	return s

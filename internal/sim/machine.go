@@ -41,6 +41,7 @@ type machine struct {
 	batches     [2]int64        // bytes of entries in the last two writes of the log
 	ambiguous   []node.SyncItem // the batch under way when the power failed
 	incarnation uint64          // of the last start
+	cluster     uint64          // its genesis seed as of the last start; stale once wiped
 	second      bool            // its snapshots descend from a snapshot
 	dying       bool            // its power fails at a coming write
 	full        bool
