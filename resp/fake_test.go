@@ -36,7 +36,7 @@ type fakeNode struct {
 	lonely      atomic.Bool   // knows no leader
 	dead        atomic.Uint64 // a member that answers nobody
 	follows     atomic.Uint64 // another member that leads
-	lateBy      time.Duration // barriers take so long
+	lateBy      atomic.Int64  // barriers take so long, ns
 	barriers    atomic.Int64
 	proposals   atomic.Int64
 	releases    atomic.Int64
@@ -212,8 +212,8 @@ func (n *fakeNode) ReadBarrier(done func(error)) {
 		done(errors.New("CLUSTERDOWN No leader"))
 		return
 	}
-	if n.lateBy > 0 {
-		time.AfterFunc(n.lateBy, func() { done(nil) })
+	if late := n.lateBy.Load(); late > 0 {
+		time.AfterFunc(time.Duration(late), func() { done(nil) })
 		return
 	}
 	done(nil)

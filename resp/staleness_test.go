@@ -53,7 +53,7 @@ func TestReadsWithinTheBoundWaitForNothing(t *testing.T) {
 // A barrier vouches for the moment it was asked at, not for that of its answer.
 func TestAgeCountsFromTheQuestion(t *testing.T) {
 	s := startServer(t, nil)
-	s.node.lateBy = 120 * time.Millisecond
+	s.node.lateBy.Store(int64(120 * time.Millisecond))
 	c := s.dial()
 	require.Equal(t, "+OK", c.do("CLIENT", "STALENESS", "100"))
 	before := s.node.barriers.Load()
