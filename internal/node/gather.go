@@ -7,7 +7,8 @@ import (
 
 // An entry costs every node a sync and a round of messages, whatever it holds. So units
 // wait for each other, as long as something is going to happen soon that lets them go
-// together: never for a timer (docs/adr/0022).
+// together. The node itself sets no timer for it; the front end's wait is bounded by one
+// (docs/adr/0022).
 //
 // gather decides when the units that wait become an entry:
 //
