@@ -68,12 +68,12 @@ func (n *Node) setPeers(m raftcore.Membership, anyIncarnation bool) {
 			ps = append(ps, p)
 		}
 	}
-	others := n.learnedMembers()
+	others := append([]raftcore.Member{n.introduced}, n.learnedMembers()...)
 	for _, d := range n.departed {
 		others = append(others, d.member)
 	}
 	for _, x := range others {
-		if x.ID != n.identity.Node && !seen[x.ID] {
+		if x.ID != 0 && x.ID != n.identity.Node && !seen[x.ID] {
 			seen[x.ID] = true
 			ps = append(ps, transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr})
 		}
@@ -139,6 +139,39 @@ func (n *Node) askPeers(addrs []string) {
 				n.heard(r)
 			}
 		}
+	})
+}
+
+// introduce implements effects.
+func (n *Node) introduce(addrs []string) {
+	if n.introducing.Swap(true) {
+		return
+	}
+	n.spawn(func() {
+		defer n.introducing.Store(false)
+		for _, addr := range addrs {
+			// Whoever cannot be reached is told the next time.
+			_, _ = n.askSoon(n.ctx, addr, n.introductionCall())
+		}
+	})
+}
+
+func (n *Node) introductionCall() call {
+	return call{Kind: callHere, From: n.self(), Cluster: n.clusterID}
+}
+
+// met takes the introduction of a node that leads, or did a moment ago. It only says
+// where to answer to: whom to believe is the core's business.
+func (n *Node) met(c call) {
+	if !n.running.Load() || c.Cluster != n.clusterID || c.From.ID == n.identity.Node || c.From.PeerAddr == "" {
+		return
+	}
+	n.call(func(l *loop) {
+		if names(l.core.Membership(), c.From.ID) {
+			return
+		}
+		n.introduced = c.From
+		l.fx.setPeers(l.core.Membership(), l.anyPeer)
 	})
 }
 

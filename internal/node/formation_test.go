@@ -236,6 +236,7 @@ func (noHost) SendUnits(raftcore.NodeID, []transport.Unit) bool { return false }
 func (noHost) SendRefused(raftcore.NodeID, []uint64)            {}
 func (noHost) SetPeers([]transport.Peer)                        {}
 func (noHost) AskPeers([]string)                                {}
+func (noHost) Introduce([]string)                               {}
 func (noHost) TakeSnapshot()                                    {}
 func (noHost) SendSnapshot(raftcore.NodeID)                     {}
 func (noHost) Saving(*raftcore.Save)                            {}

@@ -49,6 +49,7 @@ type callReply struct {
 const (
 	callProbe    = "probe" // who are you
 	callJoin     = "join"  // take me in as a learner
+	callHere     = "here"  // a leader says where it is
 	callAdd      = "add"
 	callRemove   = "remove"
 	callPromote  = "promote"
@@ -166,6 +167,8 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	r := n.introduction()
 	switch c.Kind {
 	case callProbe:
+	case callHere:
+		n.met(c)
 	case callJoin:
 		n.answerJoin(c.From, &r)
 	case callClient:

@@ -31,6 +31,8 @@ type effects interface {
 	setPeers(m raftcore.Membership, anyIncarnation bool)
 	// askPeers asks the nodes at addrs who takes part today.
 	askPeers(addrs []string)
+	// introduce tells the nodes at addrs where this one is.
+	introduce(addrs []string)
 	// takeSnapshot starts one unless one is running.
 	takeSnapshot()
 }
@@ -96,6 +98,7 @@ type loop struct {
 	lonelySince time.Time
 	anyPeer     bool
 	askedPeers  time.Time
+	introduced  time.Time // when silent members were last told where this leader is
 	draining    bool
 	proposals   uint64
 	batches     uint64
@@ -368,6 +371,7 @@ func (l *loop) onTick(now time.Time) {
 	l.watchSpace(now)
 	l.watchClock(now)
 	l.watchPeers(now)
+	l.watchSilent(now)
 	l.proposeDueTick(now)
 	l.expirePublications(now)
 	l.pubsub.expire(now)
@@ -422,6 +426,26 @@ func (l *loop) watchPeers(now time.Time) {
 	case now.Sub(l.lonelySince) > 3*l.cfg.ElectionTimeout:
 		l.anyPeer = true
 		l.fx.setPeers(l.core.Membership(), true)
+	}
+}
+
+// watchSilent has a leader tell members that do not answer where it is. The
+// configuration of one that was away for long may name nobody of today: it hears its
+// leader, has no address to answer to and nobody to ask for one.
+func (l *loop) watchSilent(now time.Time) {
+	if l.core.Role() != raftcore.Leader || now.Sub(l.introduced) < 2*l.cfg.ElectionTimeout {
+		return
+	}
+	l.introduced = now
+	var addrs []string
+	status := l.core.Status()
+	for _, p := range status.Peers {
+		if m, ok := status.Membership.Find(p.ID); ok && !p.Active {
+			addrs = append(addrs, m.PeerAddr)
+		}
+	}
+	if len(addrs) > 0 {
+		l.fx.introduce(addrs)
 	}
 }
 

@@ -53,21 +53,24 @@ type Node struct {
 	// peerClusterID is the genesis's, computed once: every Send asks for it.
 	peerClusterID [16]byte
 	learned       []raftcore.Member // beside the configuration's
+	introduced    raftcore.Member   // who last said that it leads, if the configuration does not name it; the loop's
 	failure       error
 
-	running    atomic.Bool
-	ready      atomic.Bool
-	full       atomic.Bool // the disk
-	snapping   atomic.Bool // one was asked for, or is being written
-	writing    atomic.Bool // one is being written
-	pace       pace
-	asking     atomic.Bool
-	snapMu     sync.Mutex // one snapshot is written at a time
-	deliveries deliveries
-	awaited    atomic.Uint64 // the entry a snapshot must reach that replaces the log
-	backupMu   sync.Mutex
-	backups    map[uint64]*backup // being read, by index
-	snapshots  atomic.Uint64
+	running  atomic.Bool
+	ready    atomic.Bool
+	full     atomic.Bool // the disk
+	snapping atomic.Bool // one was asked for, or is being written
+	writing  atomic.Bool // one is being written
+	pace     pace
+	asking   atomic.Bool
+	// introducing: silent members are being told where this node is.
+	introducing atomic.Bool
+	snapMu      sync.Mutex // one snapshot is written at a time
+	deliveries  deliveries
+	awaited     atomic.Uint64 // the entry a snapshot must reach that replaces the log
+	backupMu    sync.Mutex
+	backups     map[uint64]*backup // being read, by index
+	snapshots   atomic.Uint64
 	// How the last snapshot went: see Status.
 	savedAt    atomic.Int64
 	saveFailed atomic.Bool

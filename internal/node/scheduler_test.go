@@ -81,6 +81,7 @@ func (s *stepNode) compact(uint64)                     {}
 func (s *stepNode) sendSnapshot(raftcore.NodeID)       {}
 func (s *stepNode) setPeers(raftcore.Membership, bool) {}
 func (s *stepNode) askPeers([]string)                  {}
+func (s *stepNode) introduce([]string)                 {}
 func (s *stepNode) takeSnapshot()                      {}
 func (s *stepNode) syncAge(time.Time) time.Duration    { return 0 }
 
@@ -96,7 +97,7 @@ func newWorld(seed uint64, n int, trace io.Writer) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1e12), trace: trace}
 	g := &Genesis{}
 	for i := 1; i <= n; i++ {
-		g.Members = append(g.Members, raftcore.Member{ID: raftcore.NodeID(i), Incarnation: uint64(i)})
+		g.Members = append(g.Members, raftcore.Member{ID: raftcore.NodeID(i), Incarnation: uint64(i), PeerAddr: fmt.Sprintf("node%d:1", i)})
 	}
 	for i := 1; i <= n; i++ {
 		cfg := Config{FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return w.now }}

@@ -36,6 +36,8 @@ type Host interface {
 	SetPeers(ps []transport.Peer)
 	// AskPeers wants a Probe of each address, and Heard of its reply.
 	AskPeers(addrs []string)
+	// Introduce wants an Introduction to each address.
+	Introduce(addrs []string)
 	// TakeSnapshot wants a NewSnapshot run to its end; until SnapshotEnded it is not
 	// asked again.
 	TakeSnapshot()
@@ -352,6 +354,9 @@ func (s *Steps) Probe(addr string) Question {
 	return Question{addr, call{Kind: callProbe, From: s.self()}}
 }
 
+// Introduction tells the node at addr where this one is. Its reply says nothing new.
+func (s *Steps) Introduction(addr string) Question { return Question{addr, s.introductionCall()} }
+
 // Heard takes the reply to a Probe.
 func (s *Steps) Heard(r *Reply) { s.heard(r.r) }
 
@@ -360,6 +365,9 @@ func (s *Steps) Heard(r *Reply) { s.heard(r.r) }
 func (s *Steps) Answer(q Question) (*Reply, *Poll) {
 	hello := s.introduction()
 	r := &hello
+	if q.c.Kind == callHere {
+		s.met(q.c)
+	}
 	if q.c.Kind != callJoin {
 		return &Reply{r}, nil
 	}
@@ -451,6 +459,8 @@ func (e stepEffects) takeSnapshot() {
 }
 
 func (e stepEffects) askPeers(addrs []string) { e.host.AskPeers(addrs) }
+
+func (e stepEffects) introduce(addrs []string) { e.host.Introduce(addrs) }
 
 func (e stepEffects) sendSnapshot(to raftcore.NodeID) { e.host.SendSnapshot(to) }
 

@@ -260,6 +260,14 @@ func (p *proc) AskPeers(addrs []string) {
 	}
 }
 
+// Introduce implements node.Host.
+func (p *proc) Introduce(addrs []string) {
+	p.w.hit("a leader tells a silent member where it is")
+	for _, addr := range addrs {
+		p.w.call(p, p.s.Introduction(addr), func(*node.Reply) {})
+	}
+}
+
 // appeared and vanished tell the others that connections to p came up or broke.
 func (n *network) appeared(p *proc) { n.changed(p, true) }
 func (n *network) vanished(p *proc) { n.changed(p, false) }
