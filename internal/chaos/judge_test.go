@@ -65,6 +65,7 @@ func TestJudges(t *testing.T) {
 		{"queue: twice", &queue{}, true, []Op{push(0, 1, OK, "0.0"), pop(2, 3, OK, "0.0"), pop(2, 3, OK, "0.0"), rest()}},
 		{"queue: popped and there", &queue{}, true, []Op{push(0, 1, OK, "0.0"), pop(2, 3, OK, "0.0"), rest("0.0")}},
 		{"queue: refused and there", &queue{}, true, []Op{push(0, 1, Failed, "0.0"), rest("0.0")}},
+		{"queue: unknown push takes effect late", &queue{}, false, []Op{push(0, 1, Unknown, "0.0"), push(2, 3, OK, "0.1"), pop(4, 5, OK, "0.1"), pop(6, 7, OK, "0.0"), rest()}},
 		{"queue: out of order", &queue{}, true, []Op{push(0, 1, OK, "0.0"), push(2, 3, OK, "0.1"), pop(4, 5, OK, "0.1"), pop(6, 7, OK, "0.0"), rest()}},
 
 		{"ttl: there, then gone", &ttl{}, false, []Op{expire(0, 1, OK), get(50, 51, "here"), get(150, 151, "")}},

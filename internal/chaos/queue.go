@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,7 +60,8 @@ func (w *queue) final(s *session) {
 // judge: an element leaves once. An acknowledged one that is neither popped nor left
 // must have gone out with a lost reply: there may be no more of them than pops of unknown
 // outcome on that queue. Elements of one pusher
-// come out in their order.
+// come out in their order, but for those whose push has an unknown outcome: it may take
+// effect behind what the pusher did next.
 func (w *queue) judge(ops []Op) (violations []string, undecided int) {
 	for i := range queues {
 		violations = append(violations, judgeQueue(queueKey(i), ops)...)
@@ -102,7 +104,8 @@ func judgeQueue(key string, ops []Op) (violations []string) {
 		}
 	}
 	for _, pusher := range sortedKeys(order) {
-		violations = append(violations, backwards(order[pusher], func(_, _ Op) bool { return true })...)
+		certain := slices.DeleteFunc(order[pusher], func(p latest) bool { return pushed[p.op.Out[0]].Outcome == Unknown })
+		violations = append(violations, backwards(certain, func(_, _ Op) bool { return true })...)
 	}
 	for _, node := range sortedNodes(left) {
 		violations = append(violations, judgeRest(key, node, left[node], pushed, popped, lost)...)
