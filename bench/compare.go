@@ -61,6 +61,7 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
+		fmt.Printf("  %-20s %9.0f rps  p50 %7.3f  p99 %7.3f ms  %6.1f us/op\n", c.Name, s.RPS, s.P50, s.P99, s.CPU)
 		k := resultKey{p.Name, c.Name}
 		results[k] = append(results[k], s)
 	}

@@ -5,9 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,7 +27,9 @@ func main() {
 	flag.StringVar(&o.steps, "steps", "snapshot,idle,install,restart", "with -snapshot: measure only these")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
-	flag.StringVar(&o.also, "also", "", "a second rkv binary, to compare with in the same run")
+	flag.StringVar(&o.also, "also", "", "further rkv binaries, separated by commas, to compare with in the same run")
+	flag.BoolVar(&o.noRedis, "no-redis", false, "leave Redis out: ratios are to the first rkv")
+	flag.Float64Var(&o.scale, "scale", 1, "this part of each cell's requests")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -36,12 +40,13 @@ func main() {
 type options struct {
 	rkv, dir, json string
 	only, also     string
-	quick          bool
+	quick, noRedis bool
 	snapshots      bool
 	rounds, port   int
 	keys           int
 	steps          string
 	soak           time.Duration
+	scale          float64
 }
 
 func run(o options) (err error) {
@@ -82,11 +87,17 @@ func run(o options) (err error) {
 		peers = append(peers, rkvCluster(o, base, "follower"), redisEverysec(o, base))
 	}
 	if o.also != "" {
-		second := o
-		second.rkv = o.also
-		p := rkvCluster(second, base, "leader")
-		p.Name = "second " + p.Name
-		peers = append(peers[:2:2], p)
+		peers = peers[:2:2]
+		for _, binary := range strings.Split(o.also, ",") {
+			other := o
+			other.rkv = binary
+			p := rkvCluster(other, base, "leader")
+			p.Name = filepath.Base(binary) + " " + p.Name
+			peers = append(peers, p)
+		}
+	}
+	if o.noRedis {
+		peers = slices.DeleteFunc(peers, func(p peer) bool { return strings.HasPrefix(p.Name, "redis") })
 	}
 	if cases, err = o.chosen(cases); err != nil {
 		return err
@@ -115,6 +126,9 @@ func (o options) chosen(all []cell) ([]cell, error) {
 	cells := slices.DeleteFunc(all, func(c cell) bool { return !pattern.MatchString(c.Name) })
 	if len(cells) == 0 {
 		return nil, fmt.Errorf("-only %q matches no cell", o.only)
+	}
+	for i := range cells {
+		cells[i].Ops = max(int(float64(cells[i].Ops)*o.scale), cells[i].Clients)
 	}
 	return cells, nil
 }
