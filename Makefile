@@ -15,7 +15,7 @@ LDFLAGS := -X main.release=$(VERSION)
 export PATH := $(PATH):$(CURDIR)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick cover soak tools
+.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-stress cover soak tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,14 +44,17 @@ lint: ## gofmt, vet, staticcheck
 fuzz: ## every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) ./bench/fuzz.sh
 
-bench: build tools ## the whole comparison with a durable Redis
-	$(GO) run ./bench -rkv $(BIN)
+bench: build tools ## the whole comparison with a durable Redis, half an hour; docs/bench.json and .svg
+	$(GO) run ./bench -rkv $(BIN) -rounds 3 -json docs/bench.json -svg docs/bench.svg
 
 bench-quick: build tools ## a first look, about two minutes
 	$(GO) run ./bench -rkv $(BIN) -quick
 
 soak: build tools ## ten minutes of load with snapshots: memory, descriptors, goroutines
 	$(GO) run ./bench -rkv $(BIN) -soak 10m
+
+bench-stress: build tools ## parts of the peak, slow and dead followers, floods: what clients notice
+	$(GO) run ./bench -rkv $(BIN) -stress
 
 sim: ## whole clusters under faults on one goroutine each: SEEDS=N, or one SEED=s (V=1: its history)
 	@$(GO) run ./internal/sim/cmd/sim $(if $(SEED),-seed $(SEED) $(if $(V),-v),-seeds $(SEEDS)) $(SIMFLAGS)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,8 +25,11 @@ func main() {
 	flag.StringVar(&o.json, "json", "", "write the results to this file, too")
 	flag.DurationVar(&o.soak, "soak", 0, "instead: load a cluster for so long and watch memory, descriptors, goroutines")
 	flag.BoolVar(&o.snapshots, "snapshot", false, "instead: what clients notice of snapshots, installations and restarts")
-	flag.IntVar(&o.keys, "keys", 10_000_000, "with -snapshot: so many keys")
-	flag.StringVar(&o.steps, "steps", "snapshot,idle,install,restart", "with -snapshot: measure only these")
+	flag.BoolVar(&o.stress, "stress", false, "instead: what clients notice at parts of the peak, of slow followers, of a flood")
+	flag.DurationVar(&o.phase, "phase", 10*time.Second, "with -stress: how long each is measured")
+	flag.IntVar(&o.keys, "keys", 0, "with -snapshot and -stress: so many keys (default 10 and 1 million)")
+	flag.StringVar(&o.steps, "steps", "", "with -snapshot (snapshot,idle,install,restart) and -stress (open,paused,dead,flood,greedy): measure only these")
+	flag.StringVar(&o.svg, "svg", "", "draw the results into this file")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
 	flag.StringVar(&o.also, "also", "", "further rkv binaries, separated by commas, to compare with in the same run")
@@ -38,10 +43,13 @@ func main() {
 }
 
 type options struct {
-	rkv, dir, json string
+	rkv, dir       string
+	json, svg      string
 	only, also     string
 	quick, noRedis bool
 	snapshots      bool
+	stress         bool
+	phase          time.Duration
 	rounds, port   int
 	keys           int
 	steps          string
@@ -74,7 +82,10 @@ func run(o options) (err error) {
 		return soak(o, base)
 	}
 	if o.snapshots {
-		return snapshots(o, base)
+		return snapshots(o.defaults(10_000_000, "snapshot,idle,install,restart"), base)
+	}
+	if o.stress {
+		return stress(o.defaults(1_000_000, "open,paused,dead,flood,greedy"), base)
 	}
 	floor, err := measureFloor(base)
 	if err != nil {
@@ -107,6 +118,32 @@ func run(o options) (err error) {
 		return err
 	}
 	printTable(os.Stdout, results, peers, cases)
+	return errors.Join(o.writeJSON(floor, results), o.drawSVG(results, peers, cases))
+}
+
+// defaults fills in what -snapshot and -stress do not share.
+func (o options) defaults(keys int, steps string) options {
+	if o.keys == 0 {
+		o.keys = keys
+	}
+	if o.steps == "" {
+		o.steps = steps
+	}
+	return o
+}
+
+func (o options) drawSVG(results map[resultKey][]sample, peers []peer, cells []cell) error {
+	if o.svg == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	if err := picture(&b, results, peers, cells); err != nil {
+		return err
+	}
+	return os.WriteFile(o.svg, b.Bytes(), 0o644)
+}
+
+func (o options) writeJSON(floor floorResult, results map[resultKey][]sample) error {
 	if o.json == "" {
 		return nil
 	}
@@ -157,7 +194,8 @@ func grid(quick bool) []cell {
 	for _, t := range []string{"incr", "lpush", "hset", "zadd", "mset"} {
 		cells = append(cells, mk(t, 50, 1, 100_000), mk(t, 50, 16, 400_000))
 	}
-	cells = append(cells, mk("set", 1000, 1, 150_000), mk("get", 1, 1, 20_000), mk("get", 256, 1, 150_000))
+	cells = append(cells, mk("set", 1000, 1, 150_000), mk("set", 256, 16, 600_000),
+		mk("get", 1, 1, 20_000), mk("get", 256, 1, 150_000), mk("get", 1000, 1, 150_000), mk("get", 50, 64, 1_000_000))
 	for _, d := range []string{"3", "1024", "16384"} {
 		c := mk("set", 50, 1, 40_000, "-d", d)
 		c.Name += " d=" + d

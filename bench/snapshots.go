@@ -30,7 +30,7 @@ func snapshots(o options, base string) (err error) {
 	if err := r.pick(o, "leader"); err != nil {
 		return err
 	}
-	b := &snapshotBench{running: r, o: o, leader: r.leader(o)}
+	b := &clusterBench{running: r, o: o, leader: r.leader(o)}
 	if err := b.measure(); err != nil {
 		r.keep = true // the logs tell more
 		return err
@@ -38,14 +38,18 @@ func snapshots(o options, base string) (err error) {
 	return nil
 }
 
-// measure fills the cluster and performs the steps asked for.
-func (b *snapshotBench) measure() error {
+// measure fills the cluster and takes the steps asked for.
+func (b *clusterBench) measure() error {
 	if err := errors.Join(b.fill(), b.findRate()); err != nil {
 		return err
 	}
-	steps := map[string]func() error{
+	return b.perform(map[string]func() error{
 		"snapshot": b.snapshotUnderLoad, "idle": b.snapshotWhileIdle, "install": b.install, "restart": b.restart,
-	}
+	})
+}
+
+// perform takes the steps that -steps asks for.
+func (b *clusterBench) perform(steps map[string]func() error) error {
 	for _, name := range strings.Split(b.o.steps, ",") {
 		step := steps[name]
 		if step == nil {
@@ -58,7 +62,7 @@ func (b *snapshotBench) measure() error {
 	return nil
 }
 
-type snapshotBench struct {
+type clusterBench struct {
 	*running
 	o      options
 	leader int // index of its process
@@ -69,7 +73,7 @@ type snapshotBench struct {
 // quietTime is how long the load is measured without anything beside it.
 const quietTime = 10 * time.Second
 
-func (b *snapshotBench) fill() error {
+func (b *clusterBench) fill() error {
 	started := time.Now()
 	if err := fill(b.addr, b.o.keys); err != nil {
 		return err
@@ -81,7 +85,7 @@ func (b *snapshotBench) fill() error {
 }
 
 // findRate loads as fast as answers come, then settles for half of that.
-func (b *snapshotBench) findRate() error {
+func (b *clusterBench) findRate() error {
 	b.load = traffic{addr: b.addr, keys: b.o.keys, conns: 32}
 	times, err := b.load.during(5 * time.Second)
 	if err != nil {
@@ -92,7 +96,7 @@ func (b *snapshotBench) findRate() error {
 	return nil
 }
 
-func (b *snapshotBench) snapshotUnderLoad() error {
+func (b *clusterBench) snapshotUnderLoad() error {
 	var err error
 	if b.usual, err = b.load.during(quietTime); err != nil {
 		return err
@@ -126,7 +130,7 @@ func (b *snapshotBench) snapshotUnderLoad() error {
 }
 
 // snapshotWhileIdle looks for pauses: no client but one, that asks every millisecond.
-func (b *snapshotBench) snapshotWhileIdle() error {
+func (b *clusterBench) snapshotWhileIdle() error {
 	probe := traffic{addr: b.addr, keys: b.o.keys, conns: 1, rate: 1000}
 	time.Sleep(2 * time.Second)
 	quiet, err := probe.during(quietTime)
@@ -144,7 +148,7 @@ func (b *snapshotBench) snapshotWhileIdle() error {
 }
 
 // install kills a follower, empties its directory and lets it join again, under load.
-func (b *snapshotBench) install() error {
+func (b *clusterBench) install() error {
 	victim := (b.leader + 1) % len(b.procs)
 	if err := b.letGo(); err != nil {
 		return err
@@ -176,7 +180,7 @@ const patience = 10 * time.Minute
 
 // letGo makes the leader take a snapshot and let go of its log, or a new node would
 // simply be sent the log.
-func (b *snapshotBench) letGo() error {
+func (b *clusterBench) letGo() error {
 	if _, err := b.snapshot(b.addr, func() {}); err != nil {
 		return err
 	}
@@ -189,7 +193,7 @@ func (b *snapshotBench) letGo() error {
 }
 
 // wipe kills a node, removes its data and starts it as one that joins.
-func (b *snapshotBench) wipe(i int) error {
+func (b *clusterBench) wipe(i int) error {
 	if err := b.kill(i); err != nil {
 		return err
 	}
@@ -201,7 +205,7 @@ func (b *snapshotBench) wipe(i int) error {
 
 // restart kills the leader, which has a snapshot of its own, and reads in its log how
 // fast it was loaded.
-func (b *snapshotBench) restart() error {
+func (b *clusterBench) restart() error {
 	if _, err := b.snapshot(b.addr, func() {}); err != nil {
 		return err
 	}
@@ -240,7 +244,7 @@ func (b *snapshotBench) restart() error {
 }
 
 // snapshot asks a node for one and calls meanwhile often until it is there.
-func (b *snapshotBench) snapshot(addr string, meanwhile func()) (time.Duration, error) {
+func (b *clusterBench) snapshot(addr string, meanwhile func()) (time.Duration, error) {
 	started := time.Now()
 	before, err := info(addr)
 	if err != nil {
@@ -258,7 +262,7 @@ func (b *snapshotBench) snapshot(addr string, meanwhile func()) (time.Duration, 
 	return 0, errors.New("no snapshot in time; see " + b.dir)
 }
 
-func (b *snapshotBench) kill(i int) error {
+func (b *clusterBench) kill(i int) error {
 	if err := b.procs[i].Process.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
@@ -267,7 +271,7 @@ func (b *snapshotBench) kill(i int) error {
 }
 
 // start starts a node again, on the ports it had.
-func (b *snapshotBench) start(i int, extra ...string) error {
+func (b *clusterBench) start(i int, extra ...string) error {
 	if err := b.spawn(b.logFile(i), b.o.rkv, append(nodeArgs(b.o, b.dir, i), extra...)...); err != nil {
 		return err
 	}
@@ -276,11 +280,11 @@ func (b *snapshotBench) start(i int, extra ...string) error {
 	return nil
 }
 
-func (b *snapshotBench) logFile(i int) string {
+func (b *clusterBench) logFile(i int) string {
 	return filepath.Join(b.dir, fmt.Sprintf("n%d.log", i+1))
 }
 
-func (b *snapshotBench) awaitLine(i int, text string, patience time.Duration) error {
+func (b *clusterBench) awaitLine(i int, text string, patience time.Duration) error {
 	for started := time.Now(); time.Since(started) < patience; time.Sleep(50 * time.Millisecond) {
 		if line, err := b.line(i, text); err != nil || line != "" {
 			return err
@@ -290,7 +294,7 @@ func (b *snapshotBench) awaitLine(i int, text string, patience time.Duration) er
 }
 
 // line is the first line of a node's log with text in it.
-func (b *snapshotBench) line(i int, text string) (string, error) {
+func (b *clusterBench) line(i int, text string) (string, error) {
 	raw, err := os.ReadFile(b.logFile(i))
 	for _, line := range strings.Split(string(raw), "\n") {
 		if strings.Contains(line, text) {

@@ -8,7 +8,9 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +23,25 @@ type traffic struct {
 	keys  int
 	conns int
 	rate  float64 // commands per second over all connections; 0: as fast as answers come
+	// refused counts error replies that say that nothing was done, instead of failing.
+	refused *atomic.Int64
+}
+
+// tolerant is the same traffic, which counts refusals.
+func (l traffic) tolerant(refused *atomic.Int64) traffic {
+	l.refused = refused
+	return l
+}
+
+// refusal reports whether err is a server's word that nothing was done and nothing will
+// be; of -TIMEOUT the outcome is unknown.
+func refusal(err error) bool {
+	for _, prefix := range []string{"CLUSTERDOWN", "OOM", "BUSY", "ERR"} {
+		if strings.HasPrefix(err.Error(), prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // latencies are sorted times from when a command was due to its answer.
@@ -93,6 +114,11 @@ func (l traffic) connection(i int, stop <-chan struct{}) (times latencies, err e
 			err = c.do("GET", keyName(key))
 		} else {
 			err = c.do("SET", keyName(key), randomValue(dice))
+		}
+		if err != nil && l.refused != nil && refusal(err) {
+			l.refused.Add(1)
+			due = due.Add(every)
+			continue
 		}
 		if err != nil {
 			return times, err
