@@ -11,11 +11,11 @@ import (
 // stamps with the median and hands leadership over (DESIGN 1).
 const maxClockSkew = 10 * time.Second
 
-// clockWatch compares clocks by what rides on peer messages. Message delay makes
-// offsets too small by milliseconds, which is nothing against maxClockSkew.
+// clockWatch compares clocks by what rides on peer messages.
 type clockWatch struct {
-	offsets map[raftcore.NodeID]int64 // their clock minus ours, ms
-	shift   int64                     // added to our clock when stamping
+	offsets map[raftcore.NodeID]clockOffset
+	window  time.Duration // how long the best of several messages counts, at least
+	shift   int64         // added to our clock when stamping
 	// unfit: this node handed leadership over because of its clock, and has not seen
 	// since that it is right again.
 	unfit  bool
@@ -33,8 +33,10 @@ func (w *clockWatch) tell(elapsed, wall int64) {
 	if w.told {
 		jump := wall - w.lastWall - (elapsed-w.lastElapsed)/int64(time.Millisecond)
 		if jump > 1000 || jump < -1000 {
-			for id := range w.offsets {
-				w.offsets[id] -= jump
+			for id, o := range w.offsets {
+				o.best -= jump
+				o.before -= jump
+				w.offsets[id] = o
 			}
 			w.judged = 0
 		}
@@ -42,15 +44,35 @@ func (w *clockWatch) tell(elapsed, wall int64) {
 	w.told, w.lastElapsed, w.lastWall = true, elapsed, wall
 }
 
+// clockOffset is another node's clock minus ours, in ms. A message that was long on its
+// way shows an offset that is too small by that time, so the largest of a while counts:
+// of the window that is open and the one before it.
+type clockOffset struct {
+	best, before int64
+	opened       int64 // on the clock that nobody sets, ns
+}
+
+func (o clockOffset) value() int64 { return max(o.best, o.before) }
+
 // observe notes a sender's clock; wall is ours, Unix ms.
 func (w *clockWatch) observe(m *raftcore.Message, wall int64) {
 	if m.Clock == 0 {
 		return
 	}
 	if w.offsets == nil {
-		w.offsets = make(map[raftcore.NodeID]int64)
+		w.offsets = make(map[raftcore.NodeID]clockOffset)
 	}
-	w.offsets[m.From] = m.Clock - wall
+	seen := m.Clock - wall
+	o, known := w.offsets[m.From]
+	switch age := w.lastElapsed - o.opened; {
+	case !known || age > 2*int64(w.window):
+		o = clockOffset{seen, seen, w.lastElapsed}
+	case age > int64(w.window):
+		o = clockOffset{seen, o.best, w.lastElapsed}
+	default:
+		o.best = max(o.best, seen)
+	}
+	w.offsets[m.From] = o
 }
 
 // median is the voters' median offset, ours being 0. Between two in the middle ours
@@ -64,7 +86,7 @@ func (w *clockWatch) median(voters []raftcore.Member, self raftcore.NodeID) int6
 		if v.ID == self {
 			all = append(all, 0)
 		} else if o, ok := w.offsets[v.ID]; ok {
-			all = append(all, o)
+			all = append(all, o.value())
 		}
 	}
 	if len(all) == 0 {
@@ -85,7 +107,7 @@ func (l *loop) watchClock(now time.Time) {
 	w := &l.clock
 	if l.core.Role() != raftcore.Leader {
 		w.shift, w.judged = 0, 0
-		if o, known := w.offsets[l.core.Leader()]; known && w.unfit && !far(o) {
+		if o, known := w.offsets[l.core.Leader()]; known && w.unfit && !far(o.value()) {
 			w.unfit = false
 			l.core.SetDeclines(false)
 		}

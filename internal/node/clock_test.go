@@ -26,7 +26,10 @@ func TestMedianOfClocks(t *testing.T) {
 		{"of four, only this one is right", map[raftcore.NodeID]int64{2: 60_000, 3: 60_001, 4: 60_002}, 60_000},
 		{"a learner does not count", map[raftcore.NodeID]int64{9: 60_000, 2: 0}, 0},
 	} {
-		w := clockWatch{offsets: c.them}
+		var w clockWatch
+		for id, o := range c.them {
+			w.observe(&raftcore.Message{From: id, Clock: 1e12 + o}, 1e12)
+		}
 		members := []raftcore.Member{{ID: 1}, {ID: 9, Learner: true}}
 		for id := range c.them {
 			if id != 9 {
@@ -35,6 +38,32 @@ func TestMedianOfClocks(t *testing.T) {
 		}
 		require.Equal(t, c.want, w.median(members, 1), c.name)
 	}
+}
+
+// A message that was long on its way says little about its sender's clock (found by seed
+// 803861: messages of a minute ago made a leader hand over).
+func TestDelayedMessagesDoNotMoveClocks(t *testing.T) {
+	const window = 10 * time.Second
+	w := clockWatch{window: window}
+	elapsed := time.Duration(0)
+	hear := func(late time.Duration, off int64) int64 {
+		wall := 1e12 + elapsed.Milliseconds()
+		w.tell(int64(elapsed), wall)
+		w.observe(&raftcore.Message{From: 2, Clock: wall + off - late.Milliseconds()}, wall)
+		return w.offsets[2].value()
+	}
+	require.EqualValues(t, 5, hear(0, 5))
+	for range 100 {
+		elapsed += window / 10
+		require.EqualValues(t, 5, hear(0, 5))
+		require.EqualValues(t, 5, hear(time.Minute, 5), "after %v", elapsed)
+	}
+	require.EqualValues(t, 3_600_000, hear(0, 3_600_000), "a clock that was set ahead shows at once")
+	for range 30 {
+		elapsed += window / 10
+		hear(0, -3_600_000)
+	}
+	require.EqualValues(t, -3_600_000, hear(0, -3_600_000), "one that was set back after two windows")
 }
 
 // wallClock lets a test move the date of each node.

@@ -193,7 +193,7 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.first = &loop{
 		cfg: n.cfg, id: n.identity.Node, incarnation: n.identity.Incarnation, boot: n.identity.Boot, core: core, store: n.store, origin: n.origin, inbox: n.inbox,
 		reads: reads{boot: n.identity.Boot}, fx: n, log: n.log, gauges: n, campaign: true, fail: n.fail, lease: &n.lease,
-		dice: dice(n.cfg.Random()),
+		dice: dice(n.cfg.Random()), clock: clockWatch{window: 2 * n.cfg.ElectionTimeout},
 	}
 	n.subs = newSubscriptions()
 	n.first.pubsub.subs = n.subs
