@@ -73,15 +73,21 @@ func bySnapshots(o *options) {
 	o.snapTime = max(o.snapTime, 50*time.Millisecond)
 }
 
-// calm waits until all nodes agree and nobody waits for an answer.
+// calm waits until all nodes agree and vote, and nobody waits for an answer. A founder
+// that was emptied while the cluster formed comes back as a learner at first.
 func (s *stage) calm() bool {
 	all := map[raftcore.NodeID]bool{}
 	for _, m := range s.w.machines {
 		all[m.id] = true
 	}
 	return s.w.until(10*time.Second, func() bool {
-		return s.idle() && len(s.w.running()) == len(s.w.machines) && s.w.agree(all)
+		return s.idle() && len(s.w.running()) == len(s.w.machines) && s.w.agree(all) && s.allVote()
 	})
+}
+
+func (s *stage) allVote() bool {
+	l := s.w.leader()
+	return l != nil && len(l.s.Core().Membership().Voters()) == len(s.w.machines)
 }
 
 func (s *stage) idle() bool {
