@@ -68,12 +68,12 @@ func (n *Node) setPeers(m raftcore.Membership, anyIncarnation bool) {
 			ps = append(ps, p)
 		}
 	}
-	others := append([]raftcore.Member{n.introduced}, n.learnedMembers()...)
+	others := append(slices.Clone(n.introduced), n.learnedMembers()...)
 	for _, d := range n.departed {
 		others = append(others, d.member)
 	}
 	for _, x := range others {
-		if x.ID != 0 && x.ID != n.identity.Node && !seen[x.ID] {
+		if x.ID != n.identity.Node && !seen[x.ID] {
 			seen[x.ID] = true
 			ps = append(ps, transport.Peer{ID: x.ID, Incarnation: x.Incarnation, Addr: x.PeerAddr})
 		}
@@ -156,12 +156,15 @@ func (n *Node) introduce(addrs []string) {
 	})
 }
 
+// maxIntroduced bounds who is remembered of those that introduced themselves.
+const maxIntroduced = 16
+
 func (n *Node) introductionCall() call {
 	return call{Kind: callHere, From: n.self(), Cluster: n.clusterID}
 }
 
-// met takes the introduction of a node that leads, or did a moment ago. It only says
-// where to answer to: whom to believe is the core's business.
+// met takes the introduction of a node that leads or wants to. It only says where to
+// answer to: whom to believe is the core's business.
 func (n *Node) met(c call) {
 	if !n.running.Load() || c.Cluster != n.clusterID || c.From.ID == n.identity.Node || c.From.PeerAddr == "" {
 		return
@@ -170,7 +173,9 @@ func (n *Node) met(c call) {
 		if names(l.core.Membership(), c.From.ID) {
 			return
 		}
-		n.introduced = c.From
+		n.introduced = slices.DeleteFunc(n.introduced, func(m raftcore.Member) bool { return m.ID == c.From.ID })
+		n.introduced = append(n.introduced, c.From)
+		n.introduced = n.introduced[max(0, len(n.introduced)-maxIntroduced):]
 		l.fx.setPeers(l.core.Membership(), l.anyPeer)
 	})
 }

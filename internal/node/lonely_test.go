@@ -47,6 +47,27 @@ func TestLonelyNodeTalksToAnyIncarnation(t *testing.T) {
 	require.LessOrEqual(t, orders.asked, 50, "every second election timeout at most")
 }
 
+// A node that finds no leader tells everybody where it is: a voter whose configuration
+// is from before this node joined could not answer it (found by seed 817061).
+func TestLonelyNodeTellsEverybodyWhereItIs(t *testing.T) {
+	l := newWorld(1, 3, io.Discard).node(1).loop
+	orders := &peerOrders{}
+	l.fx = orders
+	now := time.UnixMilli(1e12)
+	l.watchSilent(now)
+	require.Empty(t, orders.told, "not at once")
+	for range 100 {
+		now = now.Add(l.cfg.ElectionTimeout)
+		l.watchPeers(now)
+		l.watchSilent(now)
+	}
+	require.NotEmpty(t, orders.told)
+	require.LessOrEqual(t, len(orders.told), 50, "every second election timeout at most")
+	for _, addrs := range orders.told {
+		require.ElementsMatch(t, []string{"node2:1", "node3:1"}, addrs)
+	}
+}
+
 // A member led by somebody its configuration does not name has no address to answer
 // to: it asks the others at once (found by seeds 5200, 5280 and 5376).
 func TestMemberLedByStrangerAsksTheOthers(t *testing.T) {
@@ -131,9 +152,12 @@ func TestIntroductionOfAStranger(t *testing.T) {
 			cluster = "theirs"
 		}
 		s.met(call{Kind: callHere, From: c.from, Cluster: cluster})
+		s.met(call{Kind: callHere, From: raftcore.Member{ID: 8, PeerAddr: "eight:1"}, Cluster: "ours"})
+		s.met(call{Kind: callHere, From: raftcore.Member{ID: 8, PeerAddr: "eight:2"}, Cluster: "ours"})
 		for _, f := range s.inbox.take().calls {
 			f(s.loop)
 		}
+		require.Contains(t, list.peers, transport.Peer{ID: 8, Addr: "eight:2"}, "%s: one does not displace another", c.name)
 		want := transport.Peer{ID: c.from.ID, Incarnation: c.from.Incarnation, Addr: c.from.PeerAddr}
 		require.Equal(t, c.want, slices.Contains(list.peers, want), c.name)
 	}

@@ -429,24 +429,33 @@ func (l *loop) watchPeers(now time.Time) {
 	}
 }
 
-// watchSilent has a leader tell members that do not answer where it is. The
-// configuration of one that was away for long may name nobody of today: it hears its
-// leader, has no address to answer to and nobody to ask for one.
+// watchSilent has a leader tell members that do not answer where it is, and a node that
+// finds no leader everybody. The configuration of one that was away for long may name
+// nobody of today: it hears its leader or who wants its vote, has no address to answer
+// to and nobody to ask for one.
 func (l *loop) watchSilent(now time.Time) {
-	if l.core.Role() != raftcore.Leader || now.Sub(l.introduced) < 2*l.cfg.ElectionTimeout {
+	leads := l.core.Role() == raftcore.Leader
+	if !leads && (!l.anyPeer || l.core.Leader() != 0) || now.Sub(l.introduced) < 2*l.cfg.ElectionTimeout {
 		return
 	}
 	l.introduced = now
-	var addrs []string
-	status := l.core.Status()
-	for _, p := range status.Peers {
-		if m, ok := status.Membership.Find(p.ID); ok && !p.Active {
+	silent := addresses(l.core.Membership(), l.id)
+	if leads {
+		silent = silentPeers(l.core.Status())
+	}
+	if len(silent) > 0 {
+		l.fx.introduce(silent)
+	}
+}
+
+// silentPeers are the addresses of whoever has not answered for an election timeout.
+func silentPeers(s raftcore.Status) (addrs []string) {
+	for _, p := range s.Peers {
+		if m, ok := s.Membership.Find(p.ID); ok && !p.Active {
 			addrs = append(addrs, m.PeerAddr)
 		}
 	}
-	if len(addrs) > 0 {
-		l.fx.introduce(addrs)
-	}
+	return addrs
 }
 
 func names(m raftcore.Membership, id raftcore.NodeID) bool {

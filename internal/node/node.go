@@ -53,7 +53,7 @@ type Node struct {
 	// peerClusterID is the genesis's, computed once: every Send asks for it.
 	peerClusterID [16]byte
 	learned       []raftcore.Member // beside the configuration's
-	introduced    raftcore.Member   // who last said that it leads, if the configuration does not name it; the loop's
+	introduced    []raftcore.Member // who said where it is and is not named by the configuration; the loop's
 	failure       error
 
 	running  atomic.Bool

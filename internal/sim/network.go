@@ -262,7 +262,7 @@ func (p *proc) AskPeers(addrs []string) {
 
 // Introduce implements node.Host.
 func (p *proc) Introduce(addrs []string) {
-	p.w.hit("a leader tells a silent member where it is")
+	p.w.hit("a node tells silent members where it is")
 	for _, addr := range addrs {
 		p.w.call(p, p.s.Introduction(addr), func(*node.Reply) {})
 	}
