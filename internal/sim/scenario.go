@@ -26,6 +26,7 @@ func init() {
 		{"answer to the process before", quickThree, staged((*stage).answerToThePast)},
 		{"longest log in an older term", quickThree, staged((*stage).longestLogLags)},
 		{"uneven clocks", quickThree, staged((*stage).unevenClocks)},
+		{"figure 8", shortMessages, staged((*stage).figureEight)},
 		{"unheard campaign", quick, staged((*stage).unheardCampaign)},
 		{"voter unaware of its vote", quick, staged((*stage).unawareVoter)},
 		{"leader removes itself", quick, early((*stage).leaderLeaves)},

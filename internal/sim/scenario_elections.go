@@ -43,6 +43,45 @@ func (s *stage) longestLogLags() {
 	s.must(20, "an election by the two who are left", func() bool { return s.leading(term, a, c) != nil })
 }
 
+// figureEight: a leader brings an entry of its first term to a majority in a later one,
+// and nothing of that later one; a leader of the term between overwrites it (thesis
+// figure 3.7, R1).
+func (s *stage) figureEight() {
+	w := s.w
+	first, others := s.cast()
+	a, term := first.m, first.s.Core().Term()
+	s.isolate(a)
+	index := first.s.Core().LastIndex() + 1
+	s.fill(first, 300)
+	rest := machinesOf(others)
+	if !w.until(10*w.opt.election, func() bool { return s.leading(term, rest...) != nil }) {
+		return
+	}
+	between := s.leading(term, rest...)
+	b, c := between.m, rest[0]
+	if b == c {
+		c = rest[1]
+	}
+	s.isolate(b) // its first entry stays with it
+	s.open(a, c)
+	s.open(c, a)
+	if !w.until(20*w.opt.election, func() bool { return s.leading(between.s.Core().Term(), a) != nil }) {
+		return
+	}
+	term = a.proc.s.Core().Term()
+	if !w.until(w.opt.election, func() bool { return c.held.last() >= index }) {
+		return
+	}
+	s.isolate(a)
+	if at, _ := a.held.term(index); c.held.last() != index || at >= term {
+		return
+	}
+	w.hit("old entry on a majority, and nothing of its leader's term")
+	s.open(b, c)
+	s.open(c, b)
+	s.must(20, "an election by the two who are left", func() bool { return s.leading(term, b, c) != nil })
+}
+
 // unevenClocks: the leader dies, and the clocks of those who are left run apart as far
 // as they may (R27).
 func (s *stage) unevenClocks() {

@@ -65,6 +65,13 @@ func quickThree(o *options) {
 	o.nodes = 3
 }
 
+// shortMessages is quickThree with an entry of any size alone in its message, and one
+// message on its way.
+func shortMessages(o *options) {
+	quickThree(o)
+	o.message, o.inflightMessages = 200, 1
+}
+
 // bySnapshots is quickThree with snapshots taken by the play alone, and logs that keep
 // nothing below them.
 func bySnapshots(o *options) {
