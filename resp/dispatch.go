@@ -69,6 +69,9 @@ func (s *session) command(args [][]byte) verdict {
 			s.commands++
 			s.nextReplyMode()
 			s.replyError(msg)
+			if s.loop != nil {
+				s.loop.sentAway = s.now
+			}
 			return verdictDone
 		}
 	}

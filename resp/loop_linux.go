@@ -62,6 +62,7 @@ type loop struct {
 	maintSeq   int64                 // of the last one
 	movingTo   *leaving              // set once clients are asked to go
 	newcomers  []*session            // who began to listen since, in this turn
+	sentAway   int64                 // when a client was last told to go to the leader, in ms
 
 	// late are the bytes of effects on their way to it; lost: some were dropped.
 	late atomic.Int64

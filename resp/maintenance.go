@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"math"
 	"net"
 	"strings"
 	"time"
@@ -171,13 +172,22 @@ func (s *session) movesTo(m *Member) string {
 // lingerTime is how long a node that stops goes on for clients of the cluster and
 // Sentinel listeners, which learn by MOVED, by +switch-master and by asking again that
 // somebody else leads: a few ticks, and a connection to be set up.
-const lingerTime = 500 * time.Millisecond
+//
+// quietTime is for how long nobody may have been answered MOVED before the node ends:
+// rueidis asks for the slots only up to a second after the first one, and goes on asking
+// here for what is elsewhere. All of this ends when MoveClients' context does.
+const (
+	lingerTime = 500 * time.Millisecond
+	quietTime  = 200 * time.Millisecond
+)
 
 // MoveClients asks clients that listen for it to go to another node, the leader if that
 // is not this one, and waits until they did or ctx ends. Clients of the other personas
-// have lingerTime to find out by themselves. New connections are still taken, and
-// everything is served. It is for the moment before Close.
-func (s *Server) MoveClients(ctx context.Context) {
+// have lingerTime to find out by themselves, longer if they are seen not to have. If this
+// node led until now, that goes for clients of the plain listener, too, where a Sentinel
+// listener may have sent them. New connections are still taken, and everything is served.
+// It is for the moment before Close.
+func (s *Server) MoveClients(ctx context.Context, led bool) {
 	st := s.backend.Status()
 	to := st.leader()
 	for i := range st.Members {
@@ -193,28 +203,36 @@ func (s *Server) MoveClients(ctx context.Context) {
 	if end, ok := ctx.Deadline(); ok {
 		target.until = end
 	}
-	type waiting struct{ maintained, finding int }
+	sentHere := led && s.opt.SentinelAddr != ""
+	type waiting struct {
+		maintained, finding int
+		quiet               int64 // since so many ms nobody was sent to the leader
+	}
 	left := make(chan waiting, len(s.loops))
 	ask := func(tell bool) (n waiting) {
+		n.quiet = math.MaxInt64
 		asked := 0
 		for _, l := range s.loops {
 			if l.post(func() {
 				if tell {
 					l.moving(target)
 				}
-				left <- waiting{l.stillHere(), l.finding()}
+				left <- waiting{l.stillHere(), l.finding(sentHere), l.now - l.sentAway}
 			}) {
 				asked++
 			}
 		}
 		for range asked {
 			w := <-left
-			n.maintained, n.finding = n.maintained+w.maintained, n.finding+w.finding
+			n = waiting{n.maintained + w.maintained, n.finding + w.finding, min(n.quiet, w.quiet)}
 		}
 		return n
 	}
 	began := time.Now()
-	for n := ask(true); n.maintained > 0 || n.finding > 0 && time.Since(began) < lingerTime; n = ask(false) {
+	patient := func(n waiting) bool {
+		return time.Since(began) < lingerTime || n.quiet < quietTime.Milliseconds()
+	}
+	for n := ask(true); n.maintained > 0 || n.finding > 0 && patient(n); n = ask(false) {
 		select {
 		case <-ctx.Done():
 			return
@@ -223,10 +241,10 @@ func (s *Server) MoveClients(ctx context.Context) {
 	}
 }
 
-// finding are the loop's clients that find the leader by themselves.
-func (l *loop) finding() (n int) {
+// finding are the loop's clients that find the leader by themselves, or may.
+func (l *loop) finding(sentHere bool) (n int) {
 	for _, c := range l.conns {
-		if c.s.persona != plainPersona {
+		if c.s.persona != plainPersona || sentHere {
 			n++
 		}
 	}

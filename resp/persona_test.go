@@ -195,7 +195,7 @@ func TestMaintenanceNotices(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 9500*time.Millisecond)
 		defer cancel()
-		s.MoveClients(ctx)
+		s.MoveClients(ctx, true)
 		close(moved)
 	}()
 	c.expect(">4\r\n$6\r\nMOVING\r\n:3\r\n:9\r\n$14\r\n127.0.0.1:6380\r\n")
@@ -221,7 +221,7 @@ func TestStoppingNodeLingersForClientsThatSearch(t *testing.T) {
 	eventually(t, func() bool { return s.lastMaster.Load() == 3 }, "the first state is known")
 	s.node.follows.Store(4) // it has handed over
 	began := time.Now()
-	s.MoveClients(context.Background())
+	s.MoveClients(context.Background(), true)
 	require.GreaterOrEqual(t, time.Since(began), lingerTime)
 	require.Equal(t, `["message" "+switch-master" "mymaster 127.0.0.1 6379 127.0.0.1 6380"]`, c.reply(), "it is told before the end")
 
@@ -229,9 +229,36 @@ func TestStoppingNodeLingersForClientsThatSearch(t *testing.T) {
 	_ = s.dial() // nothing can be told to those
 	eventually(t, func() bool {
 		began = time.Now()
-		s.MoveClients(context.Background())
+		s.MoveClients(context.Background(), false)
 		return time.Since(began) < lingerTime/2
 	}, "nobody is there to be told")
+	began = time.Now()
+	s.MoveClients(context.Background(), true)
+	require.GreaterOrEqual(t, time.Since(began), lingerTime, "a Sentinel may have sent it to the node that led")
+}
+
+// Who goes on asking a node that stops for what is elsewhere has not heard yet who leads:
+// the node waits until it has, or its patience ends.
+func TestStoppingNodeWaitsWhileItSendsClientsAway(t *testing.T) {
+	s := startPersonas(t, nil)
+	c := s.dialCluster()
+	s.node.follows.Store(4) // it has handed over
+	ctx, giveUp := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.MoveClients(ctx, true)
+	}()
+	for began := time.Now(); time.Since(began) < 2*lingerTime; time.Sleep(quietTime / 20) {
+		require.Contains(t, c.do("SET", "k", "v"), "MOVED")
+	}
+	select {
+	case <-ended:
+		require.Fail(t, "it did not wait")
+	default:
+	}
+	<-ended // now that nobody asks
+	giveUp()
 }
 
 // What a leader tells of a member that is down keeps clients from trying it.

@@ -113,11 +113,11 @@ func serve(n *node.Node, front *resp.Server, asked <-chan struct{}, log *slog.Lo
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	n.HandOver(ctx)
+	led := n.HandOver(ctx)
 	if n.Err() == nil {
 		moving, cancel := context.WithTimeout(ctx, moveTimeout)
 		defer cancel()
-		front.MoveClients(moving)
+		front.MoveClients(moving, led)
 	}
 	return front.Close(ctx)
 }

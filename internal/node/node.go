@@ -321,20 +321,23 @@ func (n *Node) abort() error {
 }
 
 // HandOver gives leadership away, if this node has it and there is another voter,
-// and waits until somebody else leads. The node goes on as a follower.
-func (n *Node) HandOver(ctx context.Context) {
+// and waits until somebody else leads. The node goes on as a follower. It tells whether
+// this node led until now.
+func (n *Node) HandOver(ctx context.Context) (led bool) {
 	ctx, cancel := context.WithTimeout(ctx, 4*n.cfg.ElectionTimeout)
 	defer cancel()
 	alone := false
 	_ = n.onLoop(ctx, func(l *loop) {
-		alone = voters(l.core.Membership()) < 2 || l.core.Role() != raftcore.Leader
+		led = l.core.Role() == raftcore.Leader
+		alone = voters(l.core.Membership()) < 2
 	})
-	if alone || n.ctx.Err() != nil {
-		return
+	if !led || alone || n.ctx.Err() != nil {
+		return led
 	}
 	if err := n.Transfer(ctx, 0); err != nil {
 		n.log.Warn("stopping without handing leadership over", "error", err)
 	}
+	return led
 }
 
 func voters(m raftcore.Membership) int {
