@@ -40,6 +40,9 @@ func replconf(s *session, args [][]byte, out *kv.Reply) {
 		case "rdb-only":
 			s.rdbOnly = string(args[i+1]) == "1"
 		case "rdb-filter-only":
+			if len(args[i+1]) == 0 {
+				continue // nothing is to be left out
+			}
 			out.Error("ERR copies are whole here; FUNCTION DUMP has the functions alone")
 			return
 		default:

@@ -32,6 +32,7 @@ func TestSyncSendsACopy(t *testing.T) {
 	require.Equal(t, "+OK", c.do("REPLCONF", "capa", "eof"))
 	require.Equal(t, "+OK", c.do("REPLCONF", "rdb-only", "1"))
 	require.Contains(t, c.do("REPLCONF", "rdb-filter-only", "functions"), "-ERR copies are whole")
+	require.Equal(t, "+OK", c.do("REPLCONF", "rdb-filter-only", ""), "redis-cli --replica leaves nothing out")
 	require.Contains(t, c.do("REPLCONF", "nonsense", "1"), "-ERR Unrecognized REPLCONF option: nonsense")
 	require.Contains(t, c.do("REPLCONF", "capa"), "-ERR syntax error")
 	s.node.failBarrier.Store(true)
