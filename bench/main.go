@@ -30,6 +30,7 @@ func main() {
 	flag.IntVar(&o.keys, "keys", 0, "with -snapshot and -stress: so many keys (default 10 and 1 million)")
 	flag.StringVar(&o.steps, "steps", "", "with -snapshot (snapshot,idle,install,restart) and -stress (open,paused,dead,flood,greedy): measure only these")
 	flag.StringVar(&o.svg, "svg", "", "draw the results into this file")
+	flag.BoolVar(&o.follower, "follower", false, "instead: a follower's rate beside the leader's, and what a GET costs which node")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
 	flag.StringVar(&o.also, "also", "", "further rkv binaries, separated by commas, to compare with in the same run")
@@ -50,6 +51,7 @@ type options struct {
 	snapshots      bool
 	stress         bool
 	phase          time.Duration
+	follower       bool
 	rounds, port   int
 	keys           int
 	steps          string
@@ -86,6 +88,9 @@ func run(o options) (err error) {
 	}
 	if o.stress {
 		return stress(o.defaults(1_000_000, "open,paused,dead,flood,greedy"), base)
+	}
+	if o.follower {
+		return followers(o, base)
 	}
 	floor, err := measureFloor(base)
 	if err != nil {

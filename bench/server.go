@@ -170,24 +170,29 @@ func (r *running) stop() error {
 }
 
 // cpu is user and system time of all processes so far.
-func (r *running) cpu() (time.Duration, error) {
-	const ticksPerSecond = 100 // USER_HZ, fixed in the Linux ABI
-	var sum time.Duration
+func (r *running) cpu() (sum time.Duration, err error) {
 	for _, p := range r.procs {
-		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
+		d, err := processTime(p.Process.Pid)
 		if err != nil {
 			return 0, err
 		}
-		// Fields after the command's closing parenthesis; utime and stime are 14 and 15.
-		f := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-		u, err1 := strconv.ParseInt(f[11], 10, 64)
-		s, err2 := strconv.ParseInt(f[12], 10, 64)
-		if err := errors.Join(err1, err2); err != nil {
-			return 0, err
-		}
-		sum += time.Duration(u+s) * time.Second / ticksPerSecond
+		sum += d
 	}
 	return sum, nil
+}
+
+// processTime is user and system time of one process so far.
+func processTime(pid int) (time.Duration, error) {
+	const ticksPerSecond = 100 // USER_HZ, fixed in the Linux ABI
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// Fields after the command's closing parenthesis; utime and stime are 14 and 15.
+	f := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+	u, err1 := strconv.ParseInt(f[11], 10, 64)
+	s, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(u+s) * time.Second / ticksPerSecond, errors.Join(err1, err2)
 }
 
 // info is INFO of a server, all sections, as a map.
