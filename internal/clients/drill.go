@@ -218,21 +218,32 @@ func (d *drill) story() string {
 	var parts []string
 	for _, p := range d.phases {
 		var gap time.Duration
-		var errs []event
+		var list []event
 		for loop := range d.tgt.loops() {
 			if d.waits(loop, p.victim) && !d.rolling {
 				continue
 			}
 			gap = max(gap, d.gap(loop, p))
-			errs = append(errs, d.errorsIn(loop, p)...)
+			list = append(list, d.errorsIn(loop, p)...)
 		}
-		part := fmt.Sprintf("%s: gap %d ms, %d errors", p.name, gap.Milliseconds(), len(errs))
-		if len(errs) > 0 {
-			part += fmt.Sprintf(" (%.60s)", commonest(errs))
+		part := fmt.Sprintf("%s: gap %d ms, %d errors", p.name, gap.Milliseconds(), len(list))
+		if len(list) > 0 {
+			part += fmt.Sprintf(" (%.60s)", commonest(list))
+		}
+		if *errs {
+			part += timed(list, p.from)
 		}
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// timed is every error with its time in the phase.
+func timed(list []event, from time.Time) (text string) {
+	for _, e := range list {
+		text += fmt.Sprintf("\n       %6d ms %s", e.at.Sub(from).Milliseconds(), e.text)
+	}
+	return text
 }
 
 // commonest is the text that most of the errors have.

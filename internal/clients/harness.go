@@ -15,6 +15,7 @@ type harness struct {
 	cluster *cluster
 	started int
 	apps    int
+	runs    int
 }
 
 func newHarness() (*harness, error) {
@@ -68,8 +69,9 @@ func (h *harness) close() error {
 // target is where a run's client goes. The keys' common prefix has braces: cluster clients
 // think in slots, even where all of them are one shard's.
 func (h *harness) target(c *cluster, client, persona string, proto int) target {
+	h.runs++
 	t := target{Persona: persona, Proto: proto, Master: masterName,
-		Prefix: fmt.Sprintf("{%s-%s-%d-%d}", strings.ReplaceAll(client, " ", "-"), persona, proto, os.Getpid())}
+		Prefix: fmt.Sprintf("{%s-%s-%d-%d-%d}", strings.ReplaceAll(client, " ", "-"), persona, proto, os.Getpid(), h.runs)}
 	for _, p := range c.nodes {
 		t.Addrs = append(t.Addrs, map[string]string{"plain": p.plain, "cluster": p.cluster, "sentinel": p.sentinel}[persona])
 	}

@@ -18,6 +18,8 @@ var (
 	only   = flag.String("only", "", "run only what matches this regular expression")
 	short  = flag.Bool("short", false, "only what needs neither npm nor Debian, in less than a minute")
 	keep   = flag.Bool("keep", false, "keep the nodes' directories and logs")
+	count  = flag.Int("count", 1, "do each run so many times")
+	errs   = flag.Bool("errors", false, "print each error a client saw, and when")
 )
 
 // run is one line of the report.
@@ -63,24 +65,32 @@ func (h *harness) runAll(which *regexp.Regexp) (passed, total int) {
 		if !which.MatchString(r.String()) || *short && !r.short {
 			continue
 		}
-		total++
-		began := time.Now()
-		story, err := r.do(h)
-		took := time.Since(began).Round(100 * time.Millisecond)
-		if err == nil {
-			passed++
-			fmt.Printf("ok   %-32s %s (%v)\n", r, story, took)
-			continue
-		}
-		fmt.Printf("FAIL %-32s %s (%v)\n", r, story, took)
-		for line := range strings.Lines(err.Error()) {
-			fmt.Printf("     %s\n", strings.TrimRight(line, "\n"))
-		}
-		if h.cluster != nil && h.cluster.awaitAll() != nil { // the next one starts afresh
-			_ = h.stopCluster()
+		for range *count {
+			total++
+			if h.one(r) {
+				passed++
+			}
 		}
 	}
 	return passed, total
+}
+
+func (h *harness) one(r run) bool {
+	began := time.Now()
+	story, err := r.do(h)
+	took := time.Since(began).Round(100 * time.Millisecond)
+	if err == nil {
+		fmt.Printf("ok   %-32s %s (%v)\n", r, story, took)
+		return true
+	}
+	fmt.Printf("FAIL %-32s %s (%v)\n", r, story, took)
+	for line := range strings.Lines(err.Error()) {
+		fmt.Printf("     %s\n", strings.TrimRight(line, "\n"))
+	}
+	if h.cluster != nil && h.cluster.awaitAll() != nil { // the next one starts afresh
+		_ = h.stopCluster()
+	}
+	return false
 }
 
 // runs is everything there is.
@@ -113,11 +123,13 @@ func runs() (list []run) {
 		rolling("go-redis", persona, runGoRedis)
 		rolling("node-redis", persona, program(node, "node-redis.mjs"))
 	}
+	tool("MONITOR, CLIENT", "plain", true, runAlike)
 	tool("redis-cli", "plain", false, runCLI)
 	tool("redis-cli -c", "cluster", true, runClusterCLI)
 	tool("redis-benchmark", "plain", false, runBenchmark("-n", "5000", "-r", "1000", "--threads", "2"))
 	tool("redis-benchmark -3", "plain", false, runBenchmark("-n", "5000", "-r", "1000", "-3", "-P", "16", "--enable-tracking"))
 	tool("redis-benchmark kill", "plain", false, runBenchmark("kill", "-n", "60000", "-r", "1000", "-t", "set,get,lpush"))
+	tool("redis-benchmark --cluster", "cluster", false, runClusterBenchmark)
 	tool("exporter", "all", false, runExporter)
 	tool("asynq", "plain", false, runApp(asynqOnSurvivor))
 	tool("asynq", "sentinel", false, runApp(asynqOnSentinels))
@@ -126,6 +138,7 @@ func runs() (list []run) {
 	tool("redsync", "plain", false, runApp(redsyncLocks))
 	tool("sessions and limits", "plain", false, runApp(sessions))
 	tool("exactly once", "plain", true, runApp(exactlyOnce))
+	tool("fenced lock", "plain", false, runApp(fencedLock))
 	return list
 }
 

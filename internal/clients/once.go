@@ -32,10 +32,17 @@ func (p *Payer) Pay(ctx context.Context, account string, amount int) (balance in
 	p.lock.Lock()
 	defer p.lock.Unlock()
 	p.next++
+	v, err := p.ask(ctx, "INCRBY", account, amount)
+	n, _ := v.(int64)
+	return int(n), err
+}
+
+// ask says a command under the present number until somebody heard it.
+func (p *Payer) ask(ctx context.Context, command ...any) (reply any, err error) {
 	for {
-		balance, err = p.nodes[p.at].Do(ctx, "RKV.ONCE", p.id, p.next, "INCRBY", account, amount).Int()
+		reply, err = p.nodes[p.at].Do(ctx, append([]any{"RKV.ONCE", p.id, p.next}, command...)...).Result()
 		if !unheard(err) || ctx.Err() != nil {
-			return balance, err
+			return reply, err
 		}
 		p.at, p.again = (p.at+1)%len(p.nodes), p.again+1
 		time.Sleep(10 * time.Millisecond)

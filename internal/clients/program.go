@@ -94,7 +94,7 @@ func install() error {
 		return err
 	}
 	steps := []string{
-		`cd "$DIR" && npm ci --no-audit --no-fund --silent`,
+		`cd "$DIR" && cmp -s package-lock.json node_modules/.of || { npm ci --no-audit --no-fund --silent && cp package-lock.json node_modules/.of; }`,
 		`/usr/bin/python3 -c 'import redis' 2>/dev/null || { $SUDO apt-get update -qq && $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3 python3-redis; }`,
 		`test -x "$DIR/exporter/usr/bin/prometheus-redis-exporter" || { cd "$DIR" && { apt-get download -qq prometheus-redis-exporter || { $SUDO apt-get update -qq && apt-get download -qq prometheus-redis-exporter; }; } && dpkg -x prometheus-redis-exporter_*.deb exporter; }`,
 	}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // command runs a program to its end and returns what it printed.
@@ -62,18 +64,29 @@ func cliCases(key string) []cliCase {
 		{name: "-u", words: w("-u", "redis://127.0.0.1:PORT/0", "get", key+":x"), has: w("tagged")},
 		{name: "-r -i", words: w("-r", "3", "-i", "0.01", "incr", key+":r"), has: w("1\n2\n3")},
 		{name: "--user", words: w("--user", "default", "--pass", "any", "--no-auth-warning", "ping"), has: w("PONG")},
+		{name: "--askpass", words: w("--user", "default", "--askpass", "ping"), stdin: "any\n", has: w("PONG")},
+		{name: "-a", words: w("-a", "any", "ping"), has: w("without any password configured", "PONG")}, // as Redis answers
+		{name: "--quoted-input", words: w("--quoted-input", "set", `"`+key+`\x3aq"`, "1"), has: w("OK")},
+		{name: "--quoted-json", words: w("--quoted-json", "get", key+":q"), has: w(`"1"`)},
+		{name: "-d", words: w("-d", ",", "mget", key, key), has: w("1,1")},
+		{name: "-D", words: w("-D", "|", "get", key), has: w("1|")},
+		{name: "--show-pushes", words: w("-3", "--show-pushes", "yes", "client", "tracking", "on"), has: w("OK")},
+		{name: "--verbose", words: w("--verbose", "ping"), has: w("PONG")},
 		{name: "-e", words: w("-e", "nonsense"), has: w("unknown command"), fails: true},
 		{name: "interactive", stdin: "set " + key + ":i 5\nget " + key + ":i\nhelp set\nmulti\nincr " + key + ":i\nexec\n", has: w("OK", "5", "summary", "QUEUED", "6")},
 		{name: "--pipe", words: w("--pipe"), stdin: lots, has: w("errors: 0, replies: 1000")},
 		{name: "--scan", words: w("--scan", "--pattern", key+":pipe*"), has: w(key + ":pipe0999")},
+		{name: "--quoted-pattern", words: w("--scan", "--quoted-pattern", `"`+key+`\x3apipe099*"`), has: w(key + ":pipe0999"), lacks: w(key + ":pipe0899")},
+		{name: "--pipe-timeout", words: w("--pipe", "--pipe-timeout", "5"), stdin: lots, has: w("errors: 0, replies: 1000")},
 		{name: "--eval", words: w("--eval", "FILE", key+":e", ",", "7"), has: w("7")},
 		{name: "--ldb", words: w("--ldb", "--eval", "FILE", key+":e", ",", "7"), has: w("7")}, // a session that ends at once: nothing stops at breakpoints here
 		{name: "--bigkeys", words: w("--bigkeys"), has: w("Biggest string found", "Sampled"), lacks: errors},
+		{name: "--memkeys-samples", words: w("--memkeys-samples", "10"), has: w("Biggest string found"), lacks: errors},
+		{name: "--ldb-sync-mode", words: w("--ldb-sync-mode", "--eval", "FILE", key+":e", ",", "7"), has: w("7")},
 		{name: "--memkeys", words: w("--memkeys"), has: w("Biggest string found"), lacks: errors},
 		{name: "--hotkeys", words: w("--hotkeys"), has: w("LFU"), fails: true},
 		{name: "--rdb", words: w("--rdb", "FILE"), has: w("Transfer finished with success"), lacks: w("rror")},
 		{name: "--functions-rdb", words: w("--functions-rdb", "FILE"), has: w("copies are whole"), fails: true},
-		{name: "--replica", words: w("--replica"), has: w("SYNC with master failed"), fails: true},
 		{name: "--intrinsic-latency", words: w("--intrinsic-latency", "1"), has: w("total runs")},
 		{name: "--latency --csv", words: w("--latency", "--csv"), has: w(","), lacks: errors},
 		{name: "--latency --raw", words: w("--latency", "--raw", "-i", "1"), lacks: errors},
@@ -96,7 +109,7 @@ func runCLI(h *harness) (string, error) {
 		}
 		n++
 	}
-	for _, endless := range [][]string{{"--stat", "-i", "0.2"}, {"--latency-history", "-i", "1"}, {"--latency-dist", "-i", "1"}, {"--lru-test", "1000"}, {"monitor"}} {
+	for _, endless := range [][]string{{"--stat", "-i", "0.2"}, {"--latency"}, {"--latency-history", "-i", "1"}, {"--latency-dist", "-i", "1"}, {"--lru-test", "1000"}, {"monitor"}, {"--replica"}} {
 		if err := runEndless(c.nodes[n%len(c.nodes)], endless); err != nil {
 			failed = append(failed, fmt.Errorf("%v: %w", endless, err))
 		}
@@ -205,6 +218,18 @@ func runClusterCLI(h *harness) (string, error) {
 		cli("[OK] All 16384 slots covered", "--cluster", "check", p.cluster)
 		cli("keys in 1 masters", "--cluster", "info", p.cluster)
 		cli("PONG", "--cluster", "call", p.cluster, "ping")
+		dir, err := os.MkdirTemp(h.dir, "backup")
+		if err != nil {
+			return "", err
+		}
+		cli("Backup created", "--cluster", "backup", p.cluster, dir)
+		// What moves slots and members is refused, or finds nothing to do.
+		cli("[OK] All 16384 slots covered", "--cluster", "fix", p.cluster)
+		cli("No rebalancing needed", "--cluster", "rebalance", p.cluster)
+		cli("is not empty", "--cluster", "create", c.nodes[0].cluster, c.nodes[1].cluster, c.nodes[2].cluster, "--cluster-yes")
+		cli("is not empty", "--cluster", "add-node", c.nodes[0].cluster, c.nodes[1].cluster)
+		cli("*** The specified node", "--cluster", "reshard", p.cluster, "--cluster-from", "all", "--cluster-to", "x", "--cluster-slots", "10", "--cluster-yes")
+		cli("No such node ID", "--cluster", "del-node", p.cluster, "0123")
 	}
 	lead, err := c.leader()
 	if err != nil {
@@ -250,6 +275,57 @@ func runBenchmark(words ...string) func(h *harness) (string, error) {
 		}
 		return strings.Join(words, " "), errors.Join(err, berr, c.faults())
 	}
+}
+
+// runClusterBenchmark is redis-benchmark --cluster, which refuses clusters with one master
+// whoever made them: it has to say of ours what it says of Redis's.
+func runClusterBenchmark(h *harness) (string, error) {
+	c, err := h.needCluster()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(h.dir, "redis")
+	if err != nil {
+		return "", err
+	}
+	port := fmt.Sprint(*port + 49)
+	server := exec.Command(redisServer(h.binary), "--port", port, "--bind", "127.0.0.1", "--dir", dir, "--cluster-enabled", "yes", "--save", "")
+	if err := server.Start(); err != nil {
+		return "", err
+	}
+	defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
+	real := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + port, DisableIdentity: true})
+	defer real.Close()
+	ctx := context.Background()
+	err = await(10*time.Second, func() bool { return real.Ping(ctx).Err() == nil })
+	if err == nil {
+		err = real.ClusterAddSlotsRange(ctx, 0, 16383).Err()
+	}
+	if err == nil {
+		err = await(10*time.Second, func() bool { return strings.Contains(real.ClusterInfo(ctx).Val(), "cluster_state:ok") })
+	}
+	if err != nil {
+		return "", fmt.Errorf("a Redis Cluster of one: %w", err)
+	}
+	says := func(port string) string {
+		out, _ := command(30*time.Second, "", "redis-benchmark", "--cluster", "-p", port, "-n", "10", "-t", "set", "-q")
+		return strings.TrimSpace(out)
+	}
+	expected := says(port)
+	var failed []error
+	for _, p := range c.nodes {
+		failed = append(failed, want(expected, says(portOf(p.cluster))))
+	}
+	return fmt.Sprintf("as a Redis Cluster of one: %q", expected), errors.Join(failed...)
+}
+
+// redisServer is the program with which to compare: the installed one, or the link beside
+// the binary under test.
+func redisServer(binary string) string {
+	if path, err := exec.LookPath("redis-server"); err == nil {
+		return path
+	}
+	return filepath.Join(filepath.Dir(binary), "redis-server")
 }
 
 // runExporter is Debian's prometheus-redis-exporter on each kind of listener: it must scrape
