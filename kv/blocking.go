@@ -477,8 +477,10 @@ func (s *Store) dropOrphans(index uint64) {
 // Presence is what the state machine knows of the node of a session.
 type Presence struct {
 	Session uint64
-	// Node is the number that opened the session (docs/adr/0002).
+	// Node is the number that opened the session, Boot the start of its process
+	// (docs/adr/0002).
 	Node    uint64
+	Boot    uint64
 	Away    bool
 	Waiting int // clients in blocking commands
 	Level   uint16
@@ -494,7 +496,7 @@ func (s *Store) Presence(dst []Presence) []Presence {
 	defer s.mu.RUnlock()
 	for i := range s.st.sessions.rows {
 		row := &s.st.sessions.rows[i]
-		dst = append(dst, Presence{row.ID, row.Node, row.Away, s.st.waiters.perSession[row.ID], max(row.Level, firstLevel)})
+		dst = append(dst, Presence{row.ID, row.Node, row.Boot, row.Away, s.st.waiters.perSession[row.ID], max(row.Level, firstLevel)})
 	}
 	return dst
 }

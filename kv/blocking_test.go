@@ -176,7 +176,7 @@ func TestClientsOfANodeThatIsAway(t *testing.T) {
 	n.index = other.index
 
 	n.presence(false, false)
-	require.Equal(t, []Presence{{n.session, 1, true, 1, 1}, {other.session, 2, false, 1, 1}}, n.s.Presence(nil))
+	require.Equal(t, []Presence{{n.session, 1, 1, true, 1, 1}, {other.session, 2, 1, false, 1, 1}}, n.s.Presence(nil))
 	other.index = n.index
 	other.line("RPUSH q a b c")
 	require.Equal(t, `1) "q" 2) "a"`, other.got(theirs))

@@ -226,7 +226,15 @@ type sighting struct {
 	id   raftcore.NodeID
 	at   time.Time
 	down bool
+	// process is the newest one met under this id.
+	process process
 }
+
+// process is one start of a data directory.
+type process struct{ incarnation, boot uint64 }
+
+// successor reports whether q took the place of p, which is then gone for good.
+func (p process) successor(q process) bool { return p.incarnation == q.incarnation && p.boot < q.boot }
 
 type presenceAsk struct {
 	session uint64
@@ -249,13 +257,17 @@ func (p *presence) of(id raftcore.NodeID) *sighting {
 // gone.
 func (p *presence) saw(id raftcore.NodeID, now time.Time) { p.of(id).at = now }
 
-// connection notes that the way to a node broke or opened.
-func (p *presence) connection(id raftcore.NodeID, up bool) { p.of(id).down = !up }
-
-// here reports whether the node is there to answer its clients.
-func (p *presence) here(id raftcore.NodeID, now time.Time, patience time.Duration) bool {
+// connection notes that the way to a node broke or opened, and to which of its processes.
+func (p *presence) connection(id raftcore.NodeID, up bool, to process) {
 	s := p.of(id)
-	return !s.down && now.Sub(s.at) < patience
+	s.down, s.process = !up, to
+}
+
+// here reports whether a node's process is there to answer its clients. The one before,
+// whose session stands until the next one opens its own, is not.
+func (p *presence) here(id raftcore.NodeID, of process, now time.Time, patience time.Duration) bool {
+	s := p.of(id)
+	return !s.down && now.Sub(s.at) < patience && !of.successor(s.process)
 }
 
 // leads notes that this node began to lead. Followers do not hear each other: those
@@ -284,7 +296,7 @@ func (l *loop) leadPresence(now time.Time) {
 	for i := range p.rows {
 		row := &p.rows[i]
 		id, member := memberOf(m, row.Node)
-		here := row.Node == l.incarnation || member && p.here(id, now, l.cfg.ElectionTimeout)
+		here := row.Node == l.incarnation || member && p.here(id, process{row.Node, row.Boot}, now, l.cfg.ElectionTimeout)
 		gone := !member && row.Node != l.incarnation && len(m.Outgoing) == 0
 		if row.Away != here && !(gone && row.Waiting > 0) || p.askedAlready(row.Session, !here, now, l.cfg.ResendTimeout) {
 			continue

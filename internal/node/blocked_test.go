@@ -235,13 +235,29 @@ func TestReconcileBlocked(t *testing.T) {
 // not be popped for its clients because of that.
 func TestBufferedMessagesAreNoPresence(t *testing.T) {
 	var p presence
-	now := time.Unix(1, 0)
+	now, second := time.Unix(1, 0), process{20, 2}
 	p.saw(2, now)
-	require.True(t, p.here(2, now, time.Second))
-	p.connection(2, false)
+	require.True(t, p.here(2, second, now, time.Second))
+	p.connection(2, false, second)
 	p.saw(2, now)
-	require.False(t, p.here(2, now, time.Second), "the connection is broken")
-	p.connection(2, true)
-	require.True(t, p.here(2, now, time.Second))
-	require.False(t, p.here(2, now.Add(time.Second), time.Second), "nothing was heard for so long")
+	require.False(t, p.here(2, second, now, time.Second), "the connection is broken")
+	p.connection(2, true, second)
+	require.True(t, p.here(2, second, now, time.Second))
+	require.False(t, p.here(2, second, now.Add(time.Second), time.Second), "nothing was heard for so long")
+}
+
+// A process that came back does not speak for the one before: what is pushed before it
+// opened its own session must not be popped for clients of the old one.
+func TestANewProcessIsNotThePresenceOfTheOldOne(t *testing.T) {
+	var p presence
+	now, first, second := time.Unix(1, 0), process{20, 1}, process{20, 2}
+	p.connection(2, true, first)
+	p.saw(2, now)
+	require.True(t, p.here(2, first, now, time.Second))
+	p.connection(2, false, first)
+	p.connection(2, true, second)
+	p.saw(2, now)
+	require.False(t, p.here(2, first, now, time.Second))
+	require.True(t, p.here(2, second, now, time.Second))
+	require.True(t, p.here(2, process{30, 1}, now, time.Second), "boots of two directories are not compared")
 }

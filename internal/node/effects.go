@@ -163,9 +163,9 @@ func (n *Node) introductionCall() call {
 	return call{Kind: callHere, From: n.self(), Cluster: n.clusterID}
 }
 
-// met takes the introduction of a node that leads or wants to. It only says where to
+// introducedBy takes the introduction of a node that leads or wants to. It only says where to
 // answer to: whom to believe is the core's business.
-func (n *Node) met(c call) {
+func (n *Node) introducedBy(c call) {
 	if !n.running.Load() || c.Cluster != n.clusterID || c.From.ID == n.identity.Node || c.From.PeerAddr == "" {
 		return
 	}
@@ -207,6 +207,11 @@ func (n *Node) timeout() (int64, bool) {
 }
 
 func (n *Node) level() uint16 { return uint16(n.applier.level.Load()) }
+
+func (n *Node) met(id raftcore.NodeID) (p process) {
+	p.incarnation, p.boot = n.known.Newest(id, 0)
+	return p
+}
 
 func (n *Node) presence(dst []kv.Presence) []kv.Presence {
 	return append(dst, *n.applier.presence.Load()...)

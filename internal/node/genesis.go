@@ -168,7 +168,7 @@ func (n *Node) HandleCall(req []byte) ([]byte, error) {
 	switch c.Kind {
 	case callProbe:
 	case callHere:
-		n.met(c)
+		n.introducedBy(c)
 	case callJoin:
 		n.answerJoin(c.From, &r)
 	case callClient:

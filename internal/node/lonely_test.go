@@ -151,9 +151,9 @@ func TestIntroductionOfAStranger(t *testing.T) {
 		if c.other {
 			cluster = "theirs"
 		}
-		s.met(call{Kind: callHere, From: c.from, Cluster: cluster})
-		s.met(call{Kind: callHere, From: raftcore.Member{ID: 8, PeerAddr: "eight:1"}, Cluster: "ours"})
-		s.met(call{Kind: callHere, From: raftcore.Member{ID: 8, PeerAddr: "eight:2"}, Cluster: "ours"})
+		s.introducedBy(call{Kind: callHere, From: c.from, Cluster: cluster})
+		s.introducedBy(call{Kind: callHere, From: raftcore.Member{ID: 8, PeerAddr: "eight:1"}, Cluster: "ours"})
+		s.introducedBy(call{Kind: callHere, From: raftcore.Member{ID: 8, PeerAddr: "eight:2"}, Cluster: "ours"})
 		for _, f := range s.inbox.take().calls {
 			f(s.loop)
 		}

@@ -125,6 +125,8 @@ type gauges interface {
 	level() uint16
 	// presence appends what the state machine knows of the sessions' nodes.
 	presence(dst []kv.Presence) []kv.Presence
+	// met is the newest process that spoke for a node.
+	met(id raftcore.NodeID) process
 	// diskFull: this node's disk has no room to spare; waitsForSpace: the log cannot go
 	// on before it has.
 	diskFull() bool
@@ -339,7 +341,7 @@ func (l *loop) onPeers(changes []peerChange, now time.Time) {
 	for _, c := range changes {
 		l.peerOfListeners(c.id, c.up)
 		l.neighbour(c.id, c.up)
-		l.presence.connection(c.id, c.up)
+		l.presence.connection(c.id, c.up, l.gauges.met(c.id))
 		if c.id != l.core.Leader() || c.id == l.id {
 			continue
 		}

@@ -366,7 +366,7 @@ func (s *Steps) Answer(q Question) (*Reply, *Poll) {
 	hello := s.introduction()
 	r := &hello
 	if q.c.Kind == callHere {
-		s.met(q.c)
+		s.introducedBy(q.c)
 	}
 	if q.c.Kind != callJoin {
 		return &Reply{r}, nil
