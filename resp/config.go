@@ -21,6 +21,7 @@ type liveConfig struct {
 	idle    atomic.Int64 // ms, 0: never
 
 	output       liveOutputLimits
+	clientMemory atomic.Pointer[clientMemory]
 	trackingKeys atomic.Int64 // 0: no limit
 
 	protected   atomic.Bool
@@ -174,6 +175,19 @@ var params = []param{
 		get:   func(s *Server) string { return strconv.Itoa(s.live.maxClients()) },
 		check: intBetween(1, 1<<32-1),
 		set:   func(s *Server, v string) { s.live.clients.Store(mustInt(v)) },
+	},
+	{
+		name:  "maxmemory-clients",
+		get:   func(s *Server) string { return s.live.memo("maxmemory-clients", "0") },
+		check: isMemoryOrPercent,
+		set: func(s *Server, v string) {
+			m := parseClientMemory(v)
+			if !m.percent {
+				v = normMemory(v)
+			}
+			s.live.setMemo("maxmemory-clients", v)
+			s.live.clientMemory.Store(&m)
+		},
 	},
 	{name: "port", get: func(s *Server) string { _, port := splitAddr(s.addr); return port }},
 	{

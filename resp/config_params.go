@@ -88,7 +88,6 @@ masterauth text
 masteruser text
 max-new-connections-per-cycle int 10 1 1000
 max-new-tls-connections-per-cycle int 1 1 1000
-maxmemory-clients percent 0
 maxmemory-eviction-tenacity int 10 0 100
 min-replicas-max-lag int 10 0
 min-replicas-to-write int 0 0
@@ -190,8 +189,6 @@ func parseHarmless(table string) []param {
 			p.check, p.norm = memoryAtLeast(limit(3, 0)), normMemory
 		case "words":
 			p.check, p.norm = oneOf(f[2:]), strings.ToLower
-		case "percent":
-			p.check = isMemoryOrPercent
 		case "scores":
 			def, p.check = strings.Join(f[2:], " "), threeInts
 		case "flags":

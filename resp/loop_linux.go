@@ -43,11 +43,13 @@ type loop struct {
 	dirty []*conn // have replies to write
 	dead  []*conn // closed; descriptors are released at the end of the turn
 
-	tally    *tally
-	acl      *kv.ACL       // as of the last tick
-	barrier  *barrierBatch // reads of this turn
-	gather   gather
-	draining bool
+	tally *tally
+	// clientBytes is what its connections held at the last tick, if that is bounded.
+	clientBytes atomic.Int64
+	acl         *kv.ACL       // as of the last tick
+	barrier     *barrierBatch // reads of this turn
+	gather      gather
+	draining    bool
 	// saturated: the node holds too many proposed bytes; connections that found it
 	// so are in retry.
 	saturated bool
@@ -307,6 +309,7 @@ func (l *loop) tick() {
 	for _, c := range l.conns {
 		c.checkTimeouts()
 	}
+	l.evictClients()
 }
 
 // checkUsers ends the connections of users that were removed.

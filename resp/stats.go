@@ -21,6 +21,7 @@ type stats struct {
 	keyDenied              atomic.Uint64
 	channelDenied          atomic.Uint64
 	outputLimit, slow      atomic.Uint64
+	clientsEvicted         atomic.Uint64
 	queryLimit, idleClosed atomic.Uint64
 	effectsLost            atomic.Uint64 // times a loop lagged so far that messages were dropped
 
@@ -36,18 +37,26 @@ const maxErrorCodes = 128
 
 // countError counts an error reply, given as rendered ("-ERR ...").
 func (st *stats) countError(line []byte) {
-	st.errorReplies.Add(1)
 	code := line[1:]
 	if i := bytes.IndexAny(code, " \r"); i >= 0 {
 		code = code[:i]
 	}
+	st.countErrors(code, 1)
+}
+
+// countErrors counts n errors of a code.
+func (st *stats) countErrors(code []byte, n uint64) {
+	if n == 0 {
+		return
+	}
+	st.errorReplies.Add(n)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.codes == nil {
 		st.codes = make(map[string]uint64)
 	}
 	if _, ok := st.codes[string(code)]; ok || len(st.codes) < maxErrorCodes {
-		st.codes[string(code)]++
+		st.codes[string(code)] += n
 	}
 }
 
@@ -72,7 +81,7 @@ func (st *stats) reset() {
 	for _, c := range []*atomic.Uint64{
 		&st.connections, &st.rejected, &st.commands, &st.netIn, &st.netOut, &st.reads, &st.writes,
 		&st.errorReplies, &st.authDenied, &st.outputLimit, &st.slow, &st.queryLimit, &st.idleClosed,
-		&st.commandDenied, &st.keyDenied, &st.channelDenied,
+		&st.clientsEvicted, &st.commandDenied, &st.keyDenied, &st.channelDenied,
 	} {
 		c.Store(0)
 	}
