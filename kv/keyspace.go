@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"math/bits"
 )
 
 // keyspace is one database: a table of records and an index of the keys that
@@ -255,28 +256,56 @@ func (ks *keyspace) at(point uint64) (key []byte, v Value, ok bool) {
 	return nil, Value{}, false
 }
 
-// evenKeys is how many keys random chooses from with equal chances.
-const evenKeys = 32
+const (
+	// 1<<randomBits is how many keys a slice of the hash space holds on average, or up to
+	// twice as many; randomMost is more than any slice ever holds, unless somebody chose
+	// the hashes: then what is beyond is never drawn.
+	randomBits = 5
+	randomMost = 128
+	// randomSlices bounds the search for a slice. Two to five are looked at; thousands
+	// of misses mean a flood of keys with chosen hashes.
+	randomSlices = 4096
+)
 
-// random is the key that chance chooses. Among many it is the next one behind a random
-// point: quick, and a key's chance is the gap before it. Among few the gaps would be
-// noticed.
-func (ks *keyspace) random(chance uint64) (key []byte, v Value, ok bool) {
-	n := uint64(ks.len())
-	if n == 0 || n > evenKeys {
-		return ks.at(chance)
+// random is a key chosen by dice, each with the same chance. It depends on the keys and
+// the seed alone: a slice of the hash space is drawn and a number below randomMost; the
+// key of that number in the slice's order, if there is one, is it.
+func (ks *keyspace) random(dice *rng) (key []byte, v Value, ok bool) {
+	if ks.len() == 0 {
+		return nil, Value{}, false
 	}
-	var room [evenKeys]orderedKey
-	skip := chance % n
-	w := walker{h: ks.h, v: &ks.t.tableView, window: evenKeys}
-	for keys, ok := w.next(room[:0]); ok; keys, ok = w.next(keys) {
-		if skip < uint64(len(keys)) {
-			rec := readRecord(ks.h.arena.at(keys[skip].r))
+	depth := max(bits.Len(uint(ks.len()))-1-randomBits, 0)
+	most := uint64(randomMost)
+	if depth == 0 {
+		most = uint64(ks.len())
+	}
+	width := uint64(1)<<(64-depth) - 1
+	for range randomSlices {
+		from := dice.next() &^ width
+		if r, ok := ks.inSlice(from, from+width, int(dice.intn(most))); ok {
+			rec := readRecord(ks.h.arena.at(r))
 			return rec.key, ks.h.value(&rec), true
 		}
-		skip -= uint64(len(keys))
 	}
-	return nil, Value{}, false
+	return ks.at(dice.next())
+}
+
+// inSlice is the record number skip, in hash order, of those with hashes in [from, to].
+func (ks *keyspace) inSlice(from, to uint64, skip int) (ref, bool) {
+	var room [randomMost]orderedKey
+	w := walker{h: ks.h, v: &ks.t.tableView, from: from, window: randomMost / 2}
+	for keys, ok := w.next(room[:0]); ok; keys, ok = w.next(keys) {
+		for n := len(keys); n > 0 && w.fullHash(keys[n-1]) > to; n-- {
+			keys = keys[:n-1]
+		}
+		if skip < len(keys) {
+			return keys[skip].r, true
+		}
+		if skip -= len(keys); w.from > to {
+			break
+		}
+	}
+	return 0, false
 }
 
 // each calls fn for all keys in hash order until it returns false. fn must not
