@@ -71,7 +71,7 @@ func (vm *luaVM) sandbox() {
 		name string
 		fns  map[string]lua.LGFunction
 	}{
-		{"", vm.baseLib()}, {"string", vm.stringLib()}, {"table", vm.tableLib()}, {"math", vm.mathLib()},
+		{"", vm.baseLib()}, {"string", vm.stringLib()}, {"table", vm.tableLib()}, {"math", vm.mathLib()}, {"os", vm.osLib()},
 		{"coroutine", vm.coroutineLib()}, {"bit", vm.bitLib()}, {"cjson", vm.jsonLib()},
 		{"cmsgpack", vm.msgpackLib()}, {"struct", vm.structLib()}, {"redis", vm.redisLib()},
 	} {
