@@ -3,6 +3,7 @@ package kv
 import (
 	"encoding/binary"
 	"strconv"
+	"strings"
 )
 
 // Chunk is one connection's pipeline chunk (or a part of one): the operations that
@@ -53,6 +54,9 @@ type Chunk struct {
 	Called   [][][]byte
 	Watching bool
 	Calls    []CommandCalls
+	// CallErrors are the errors that scripts met in their calls, by code, but for those
+	// that became their replies.
+	CallErrors map[string]int
 
 	ctx        Ctx    // for Store.Read
 	run        runner // for Store.Read
@@ -117,15 +121,31 @@ type execGroup struct {
 // command must not be paid for by an idle connection for ever.
 const chunkKeep = 256 << 10
 
-// CommandCalls is how often scripts of a chunk called a command, and how often it
-// replied an error.
+// CommandCalls is how often scripts of a chunk called a command, how often it replied
+// an error, and how often it was refused.
 type CommandCalls struct {
-	Cmd           *Command
-	Calls, Failed int
+	Cmd                     *Command
+	Calls, Failed, Rejected int
 }
 
 // called counts a command that a script called.
 func (c *Chunk) called(cmd *Command, failed bool) {
+	n := c.callsOf(cmd)
+	n.Calls++
+	if failed {
+		n.Failed++
+	}
+}
+
+// refused counts a command that a script was not allowed to call; cmd is nil if there
+// is no such command.
+func (c *Chunk) refused(cmd *Command) {
+	if cmd != nil {
+		c.callsOf(cmd).Rejected++
+	}
+}
+
+func (c *Chunk) callsOf(cmd *Command) *CommandCalls {
 	i := len(c.Calls) - 1
 	for i >= 0 && c.Calls[i].Cmd != cmd {
 		i--
@@ -134,9 +154,29 @@ func (c *Chunk) called(cmd *Command, failed bool) {
 		i = len(c.Calls)
 		c.Calls = append(c.Calls, CommandCalls{Cmd: cmd})
 	}
-	c.Calls[i].Calls++
-	if failed {
-		c.Calls[i].Failed++
+	return &c.Calls[i]
+}
+
+// maxCallErrors bounds CallErrors: a script can invent no error codes for commands.
+const maxCallErrors = 64
+
+// callFailed counts an error that a script met, by its code.
+func (c *Chunk) callFailed(msg string) {
+	code, _, _ := strings.Cut(msg, " ")
+	if c.CallErrors == nil {
+		c.CallErrors = map[string]int{}
+	}
+	if _, ok := c.CallErrors[code]; ok || len(c.CallErrors) < maxCallErrors {
+		c.CallErrors[code]++
+	}
+}
+
+// callErrorReplied takes back an error that became the script's reply: it is counted
+// as a reply.
+func (c *Chunk) callErrorReplied(msg string) {
+	code, _, _ := strings.Cut(msg, " ")
+	if c.CallErrors[code] > 0 {
+		c.CallErrors[code]--
 	}
 }
 
@@ -153,6 +193,7 @@ func (c *Chunk) Reset() {
 	c.groups, c.buf, c.args = c.groups[:0], c.buf[:0], c.args[:0]
 	c.NumOps, c.Index, c.Seq, c.Err = 0, 0, 0, nil
 	c.User, c.Denied, c.Called, c.Watching, c.Calls = 0, nil, nil, false, c.Calls[:0]
+	c.CallErrors = nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
 	c.TrackReads, c.NoTouch, c.ReadKeys, c.ReadMore = false, false, nil, false
@@ -326,5 +367,5 @@ func (c *Chunk) restart() {
 	c.Ends = c.Ends[:0]
 	c.wantsLog, c.tooLong, c.waits, c.Misses = false, false, false, nil
 	c.ReadKeys, c.ReadMore = nil, false
-	c.Denied, c.Called, c.Calls = nil, nil, c.Calls[:0]
+	c.Denied, c.Called, c.Calls, c.CallErrors = nil, nil, c.Calls[:0], nil
 }

@@ -72,8 +72,19 @@ func (vm *luaVM) raise(L *lua.LState, msg string) {
 func (vm *luaVM) errorTable(L *lua.LState, msg string) *lua.LTable {
 	t := vm.newTable(L, 0)
 	t.RawSetString("err", lua.LString(msg))
-	t.RawSetString("ignore_error_stats_update", lua.LTrue)
+	t.RawSetString(countedError, lua.LTrue)
 	return t
+}
+
+// countedError is the field by which Redis marks the errors of calls: they count once,
+// also if the script replies them.
+const countedError = "ignore_error_stats_update"
+
+// repliesError notes that the script replies the error in t.
+func (s *scriptRun) repliesError(t *lua.LTable, msg string) {
+	if s.c != nil && s.c.caller != nil && t.RawGetString(countedError) == lua.LTrue {
+		s.c.caller.callErrorReplied(msg)
+	}
 }
 
 // redisCall is redis.call, or redis.pcall if raise is false.
@@ -290,6 +301,7 @@ func (vm *luaVM) tableToTape(out *Reply, t *lua.LTable, depth int) bool {
 // specialToTape writes tables that stand for a reply of another type.
 func (vm *luaVM) specialToTape(out *Reply, t *lua.LTable, depth int) (done, ok bool) {
 	if s, ok := t.RawGetString("err").(lua.LString); ok {
+		vm.run.repliesError(t, string(s))
 		out.Error(string(s))
 		return true, true
 	}

@@ -48,17 +48,12 @@ func (s *scriptRun) end() {
 // call executes the command on L's stack; its reply is on s.tape unless msg, an
 // error reply, says why it was not executed.
 func (s *scriptRun) call(vm *luaVM, L *lua.LState) (msg string) {
-	if L.GetTop() == 0 {
-		return "ERR Please specify at least one argument for this redis lib call"
-	}
-	if !s.takeArgs(vm, L) {
-		return "ERR Lua redis lib command arguments must be strings or integers"
-	}
-	cmd, msg := s.resolve()
-	if msg == "" {
-		msg = s.allowed(vm, L, cmd)
-	}
+	cmd, msg := s.prepare(vm, L)
 	if msg != "" {
+		if chunk := s.c.caller; chunk != nil {
+			chunk.refused(cmd)
+			chunk.callFailed(msg)
+		}
 		return msg
 	}
 	s.watched()
@@ -72,13 +67,39 @@ func (s *scriptRun) call(vm *luaVM, L *lua.LState) (msg string) {
 		vm.meter.halt(luaNeedTick)
 		L.RaiseError("%s", luaStopTexts[luaNeedTick])
 	}
-	if s.c.caller != nil {
-		s.c.caller.called(cmd, s.tape.Failed())
-	}
+	s.count(cmd)
 	s.c.cost += s.sub.cost + opCost
 	vm.meter.work(L, 4*s.sub.cost+s.tape.Len()/luaStepBytes+8)
 	s.sub.cost = 0
 	return ""
+}
+
+// count counts the executed command for the client's node.
+func (s *scriptRun) count(cmd *Command) {
+	chunk := s.c.caller
+	if chunk == nil {
+		return
+	}
+	tape := s.tape.Bytes()
+	failed := tape[0] == '-'
+	chunk.called(cmd, failed)
+	if failed {
+		chunk.callFailed(string(tape[1 : len(tape)-2]))
+	}
+}
+
+// prepare finds the command on L's stack; msg says why it must not be executed.
+func (s *scriptRun) prepare(vm *luaVM, L *lua.LState) (cmd *Command, msg string) {
+	if L.GetTop() == 0 {
+		return nil, "ERR Please specify at least one argument for this redis lib call"
+	}
+	if !s.takeArgs(vm, L) {
+		return nil, "ERR Lua redis lib command arguments must be strings or integers"
+	}
+	if cmd, msg = s.resolve(); msg == "" {
+		msg = s.allowed(vm, L, cmd)
+	}
+	return cmd, msg
 }
 
 // takeArgs copies the arguments: the strings are the script's, commands get bytes.
@@ -131,7 +152,7 @@ func (s *scriptRun) resolve() (cmd *Command, msg string) {
 		}
 	}
 	if !cmd.ArityOK(len(s.args)) {
-		return nil, "ERR Wrong number of args calling Redis command from script"
+		return cmd, "ERR Wrong number of args calling Redis command from script"
 	}
 	return cmd, ""
 }
@@ -149,6 +170,8 @@ func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
 	switch {
 	case cmd.Name == "debug" && s.c.settings().DebugInScripts != 0:
 		return ""
+	case old && (cmd.Name == "wait" || cmd.Name == "waitaof"):
+		return "ERR This Redis command is not allowed from script"
 	case cmd.Flags&FlagNoScript != 0, cmd.Script:
 		return "ERR This Redis command is not allowed from script"
 	case old && cmd.Flags&FlagBlocking != 0 && !cmd.waitsIfAsked():
@@ -246,7 +269,7 @@ var scriptLocals map[string]func(c *Ctx)
 func init() {
 	scriptLocals = map[string]func(c *Ctx){
 		"select": scriptSelect, "ping": scriptPing, "echo": func(c *Ctx) { c.Out.Bulk(c.Args[1]) }, "time": scriptTime,
-		"debug": scriptDebug,
+		"debug": scriptDebug, "wait": scriptWait, "waitaof": scriptWaitAOF,
 	}
 }
 
@@ -273,6 +296,29 @@ func scriptPing(c *Ctx) {
 	default:
 		c.wrongArgs()
 	}
+}
+
+// scriptWait is WAIT, which does not wait in a script and counts nobody: who has the
+// entry already is not the same on every node.
+func scriptWait(c *Ctx) {
+	for i := 1; i <= 2; i++ {
+		if _, ok := c.intArg(i); !ok {
+			return
+		}
+	}
+	c.Out.Int(0)
+}
+
+// scriptWaitAOF is WAITAOF, likewise.
+func scriptWaitAOF(c *Ctx) {
+	for i := 1; i <= 3; i++ {
+		if _, ok := c.intArg(i); !ok {
+			return
+		}
+	}
+	c.Out.Array(2)
+	c.Out.Int(0)
+	c.Out.Int(0)
 }
 
 // scriptTime is TIME: the stamp, the same on every node and throughout the script.
@@ -318,6 +364,7 @@ func (s *scriptRun) errorText(vm *luaVM, e *luaError) string {
 		switch m := v.RawGetString("err").(type) {
 		case lua.LString:
 			msg = string(m)
+			s.repliesError(v, msg)
 		default:
 			msg = "ERR unknown error"
 		}

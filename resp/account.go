@@ -88,6 +88,9 @@ func (s *session) account() {
 	for _, c := range s.chunk.Calls {
 		s.row(c.Cmd).called(c)
 	}
+	for code, n := range s.chunk.CallErrors {
+		s.srv.stats.countErrors([]byte(code), uint64(n))
+	}
 	for _, args := range s.chunk.Called {
 		s.srv.feedMonitors(s, "lua", args)
 	}
@@ -155,8 +158,10 @@ func (s *session) countErrors(c *kv.Chunk) {
 			}
 		}
 		if i < len(s.ran) && s.ran[i].cmd != nil {
-			row := s.row(s.ran[i].cmd)
-			if bytes.HasPrefix(line, []byte("-NOPERM")) || bytes.HasPrefix(line, []byte("-OOM")) {
+			cmd := s.ran[i].cmd
+			row := s.row(cmd)
+			// A script that met the memory's end had begun.
+			if bytes.HasPrefix(line, []byte("-NOPERM")) || bytes.HasPrefix(line, []byte("-OOM")) && !cmd.Script {
 				row.rejected++
 				return
 			}

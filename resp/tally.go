@@ -46,6 +46,10 @@ func (r *commandRow) add(usec int64) {
 func (r *commandRow) called(c kv.CommandCalls) {
 	r.calls += uint64(c.Calls)
 	r.failed += uint64(c.Failed)
+	r.rejected += uint64(c.Rejected)
+	if c.Calls == 0 {
+		return
+	}
 	if r.latency == nil {
 		r.latency = new(histogram)
 	}
