@@ -201,11 +201,11 @@ func (s *Store) SetLFU(logFactor, decayMinutes int64) {
 	s.access.decayMinutes.Store(decayMinutes)
 }
 
-// ResetStats zeroes the counters of INFO stats that belong to the data.
+// ResetStats zeroes the counters of INFO stats that belong to the data. It waits for
+// nobody.
 func (s *Store) ResetStats() {
-	s.lock()
-	defer s.mu.Unlock()
-	s.expired, s.lazyFreed = 0, 0
+	s.expired.Store(0)
+	s.lazyFreed.Store(0)
 	s.reads.hits.Store(0)
 	s.reads.misses.Store(0)
 	s.reads.evicted.Store(0)

@@ -70,6 +70,10 @@ func cmdSetBit(c *Ctx) {
 	old, grows := bitAt(s, offset), int(offset>>3) >= len(s)
 	c.Out.Int(old)
 	if !grows && old == bit {
+		if !hasObject(v.Enc) { // nobody is told, but to Redis it is raw from now on
+			v.Enc = editedEncoding(s)
+			c.ks.set(key, v)
+		}
 		return
 	}
 	c.changeString(key, v, max(len(s), int(offset>>3)+1), func(s []byte) {
@@ -259,7 +263,7 @@ func cmdBitOp(c *Ctx) {
 			c.touched("del", dest)
 		}
 	} else {
-		c.putString(dest, combineBits(op, sources, longest), 0)
+		c.putEdited(dest, combineBits(op, sources, longest), 0)
 		c.touched("set", dest)
 	}
 	c.Out.Int(int64(longest))

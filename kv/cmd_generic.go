@@ -101,7 +101,7 @@ const lazyWork = 64
 func cmdUnlink(c *Ctx) {
 	for _, key := range c.Args[1:] {
 		if v, found := c.ks.get(key); found && valueWork(v) > lazyWork {
-			c.store.lazyFreed++
+			c.store.lazyFreed.Add(1)
 		}
 	}
 	cmdDel(c)
@@ -358,10 +358,10 @@ func parseCursor(b []byte) (uint64, bool) {
 // randomTries bounds RANDOMKEY's search for a key that has not expired.
 const randomTries = 100
 
-// cmdRandomKey is RANDOMKEY: the key that follows a random point in hash order.
+// cmdRandomKey is RANDOMKEY.
 func cmdRandomKey(c *Ctx) {
 	for i := 0; i < randomTries; i++ {
-		key, v, ok := c.ks.random(c.rng.next())
+		key, v, ok := c.ks.random(&c.rng)
 		if !ok {
 			break
 		}
@@ -407,14 +407,16 @@ func (c *Ctx) encodingOf(v Value) string {
 // embstrMax is the longest string Redis keeps in one piece with its header.
 const embstrMax = 44
 
-// objectEncoding is Redis's name for the encoding. A string's follows from its
-// bytes alone: Redis also says raw for short ones that APPEND or SETRANGE made.
+// objectEncoding is Redis's name for the encoding.
 func objectEncoding(v Value) string {
 	if v.Type != TypeString {
 		return encodingName(v)
 	}
 	s := v.str()
-	if _, ok := parseInt(s); ok {
+	if v.Enc == EncEdited {
+		return "raw"
+	}
+	if _, ok := parseInt(s); ok && v.Enc != EncText {
 		return "int"
 	}
 	if len(s) <= embstrMax {

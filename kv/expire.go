@@ -47,7 +47,7 @@ func (s *Store) expireDue(c *Ctx) {
 		if d.fields {
 			n += max(c.expireFields(key, maxExpirePerEntry-n)-1, 0)
 		} else if c.ks.delete(key) {
-			s.expired++
+			s.expired.Add(1)
 			c.touched("expired", key)
 			c.cost += opCost
 		}

@@ -116,6 +116,16 @@ func (in *rdbInput) byte() (byte, error) {
 	return c, nil
 }
 
+// peek is the next byte, which stays.
+func (in *rdbInput) peek() (byte, error) {
+	if in.pos == len(in.buf) {
+		if err := in.fill(); err != nil {
+			return 0, err
+		}
+	}
+	return in.buf[in.pos], nil
+}
+
 // take returns the next n bytes: a part of the block, or, if they span blocks, in
 // scratch, which may be grown. They are valid until the next read. Memory is taken
 // as the bytes arrive, never for what a length claims.

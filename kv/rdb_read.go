@@ -57,11 +57,34 @@ func stringValue(h *heap, p []byte) Value {
 }
 
 func (d *rdbValueDecoder) str() (Value, error) {
+	enc, err := d.marked()
+	if err != nil {
+		return Value{}, err
+	}
 	b, err := d.in.string(&d.s1)
 	if err != nil {
 		return Value{}, err
 	}
-	return stringValue(d.h, b), nil
+	v := stringValue(d.h, b)
+	if v.Enc == EncRaw && len(b) <= embstrMax {
+		v.Enc = enc
+	}
+	return v, nil
+}
+
+// marked tells what RDBWriter.marked says by the kind of the length. What it says
+// counts for short strings only; others have such lengths in any case.
+func (d *rdbValueDecoder) marked() (Encoding, error) {
+	kind, err := d.in.peek()
+	switch {
+	case err != nil:
+		return EncRaw, err
+	case kind == 0x80:
+		return EncEdited, nil
+	case kind == 0x40:
+		return EncText, nil
+	}
+	return EncRaw, nil
 }
 
 // elements decodes a collection written element by element: one held in a tree.

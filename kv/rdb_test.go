@@ -241,6 +241,39 @@ func TestRDBRoundTripCoversAllEncodings(t *testing.T) {
 	}
 }
 
+// A snapshot keeps what OBJECT ENCODING says of strings, also where their bytes do not
+// tell it: a script may ask, and every node must hear the same.
+func TestRDBKeepsTheEncodingOfStrings(t *testing.T) {
+	n := newTestNode(t)
+	n.do("SET", "edited", "1")
+	n.do("APPEND", "edited", "2")
+	n.do("SET", "empty", "")
+	n.do("APPEND", "empty", "")
+	n.do("INCRBYFLOAT", "float", "7")
+	for _, size := range []int{0, 1, 44, 45, 63, 64, 255, 256, 16383, 16384, 70000} {
+		key := "s" + strconv.Itoa(size)
+		n.do("SET", key, strings.Repeat("x", size))
+		n.do("COPY", key, "edited"+key)
+		n.do("SETBIT", "edited"+key, "0", "0")
+	}
+	rdb, _ := blocksOf(t, n.s)
+	copied := load(t, rdb, 1<<20)
+	ask := func(s *Store, key string) string {
+		v, ok := s.dbs[0].get([]byte(key))
+		require.True(t, ok, key)
+		return objectEncoding(v)
+	}
+	for key, want := range map[string]string{
+		"edited": "raw", "empty": "raw", "float": "embstr", "s0": "embstr", "s44": "embstr", "s45": "raw", "s63": "raw",
+		"s64": "raw", "s255": "raw", "s256": "raw", "s16383": "raw", "s16384": "raw", "s70000": "raw",
+		"editeds1": "raw", "editeds44": "raw", "editeds45": "raw", "editeds255": "raw", "editeds70000": "raw",
+	} {
+		require.Equal(t, want, ask(n.s, key), key)
+		require.Equal(t, want, ask(copied, key), key+" after the snapshot")
+	}
+	require.Equal(t, held(t, n.s), held(t, copied))
+}
+
 // A large collection that shrank stays in trees, a packed one stays packed though
 // the thresholds are lower now.
 func TestRDBKeepsTheEncoding(t *testing.T) {

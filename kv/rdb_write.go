@@ -70,9 +70,26 @@ func (w *RDBWriter) Key(key []byte, v Value) error {
 	}
 	w.b = append(w.b, code)
 	w.string(key)
-	w.value(code, v)
+	if v.Enc == EncEdited || v.Enc == EncText {
+		w.marked(v)
+	} else {
+		w.value(code, v)
+	}
 	w.flush(rdbBlock)
 	return w.err
+}
+
+// marked writes a short string whose encoding its bytes do not tell, so that our loader
+// gives it back: by a length in more bytes than it needs. To Redis it is a string like
+// any other.
+func (w *RDBWriter) marked(v Value) {
+	n := len(v.Bytes)
+	if v.Enc == EncEdited {
+		w.b = binary.BigEndian.AppendUint32(append(w.b, 0x80), uint32(n))
+	} else {
+		w.b = append(w.b, 0x40, byte(n))
+	}
+	w.b = append(w.b, v.Bytes...)
 }
 
 // dumped writes a value as DUMP does, its type in front, in a form that Redis 7.0
@@ -165,7 +182,7 @@ func appendRDBString(dst, s []byte) []byte {
 func rdbTypeOf(v Value) (code byte, ok bool) {
 	switch v.Type {
 	case TypeString:
-		return rdbString, v.Enc == EncRaw || v.Enc == EncBigString
+		return rdbString, v.Enc == EncRaw || v.Enc == EncBigString || v.Enc == EncEdited || v.Enc == EncText
 	case TypeList:
 		return pick(v, rdbListQuicklist2, rdbList)
 	case TypeSet:

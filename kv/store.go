@@ -36,10 +36,12 @@ type Store struct {
 	dbs  []*keyspace
 	st   state
 
-	// dirty counts changes of keys and expired those removed by time since the
-	// start of the process: for INFO, not replicated.
-	dirty              uint64
-	expired, lazyFreed uint64
+	// dirty counts changes of keys, expired those removed by time since the start of
+	// the process: for INFO, not replicated.
+	dirty uint64
+	// expired and lazyFreed are counted by the applier and set to 0 by any goroutine:
+	// CONFIG RESETSTAT must not wait for a writer.
+	expired, lazyFreed atomic.Uint64
 	// readSeed makes the random choices of reads differ from each other. It is this
 	// node's own: reads change nothing.
 	readSeed atomic.Uint64
@@ -176,8 +178,8 @@ func (s *Store) Stats() Stats {
 		Index: s.st.Index, Stamp: s.st.Stamp,
 		LiveBytes: h.LiveBytes, UsedBytes: h.UsedBytes, Objects: h.Objects,
 		Evicted: s.reads.evicted.Load(), Hits: s.reads.hits.Load(), Misses: s.reads.misses.Load(),
-		UsedMemory: s.usedMemory(), LazyFreed: s.lazyFreed,
-		Dirty: s.dirty, Expired: s.expired, Sessions: len(s.st.sessions.rows),
+		UsedMemory: s.usedMemory(), LazyFreed: s.lazyFreed.Load(),
+		Dirty: s.dirty, Expired: s.expired.Load(), Sessions: len(s.st.sessions.rows),
 		Scripts: len(s.st.scripts.bySHA), Libraries: len(s.st.functions.libs), Functions: len(s.st.functions.byName),
 	}
 	for _, ks := range s.dbs {

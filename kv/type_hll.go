@@ -43,7 +43,7 @@ func (c *Ctx) hllAt(key []byte) (h hll, v Value, found, ok bool) {
 
 // putHLL stores a HyperLogLog.
 func (c *Ctx) putHLL(key []byte, h hll, expireAt int64) {
-	c.putString(key, h, expireAt)
+	c.putEdited(key, h, expireAt)
 	c.touched("pfadd", key)
 }
 

@@ -94,6 +94,19 @@ func (c *Ctx) putString(key, p []byte, expireAt int64) {
 	c.put(key, Value{Type: TypeString, Enc: EncRaw, ExpireAt: expireAt, Bytes: p})
 }
 
+// putEdited is putString for a string that was put together in place: one that is
+// short enough to be anything else is raw to OBJECT ENCODING.
+func (c *Ctx) putEdited(key, p []byte, expireAt int64) {
+	c.put(key, Value{Type: TypeString, Enc: editedEncoding(p), ExpireAt: expireAt, Bytes: p})
+}
+
+func editedEncoding(p []byte) Encoding {
+	if len(p) <= embstrMax {
+		return EncEdited
+	}
+	return EncRaw
+}
+
 // replyString replies the key's string value, null if it is missing; false after
 // an error.
 func (c *Ctx) replyString(key []byte) bool {
@@ -388,7 +401,12 @@ func cmdAppend(c *Ctx) {
 	if found && !c.lengthOK(int64(n), len(value)) {
 		return
 	}
-	c.editString(key, v, n+len(value), func(s []byte) { copy(s[n:], value) })
+	if found {
+		c.editString(key, v, n+len(value), func(s []byte) { copy(s[n:], value) })
+	} else {
+		c.putString(key, value, 0)
+		c.Out.Int(int64(len(value)))
+	}
 	c.touched("append", key)
 }
 
@@ -426,7 +444,7 @@ func (c *Ctx) changeString(key []byte, v Value, n int, edit func(s []byte)) {
 	buf = grow(buf, n)
 	clear(buf[len(v.Bytes):])
 	edit(buf)
-	c.putString(key, buf, v.ExpireAt)
+	c.putEdited(key, buf, v.ExpireAt)
 	if c.store.buf = buf; cap(buf) > editBufferMax {
 		c.store.buf = nil
 	}
@@ -511,7 +529,11 @@ func cmdIncrByFloat(c *Ctx) {
 		c.Out.Error("ERR increment would produce NaN or Infinity")
 		return
 	}
-	c.putString(key, sum, v.ExpireAt)
+	sumValue := Value{Type: TypeString, Enc: EncRaw, ExpireAt: v.ExpireAt, Bytes: sum}
+	if _, isInt := parseInt(sum); isInt {
+		sumValue.Enc = EncText
+	}
+	c.put(key, sumValue)
 	c.touched("incrbyfloat", key)
 	c.Out.Bulk(sum)
 }

@@ -24,13 +24,16 @@ func (t Type) String() string {
 type Encoding uint8
 
 // The encodings. What OBJECT ENCODING reports is derived from them (and, for
-// strings, from the bytes).
+// strings, from the bytes: EncEdited and EncText are for those of which the bytes do
+// not tell it).
 const (
 	EncRaw       Encoding = iota // string bytes
 	EncPacked                    // packed elements (listpack): list, set, hash, zset
 	EncIntset                    // packed sorted integers: set
 	EncTree                      // block tree: hashtable, quicklist, skiplist
 	EncBigString                 // string held as an object
+	EncEdited                    // string bytes that were changed in place: raw for Redis, however short
+	EncText                      // string bytes that are no int for Redis, though they are digits
 )
 
 // Value is a view of what a key holds. Bytes may alias the arena: they are
