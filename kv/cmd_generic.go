@@ -459,7 +459,7 @@ func cmdObjectRefCount(c *Ctx) {
 	if !ok {
 		return
 	}
-	if n, ok := parseInt(v.str()); v.Type == TypeString && ok && n >= 0 && n < 10000 {
+	if n, ok := parseInt(v.str()); v.Type == TypeString && ok && n >= 0 && n < 10000 && objectEncoding(v) == "int" {
 		c.Out.Int(math.MaxInt32)
 		return
 	}
