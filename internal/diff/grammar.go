@@ -61,21 +61,25 @@ type generator struct {
 	g        Grammar
 	commands []string // those to draw from, by weight
 	family   string   // what keys the present command wants
+	deleted  bool     // XDEL is in the sequence
 }
 
 // drawn are the commands by family of keys. A family's keys hold its type most times.
 var drawn = map[string]string{
 	"string": "append decr decrby get getdel getex getrange getset incr incrby incrbyfloat lcs mget mset msetnx psetex set setex setnx setrange strlen substr",
 	"bitmap": "bitcount bitfield bitfield_ro bitop bitpos getbit setbit",
-	"hash":   "hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset hsetnx hstrlen hvals",
-	"list":   "lindex linsert llen lmove lmpop lpop lpos lpush lpushx lrange lrem lset ltrim rpop rpoplpush rpush rpushx",
-	"set":    "sadd scard sdiff sdiffstore sinter sintercard sinterstore sismember smembers smismember smove srandmember srem sscan sunion sunionstore",
-	"zset": "zadd zcard zcount zdiff zdiffstore zincrby zinter zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember zrange " +
-		"zrangebylex zrangebyscore zrangestore zrank zrem zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore zunion zunionstore",
+	"hash": "hdel hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset hsetnx hstrlen hvals " +
+		"hexpire hexpireat hexpiretime hpersist hpexpire hpexpireat hpexpiretime hpttl httl",
+	"list": "lindex linsert llen lmove lmpop lpop lpos lpush lpushx lrange lrem lset ltrim rpop rpoplpush rpush rpushx",
+	"set":  "sadd scard sdiff sdiffstore sinter sintercard sinterstore sismember smembers smismember smove srandmember srem sscan sunion sunionstore",
+	"zset": "zadd zcard zcount zdiff zdiffstore zincrby zinter zintercard zinterstore zmpop zmscore zpopmax zpopmin zrandmember zrange " +
+		"zrangebyscore zrangestore zrank zrem zremrangebyrank zremrangebyscore zrevrange zrevrangebyscore zrevrank zscan zscore zunion zunionstore",
+	// Of sorted sets in which all scores are equal: ranges by name are undefined else.
+	"lex":     "zadd zlexcount zrangebylex zrevrangebylex zremrangebylex zrange zrangestore zrem zpopmin",
 	"stream":  "xack xadd xautoclaim xclaim xdel xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim|xgroup create|xgroup createconsumer|xgroup delconsumer|xgroup destroy|xgroup setid|xinfo stream|xinfo groups",
 	"geo":     "geoadd geodist geohash geopos georadius_ro georadiusbymember_ro geosearch geosearchstore georadius georadiusbymember",
 	"hll":     "pfadd pfcount pfmerge",
-	"generic": "copy del dump exists expire expireat expiretime keys move persist pexpire pexpireat pexpiretime pttl rename renamenx scan sort sort_ro touch ttl type unlink dbsize|object encoding",
+	"generic": "copy del dump exists expire expireat expiretime keys move persist pexpire pexpireat pexpiretime pttl rename renamenx scan sort sort_ro touch ttl type unlink dbsize|object encoding|object refcount",
 }
 
 func newGenerator(g Grammar, seed uint64) *generator {
@@ -94,7 +98,10 @@ func newGenerator(g Grammar, seed uint64) *generator {
 }
 
 // families is in a fixed order: a seed has to make the same commands every time.
-var families = []string{"string", "bitmap", "hash", "list", "set", "zset", "stream", "geo", "hll", "generic"}
+var families = []string{"string", "bitmap", "hash", "list", "set", "zset", "stream", "geo", "hll", "lex", "generic"}
+
+// anyFamily are those whose keys any command may get.
+var anyFamily = families[:len(families)-2]
 
 func (x *generator) pick(words ...string) string { return words[x.IntN(len(words))] }
 
@@ -105,13 +112,38 @@ func (x *generator) command() []string {
 	args := strings.Fields(name)
 	args = x.arguments(args, x.g[name])
 	args = x.repair(args)
-	if x.IntN(40) == 0 && !strings.Contains(name, "ex") && name != "pfcount" && name != "set" {
-		args = x.spoil(args) // but not into a time that runs out at once
+	if x.IntN(40) == 0 && x.maySpoil(name) {
+		args = x.spoil(args)
 	}
 	if x.IntN(8) == 0 {
 		args[0] = strings.ToUpper(args[0])
 	}
+	if x.IntN(40) == 0 && x.mayScript(name) {
+		args = append([]string{"EVAL", callScript, "0"}, args...)
+	}
 	return args
+}
+
+// callScript calls the command in its arguments: replies pass through Lua.
+const callScript = "return redis.call(unpack(ARGV))"
+
+// called is the command that a script of ours calls, or args.
+func called(args []string) []string {
+	if len(args) > 3 && args[1] == callScript {
+		return args[3:]
+	}
+	return args
+}
+
+// maySpoil: no time is made that runs out at once, and what repair mended stays so.
+func (x *generator) maySpoil(name string) bool {
+	return x.family != "lex" && !strings.Contains(name, "ex") && !strings.HasPrefix(name, "sort") &&
+		name != "pfcount" && name != "set" && name != "xadd" && name != "xtrim"
+}
+
+// mayScript: a sorted SORT, or a reply with times in it, would be another one.
+func (x *generator) mayScript(name string) bool {
+	return x.family != "stream" && !strings.HasPrefix(name, "sort") && !strings.Contains(name, "scan") && name != "keys"
 }
 
 func (x *generator) arguments(dst []string, list []Argument) []string {
@@ -171,7 +203,10 @@ func (x *generator) argument(dst []string, a *Argument) []string {
 func (x *generator) key() string {
 	family := x.family
 	if x.IntN(25) == 0 || family == "generic" {
-		family = families[x.IntN(len(families)-1)]
+		if family == "lex" {
+			return "zs9" // not there
+		}
+		family = anyFamily[x.IntN(len(anyFamily))]
 	}
 	return family[:2] + x.pick("1", "1", "2", "3")
 }
@@ -206,6 +241,12 @@ func (x *generator) double() string {
 }
 
 func (x *generator) text(name string) string {
+	switch name {
+	case "min", "max", "start", "stop":
+		if x.family == "lex" {
+			return x.pick("-", "+", "[a", "(a", "[b", "(c", "[", "(", "x", "[1", "(long", "0", "-1")
+		}
+	}
 	switch name {
 	case "id", "start", "end", "min", "max", "last-id", "lastid", "id-or-dollar", "min-idle-time", "entries-read", "entriesread", "entries-added":
 		if x.family == "zset" {
@@ -251,14 +292,26 @@ func (x *generator) repair(args []string) []string {
 		if a == "-9223372036854775808" && (args[0] == "lrem" || args[0] == "lpos") {
 			args[i] = "-9223372036854775807"
 		}
-		// SORT turns a packed sorted set into a skiplist, though it only reads.
-		if i == 1 && strings.HasPrefix(args[0], "sort") && (strings.HasPrefix(a, "zs") || strings.HasPrefix(a, "ge")) {
-			args[i] = "li1"
-		}
 	}
-	// Ranges by name are undefined unless all scores are equal, and here they are kept.
-	if strings.EqualFold(args[0], "zrangestore") {
+	switch {
+	case x.family == "lex":
+		args = x.equalScores(args)
+	case args[0] == "zrange" || args[0] == "zrangestore":
 		args = slices.DeleteFunc(args, func(a string) bool { return strings.EqualFold(a, "bylex") })
+	case strings.HasPrefix(args[0], "sort"):
+		args = x.definiteSort(args)
+	case args[0] == "xdel":
+		x.deleted = true
+	case x.deleted && (args[0] == "xadd" || args[0] == "xtrim"):
+		// Where a node ends whose last entries were deleted is kept nowhere here.
+		args = slices.DeleteFunc(args, func(a string) bool { return a == "~" })
+	case args[0] == "set":
+		// What is in the past already is there until somebody looks (DBSIZE).
+		for i := range args[:len(args)-1] {
+			if i > 2 && strings.HasSuffix(strings.ToLower(args[i]), "xat") && len(args[i+1]) < 13 {
+				args[i+1] = "4102444800000"
+			}
+		}
 	}
 	if args[0] == "pfcount" && len(args) == 2 {
 		args = append(args, "hl9") // of one key Redis stores the count in the value
@@ -280,6 +333,59 @@ func (x *generator) repair(args []string) []string {
 		}
 	}
 	return args
+}
+
+// equalScores makes the sorted sets of the family lex such that all scores are equal, and
+// asks for ranges by name.
+func (x *generator) equalScores(args []string) []string {
+	if args[0] == "zrange" || args[0] == "zrangestore" {
+		if !hasWord(args, "bylex") && !hasWord(args, "byscore") {
+			args = append(args, "BYLEX")
+		}
+		return args
+	}
+	if args[0] != "zadd" {
+		return args
+	}
+	args = []string{"zadd", args[1]}
+	for range 1 + x.IntN(4) {
+		args = append(args, "0", x.text("member"))
+	}
+	return args
+}
+
+// definiteSort leaves out of SORT what has no order: the names of a set, and elements of
+// equal weights that are compared as texts. Their order may be seen, but not cut short,
+// replaced by something else, or stored. And SORT turns a packed sorted set into a
+// skiplist, though it only reads.
+func (x *generator) definiteSort(args []string) []string {
+	if strings.HasPrefix(args[1], "zs") || strings.HasPrefix(args[1], "ge") {
+		args[1] = "li1"
+	}
+	if !openOrder(args) {
+		return args
+	}
+	kept := args[:2:2]
+	for i := 2; i < len(args); i++ {
+		switch strings.ToLower(args[i]) {
+		case "limit":
+			i += 2
+		case "get", "store":
+			i++
+		default:
+			kept = append(kept, args[i])
+		}
+	}
+	return kept
+}
+
+// openOrder reports whether the order of SORT's result is anybody's.
+func openOrder(args []string) bool {
+	by := slices.IndexFunc(args, func(a string) bool { return strings.EqualFold(a, "by") })
+	if by < 2 || by+1 >= len(args) {
+		return false
+	}
+	return hasWord(args, "alpha") || !strings.Contains(args[by+1], "*")
 }
 
 // spoil breaks the syntax.

@@ -19,19 +19,7 @@ import (
 // TestReplicaFollows lets a real redis-server follow a node by SYNC while random
 // commands of all types change the data, and compares the digests of both now and then.
 func TestReplicaFollows(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("no redis-server in PATH")
-	}
-	dir, err := os.MkdirTemp("", "rkv-replica-")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	binary := filepath.Join(dir, "rkv")
-	out, err := exec.Command("go", "build", "-o", binary, "github.com/rkvdb/rkv/cmd/rkv").CombinedOutput()
-	require.NoError(t, err, string(out))
-	cluster, err := servers.RKV(binary, filepath.Join(dir, "cluster"), 3, "--enable-debug-command", "yes")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = cluster.Stop() })
-
+	dir, cluster := startFollowed(t)
 	leader, err := dial(cluster.Leader)
 	require.NoError(t, err)
 	do(t, leader, []string{"SET", "before", "it came"}, []string{"XADD", "xbefore", "*", "f", "v"})
@@ -74,6 +62,127 @@ func TestReplicaFollows(t *testing.T) {
 			do(t, leader, []string{"FLUSHALL"})
 		}
 	}
+}
+
+// startFollowed starts a cluster, whose nodes must not have met a data race by the
+// test's end.
+func startFollowed(t *testing.T) (dir string, cluster *servers.Server) {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("no redis-server in PATH")
+	}
+	dir, err := os.MkdirTemp("", "rkv-replica-")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	binary := filepath.Join(dir, "rkv")
+	args := append(append([]string{"build"}, buildFlags...), "-o", binary, "github.com/rkvdb/rkv/cmd/rkv")
+	out, err := exec.Command("go", args...).CombinedOutput()
+	require.NoError(t, err, string(out))
+	cluster, err = servers.RKV(binary, filepath.Join(dir, "cluster"), 3, "--enable-debug-command", "yes")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = cluster.Stop()
+		logs, _ := filepath.Glob(filepath.Join(cluster.Dir, "*.log"))
+		for _, name := range logs {
+			text, _ := os.ReadFile(name)
+			if _, race, found := bytes.Cut(text, []byte("WARNING: DATA RACE")); found {
+				t.Errorf("%s: DATA RACE%.4000s", filepath.Base(name), race)
+			}
+		}
+	})
+	return dir, cluster
+}
+
+// TestReplicasFollowUnderLoad lets one server follow the leader and one a follower while
+// clients of both nodes write at once, and breaks their connections again and again. When
+// the load is over both have the cluster's data.
+func TestReplicasFollowUnderLoad(t *testing.T) {
+	dir, cluster := startFollowed(t)
+	type pair struct{ node, replica *conn }
+	var pairs []pair
+	var grammar Grammar
+	for i, addr := range []string{cluster.Leader, cluster.Follower} {
+		redis, err := servers.Redis(filepath.Join(dir, fmt.Sprint("redis", i)), "--replicaof", "127.0.0.1 "+addr[len("127.0.0.1:"):])
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = redis.Stop() })
+		p := pair{}
+		p.node, err = dial(addr)
+		require.NoError(t, err)
+		p.replica, err = dial(redis.Leader)
+		require.NoError(t, err)
+		if grammar == nil {
+			grammar, err = ReadGrammar(do(t, p.replica, []string{"COMMAND", "DOCS"})[0])
+			require.NoError(t, err)
+		}
+		pairs = append(pairs, p)
+	}
+
+	rounds := 40
+	if s := os.Getenv("REPLICA_ROUNDS"); s != "" {
+		var err error
+		rounds, err = strconv.Atoi(s)
+		require.NoError(t, err)
+	}
+	const writers = 4
+	done := make(chan error, writers)
+	for w := range writers {
+		addr := []string{cluster.Leader, cluster.Follower}[w%2]
+		go func() { done <- writeRandomly(addr, grammar, uint64(w)*1e6, rounds) }()
+	}
+	for busy := writers; busy > 0; {
+		select {
+		case err := <-done:
+			require.NoError(t, err)
+			busy--
+		case <-time.After(500 * time.Millisecond):
+			for _, p := range pairs {
+				do(t, p.node, []string{"CLIENT", "KILL", "TYPE", "replica"})
+			}
+		}
+	}
+
+	do(t, pairs[0].node, []string{"SET", "mark", "end"})
+	for i, p := range pairs {
+		require.Eventually(t, func() bool {
+			v := do(t, p.replica, []string{"GET", "mark"})[0]
+			return v.Text == "end"
+		}, 60*time.Second, 20*time.Millisecond, "replica %d follows", i)
+		ours, theirs := do(t, p.node, []string{"DEBUG", "DIGEST"})[0], do(t, p.replica, []string{"DEBUG", "DIGEST"})[0]
+		if ours.Text != theirs.Text {
+			log, _ := os.ReadFile(filepath.Join(dir, fmt.Sprint("redis", i), "redis.log"))
+			refused := regexp.MustCompile(`(?m)^.*CRITICAL.*$`).FindAll(log, 5)
+			t.Fatalf("replica %d: the data differ\n%s%s", i, differing(t, p.node, p.replica), bytes.Join(refused, []byte("\n")))
+		}
+	}
+}
+
+// writeRandomly sends rounds of random commands over one connection.
+func writeRandomly(addr string, grammar Grammar, seed uint64, rounds int) error {
+	c, err := dial(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for round := range rounds {
+		g := newGenerator(grammar, seed+uint64(round))
+		var cmds [][]string
+		for range 100 {
+			cmds = append(cmds, g.command())
+			if g.IntN(4) == 0 {
+				cmds = append(cmds, chancy(g))
+			}
+			if g.IntN(8) == 0 {
+				cmds = append(cmds, []string{"MULTI"}, g.command(), chancy(g), []string{"EXEC"})
+			}
+		}
+		if err := c.send(cmds); err != nil {
+			return err
+		}
+		if _, err := c.receive(len(cmds)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chancy draws a command whose effect follows from the log alone: chance, time, several

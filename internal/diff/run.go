@@ -2,8 +2,10 @@ package diff
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -91,12 +93,12 @@ type runner struct {
 	redis, rkv *conn
 	Options
 	Result
-	seen map[string]bool
+	oracle string // redis-server's version
 }
 
 // Run compares until enough commands ran or the time is over.
 func Run(o Options) (Result, error) {
-	x := &runner{Options: o, seen: map[string]bool{}}
+	x := &runner{Options: o}
 	var err error
 	if x.redis, err = dial(o.Redis); err != nil {
 		return x.Result, err
@@ -106,14 +108,7 @@ func Run(o Options) (Result, error) {
 		return x.Result, err
 	}
 	defer x.rkv.Close()
-	if err := x.redis.send([][]string{{"COMMAND", "DOCS"}}); err != nil {
-		return x.Result, err
-	}
-	docs, err := x.redis.receive(1)
-	if err != nil {
-		return x.Result, err
-	}
-	grammar, err := ReadGrammar(docs[0])
+	grammar, err := x.meet()
 	if err != nil {
 		return x.Result, err
 	}
@@ -126,6 +121,35 @@ func Run(o Options) (Result, error) {
 	return x.Result, nil
 }
 
+var versionLine = regexp.MustCompile(`redis_version:(\d+\.\d+)`)
+
+// meet asks the oracle for its version, which rkv is told to imitate, and its grammar.
+func (x *runner) meet() (Grammar, error) {
+	if err := x.redis.send([][]string{{"COMMAND", "DOCS"}, {"INFO", "server"}}); err != nil {
+		return nil, err
+	}
+	answers, err := x.redis.receive(2)
+	if err != nil {
+		return nil, err
+	}
+	m := versionLine.FindStringSubmatch(answers[1].Text)
+	if m == nil {
+		return nil, errors.New("redis-server does not say its version")
+	}
+	x.oracle = m[1]
+	if err := x.rkv.send([][]string{{"CONFIG", "SET", "redis-version", min(x.oracle, "7.4")}}); err != nil {
+		return nil, err
+	}
+	answer, err := x.rkv.receive(1)
+	if err == nil && answer[0].Kind == '-' {
+		err = fmt.Errorf("rkv does not imitate %s: %s", x.oracle, answer[0].Text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ReadGrammar(answers[0])
+}
+
 // prologue empties both servers and sets the protocol and the thresholds.
 func prologue(seed uint64, proto int) [][]string {
 	entries, ints := "128", "512"
@@ -135,6 +159,7 @@ func prologue(seed uint64, proto int) [][]string {
 	return [][]string{
 		{"HELLO", strconv.Itoa(proto)}, {"FLUSHALL"},
 		{"CONFIG", "SET", "hash-max-listpack-entries", entries, "zset-max-listpack-entries", entries, "set-max-intset-entries", ints},
+		{"CONFIG", "SET", "proto-max-bulk-len", "33554432"}, // ours; it bounds offsets of bits, too
 	}
 }
 
@@ -197,7 +222,7 @@ func (x *runner) compare(cmds [][]string, seed uint64, proto int) (at, explained
 		if same(all[i], theirs[i], ours[i]) {
 			continue
 		}
-		if explained(all[i], theirs[i], ours[i]) != "" {
+		if explained(x.oracle, all[i], theirs[i], ours[i]) != "" {
 			explainedCount++
 			continue
 		}
