@@ -1,10 +1,13 @@
 package kv
 
+import "sync/atomic"
+
 // cut is the state of some keyspaces at one moment, readable without the store's
 // lock while writers go on. Several may be open at once (snapshot, backup).
 //
 // Memory while open: the directories, segments and tree nodes touched since, and
-// superseded records.
+// superseded records; of a cut that is spent as it is read, only what lies ahead of
+// the reader.
 type cut struct {
 	h     *heap
 	epoch uint64
@@ -13,7 +16,13 @@ type cut struct {
 
 type cutDB struct {
 	tableView
+	t       *table // what it is a view of
 	expires int
+	// spent: hashes below it will not be read any more. The reader moves it on,
+	// writers look (see keyspace.seen).
+	spent atomic.Uint64
+	// over: none will be.
+	over atomic.Bool
 }
 
 // openCut cuts kss. It copies the directories, 8 bytes per about 700 keys, and
@@ -22,7 +31,8 @@ func (h *heap) openCut(kss []*keyspace) *cut {
 	h.epoch++
 	c := &cut{h: h, epoch: h.epoch, dbs: make([]cutDB, len(kss))}
 	for i, ks := range kss {
-		c.dbs[i] = cutDB{ks.t.clone(), ks.expires()}
+		db := &c.dbs[i]
+		db.tableView, db.t, db.expires = ks.t.clone(), ks.t, ks.expires()
 	}
 	h.cuts = append(h.cuts, c)
 	h.shared = c.epoch
@@ -45,6 +55,36 @@ func (c *cut) each(db int, fn func(key []byte, v Value) error) (err error) {
 		return err == nil
 	})
 	return err
+}
+
+// spend is each for a database that is read only once, and with objects that are of no
+// use to fn any more when it returns: what was read is not kept for the cut any longer.
+func (c *cut) spend(db int, fn func(key []byte, v Value) error) error {
+	d := &c.dbs[db]
+	w := walker{h: c.h, v: &d.tableView, window: segmentSlots}
+	buf := make([]orderedKey, 0, segmentSlots)
+	for keys, ok := w.next(buf); ok; keys, ok = w.next(keys) {
+		w.warm(keys)
+		for _, k := range keys {
+			rec := readRecord(c.h.arena.at(k.r))
+			if err := fn(rec.key, c.h.value(&rec)); err != nil {
+				return err
+			}
+		}
+		d.spent.Store(w.from)
+		d.over.Store(w.done)
+	}
+	return nil
+}
+
+// wants reports whether the cut may still read a table's keys with hashes up to last.
+func (c *cut) wants(t *table, last uint64) bool {
+	for i := range c.dbs {
+		if d := &c.dbs[i]; d.t == t {
+			return !d.over.Load() && last >= d.spent.Load()
+		}
+	}
+	return false
 }
 
 // close ends the cut; nothing it handed out may be used after. Call it under the

@@ -12,9 +12,11 @@ import (
 )
 
 // readCut is the contents of a cut's first database.
-func readCut(c *cut) modelSpace {
+func readCut(c *cut) modelSpace { return read(c.each) }
+
+func read(each func(db int, fn func(key []byte, v Value) error) error) modelSpace {
 	m := modelSpace{}
-	_ = c.each(0, func(key []byte, v Value) error {
+	_ = each(0, func(key []byte, v Value) error {
 		m[string(key)] = plain(v)
 		return nil
 	})
@@ -30,9 +32,10 @@ func TestCutsAreIsolated(t *testing.T) {
 		ks := newKeyspace(h)
 		u := &mutator{r: rand.New(rand.NewPCG(seed, 7)), h: h, ks: ks, m: modelSpace{}, keys: []int{200, 2000, 8000}[seed]}
 		type opened struct {
-			c    *cut
-			want modelSpace
-			got  chan modelSpace
+			c     *cut
+			spent bool
+			want  modelSpace
+			got   chan modelSpace
 		}
 		var open []opened
 		var mu sync.Mutex // the store's lock
@@ -48,17 +51,25 @@ func TestCutsAreIsolated(t *testing.T) {
 			}
 			switch {
 			case len(open) < 3 && u.r.IntN(1500) == 0:
-				o := opened{h.openCut([]*keyspace{u.ks}), maps.Clone(u.m), make(chan modelSpace, 1)}
+				o := opened{h.openCut([]*keyspace{u.ks}), u.r.IntN(2) == 0, maps.Clone(u.m), make(chan modelSpace, 1)}
 				require.Equal(t, len(o.want), o.c.len(0))
 				require.Equal(t, u.ks.expires(), o.c.expires(0))
-				go func() { o.got <- readCut(o.c) }()
+				go func() {
+					if o.spent {
+						o.got <- read(o.c.spend)
+					} else {
+						o.got <- readCut(o.c)
+					}
+				}()
 				open = append(open, o)
 			case len(open) > 0 && u.r.IntN(1000) == 0:
 				i := u.r.IntN(len(open))
 				mu.Unlock()
 				first := <-open[i].got
 				requireSameSpace(t, open[i].want, first)
-				requireSameSpace(t, open[i].want, readCut(open[i].c)) // and again, later
+				if !open[i].spent {
+					requireSameSpace(t, open[i].want, readCut(open[i].c)) // and again, later
+				}
 				mu.Lock()
 				open[i].c.close()
 				open[i].c.close()
@@ -108,6 +119,48 @@ func TestCutEachStopsAtAnError(t *testing.T) {
 	}), stop)
 	require.Equal(t, 3000, n)
 	require.NoError(t, c.each(1, func([]byte, Value) error { return stop }))
+}
+
+// What a cut that is spent has passed is neither copied nor kept, though the cut is
+// open; what lies ahead is.
+func TestSpentPartOfACutIsNotKept(t *testing.T) {
+	h := newHeap(1)
+	ks := newKeyspace(h)
+	const n = 20_000
+	key := func(i int) []byte { return fmt.Appendf(nil, "key%d", i) }
+	rewrite := func() (held int64) {
+		before := h.held
+		for i := range n {
+			ks.set(key(i), Value{Type: TypeString, Bytes: fmt.Appendf(nil, "a value of some length %d", i)})
+		}
+		return h.held - before
+	}
+	rewrite()
+	tableBytes := int64(ks.t.segments * segmentBytes)
+	c := h.openCut([]*keyspace{ks})
+	seen := 0
+	require.NoError(t, c.spend(0, func(_ []byte, v Value) error {
+		if seen++; seen == n/2 {
+			all := int64(n * 48)
+			held := rewrite()
+			require.Greater(t, held, (tableBytes+all)*4/10)
+			require.Less(t, held, (tableBytes+all)*6/10)
+			require.Less(t, rewrite(), all/100, "once is enough")
+		}
+		require.Contains(t, string(v.Bytes), "a value")
+		return nil
+	}))
+	require.Equal(t, n, seen)
+	require.Zero(t, rewrite())
+	live := h.arena.live
+	require.Zero(t, rewrite())
+	require.Equal(t, live, h.arena.live)
+	later := h.openCut([]*keyspace{ks})
+	require.Positive(t, rewrite(), "another cut's state is its own")
+	c.close()
+	later.close()
+	ks.clear()
+	requireEmptyHeap(t, h, 0)
 }
 
 // Overwriting the same keys over and over while a cut is open keeps one old

@@ -69,6 +69,26 @@ func (h *heap) stats() heapStats {
 // isPrivate reports whether no open cut can see a block.
 func (h *heap) isPrivate(r ref) bool { return h.shared == 0 || h.arena.isBorn(r) }
 
+// wanted reports whether an open cut may still read a table's keys with hashes up to
+// last, as they were in an epoch.
+func (h *heap) wanted(t *table, epoch, last uint64) bool {
+	for _, c := range h.cuts {
+		if c.epoch > epoch && c.wants(t, last) {
+			return true
+		}
+	}
+	return false
+}
+
+// releaseRecord frees the record of a key with a hash, later if an open cut may see it.
+func (h *heap) releaseRecord(t *table, hash uint64, r ref) {
+	if h.isPrivate(r) || !h.wanted(t, 0, hash) {
+		h.arena.free(r)
+		return
+	}
+	h.release(r)
+}
+
 // release frees a block, later if an open cut may see it.
 func (h *heap) release(r ref) {
 	if h.isPrivate(r) {

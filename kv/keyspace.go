@@ -86,7 +86,7 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 	}
 	fresh := ks.write(&rec)
 	ks.t.replace(hash, key, fresh)
-	h.release(r)
+	h.releaseRecord(ks.t, hash, r)
 	return false
 }
 
@@ -174,7 +174,7 @@ func (ks *keyspace) delete(key []byte) bool {
 		h.releaseObject(o)
 	}
 	ks.t.remove(hash, key)
-	h.release(r)
+	h.releaseRecord(ks.t, hash, r)
 	return true
 }
 
@@ -319,6 +319,7 @@ func (h *heap) walk(v *tableView, fn func(key []byte, v Value) bool) {
 	w := walker{h: h, v: v, window: segmentSlots}
 	buf := make([]orderedKey, 0, segmentSlots)
 	for keys, ok := w.next(buf); ok; keys, ok = w.next(keys) {
+		w.warm(keys)
 		for _, k := range keys {
 			rec := readRecord(h.arena.at(k.r))
 			if !fn(rec.key, h.value(&rec)) {

@@ -2,12 +2,22 @@ package kv
 
 import "strconv"
 
-// Blocks produces the cut as an RDB file (version 11), in pieces of about 128 KiB,
+// Blocks produces the cut as an RDB file (version 11), in pieces of about 32 KiB,
 // with the number of keys that begin in each: it makes a Cut the source of a
 // snapshot (snapshot.Source). raw is valid only during the call. A collection or
 // string of many MiB spans pieces, so memory does not depend on the data. Two cuts
 // of equal state produce equal bytes.
 func (c *Cut) Blocks(emit func(raw []byte, keys int) error) error {
+	return c.blocks(emit, c.cut.each)
+}
+
+// Spend is Blocks for a cut that is not read again: it lets go of what was read, so that
+// writers copy and keep only what is still to come.
+func (c *Cut) Spend(emit func(raw []byte, keys int) error) error {
+	return c.blocks(emit, c.cut.spend)
+}
+
+func (c *Cut) blocks(emit func(raw []byte, keys int) error, each func(db int, fn func(key []byte, v Value) error) error) error {
 	w := NewRDBWriter(emit)
 	w.Header(rdbVersion)
 	w.Aux("redis-ver", []byte("7.2.0"))
@@ -19,7 +29,7 @@ func (c *Cut) Blocks(emit func(raw []byte, keys int) error) error {
 			continue
 		}
 		w.SelectDB(db, c.cut.len(db), c.cut.expires(db))
-		err := c.Each(db, w.Key)
+		err := each(db, w.Key)
 		if err != nil {
 			return err
 		}

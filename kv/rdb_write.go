@@ -21,8 +21,8 @@ type RDBWriter struct {
 }
 
 // rdbBlock is the size at which a piece is emitted: large enough for the call not to
-// matter, small enough for who takes it to rest often (about 200 us of work).
-const rdbBlock = 128 << 10
+// matter, small enough for who takes it to rest often (about 100 us of work).
+const rdbBlock = 32 << 10
 
 // NewRDBWriter returns a writer that hands pieces to emit, or that keeps all of it
 // if emit is nil. A piece is valid only during the call; keys is the number of keys

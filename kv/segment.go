@@ -97,6 +97,9 @@ func (s *segment) knownHash(slot uint64) uint64 {
 	return s.prefix>>(64-s.base)<<(64-s.base) | slot>>refBits<<refBits>>s.base
 }
 
+// last is the highest hash that belongs in the segment.
+func (s *segment) last() uint64 { return s.prefix + (1<<(64-s.depth) - 1) }
+
 // find looks for a key in this segment alone, not in next.
 func (s *segment) find(a *arena, hash uint64, key []byte) (i int, r ref, ok bool) {
 	tag := s.tag(hash)

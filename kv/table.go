@@ -108,9 +108,11 @@ func (t *table) own(hash uint64) *segment {
 	switch {
 	case s == nil:
 		s = t.first(hash)
-	case s.epoch < t.h.shared:
+	case s.epoch < t.h.shared && t.h.wanted(t, s.epoch, s.last()):
 		s = t.h.copySegment(s)
 		t.point(s)
+	case s.epoch < t.h.shared:
+		s.epoch = t.h.epoch // the cuts have passed it: it need not be asked again
 	}
 	return s
 }

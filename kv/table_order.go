@@ -30,6 +30,22 @@ type walker struct {
 	// window is about how many keys to sort at a time: as many as the caller is
 	// likely to take, for each window is a pass over a segment.
 	window int
+	read   byte // see warm
+}
+
+// warm reads of each record what most of them are no longer than, so that the waits
+// for memory, which in hash order nearly every record costs, overlap.
+func (w *walker) warm(keys []orderedKey) {
+	const line = 64
+	read := byte(0)
+	for _, k := range keys {
+		mem := w.h.arena.at(k.r)
+		read += mem[0]
+		if len(mem) > line {
+			read += mem[line]
+		}
+	}
+	w.read += read
 }
 
 // next returns the keys of the next window, or false at the end of the table. The
@@ -42,7 +58,7 @@ func (w *walker) next(buf []orderedKey) ([]orderedKey, bool) {
 	first := w.v.dir[w.v.index(w.from)]
 	// The window is [from, to], in whole steps of the hash bits that tags know.
 	step := uint64(1) << (refBits - first.base)
-	end := first.prefix + (1<<(64-first.depth) - 1) // the segment's last hash
+	end := first.last()
 	to := end
 	if n := first.n; first.next == nil && n > 2*w.window {
 		// span is in steps: at most 24 bits, so the product fits.
