@@ -60,6 +60,9 @@ type arena struct {
 	tracking bool
 	marked   []uint32 // pages with born set
 
+	// eager: new chunks are of huge pages from the start (see Loader.Hurry).
+	eager bool
+
 	live   int64 // bytes of allocated slots
 	mapped int64 // bytes of pages in use or warm, and of big blocks
 }
@@ -280,7 +283,11 @@ func (a *arena) unlink(pn uint32) {
 }
 
 func (a *arena) addChunk() {
-	id := a.addMapping(mapMemory(chunkBytes))
+	mem := mapMemory(chunkBytes)
+	id := a.addMapping(mem)
+	if a.eager && id > chunksSmall {
+		adviseHuge(mem)
+	}
 	for i := range uint32(pagesPerChunk) {
 		pn := id*pagesPerChunk + (pagesPerChunk - 1 - i)
 		a.pages[pn].class = idlePage

@@ -14,12 +14,18 @@ type Loader struct {
 	heap    *heap
 	dbs     []*keyspace
 	due     [][]dueKey // by database
+	top     []uint64   // by database: the highest hash so far
 	st      state
+	hurry   bool
 	abandon runtime.Cleanup
 }
 
 // NewLoader begins an empty replacement.
 func (s *Store) NewLoader() *Loader { return &Loader{s: s} }
+
+// Hurry is for a process that serves nobody yet: memory comes in huge pages at once. That
+// is far fewer faults, but one of them may take milliseconds. Call it before SetState.
+func (l *Loader) Hurry() { l.hurry = true }
 
 var errLoadOrder = errors.New("snapshot does not begin with one system state")
 
@@ -41,7 +47,8 @@ func (l *Loader) SetState(b []byte) error {
 	}
 	l.st = st
 	l.heap, l.dbs = newKeyspaces(st.HashSeed, l.s.databases)
-	l.due = make([][]dueKey, len(l.dbs))
+	l.heap.arena.eager = l.hurry
+	l.due, l.top = make([][]dueKey, len(l.dbs)), make([]uint64, len(l.dbs))
 	l.abandon = runtime.AddCleanup(l, (*heap).unmap, l.heap)
 	return nil
 }
@@ -62,11 +69,13 @@ func (l *Loader) Add(db int, key []byte, v Value) error {
 	if err := l.check(db); err != nil {
 		return err
 	}
-	due, ok := l.dbs[db].addNew(key, v, l.due[db])
-	if !ok {
+	hash := hash64(l.heap, key)
+	// A snapshot is in hash order: what is above all before needs no search.
+	if ks := l.dbs[db]; hash <= l.top[db] && ks.has(hash, key) {
 		return fmt.Errorf("%w: repeated key %.64q in database %d", ErrRDB, key, db)
 	}
-	l.due[db] = due
+	l.top[db] = max(l.top[db], hash)
+	l.due[db] = l.dbs[db].addNew(hash, key, v, l.due[db])
 	return nil
 }
 
@@ -114,6 +123,7 @@ func (l *Loader) swap() {
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	s.acl.Store(s.st.acl)
 	s.showMemory()
+	s.heap.arena.eager = false
 	l.heap, l.dbs = nil, nil
 	if len(old.cuts) == 0 { // else the last Cut.Close does it
 		old.unmap()

@@ -67,24 +67,25 @@ type dueKey struct {
 	r  ref
 }
 
-// addNew is set for a key that is expected not to be there; if it is, addNew does
-// nothing and reports false. It leaves the index of expiries to indexDue: a tree
-// that is built from sorted keys costs a fifth of one they are put into.
-func (ks *keyspace) addNew(key []byte, v Value, due []dueKey) (_ []dueKey, ok bool) {
-	h := ks.h
-	hash := hash64(h, key)
-	if _, found := ks.t.find(h.arena, hash, key); found {
-		return due, false
-	}
+// has reports whether a key is there.
+func (ks *keyspace) has(hash uint64, key []byte) bool {
+	_, found := ks.t.find(ks.h.arena, hash, key)
+	return found
+}
+
+// addNew is set for a key that is not there. It leaves the index of expiries to
+// indexDue: a tree that is built from sorted keys costs a fifth of one they are put
+// into.
+func (ks *keyspace) addNew(hash uint64, key []byte, v Value, due []dueKey) []dueKey {
 	var id [objectIDBytes]byte
-	rec := h.compose(key, &v, &id)
+	rec := ks.h.compose(key, &v, &id)
 	r := ks.write(&rec)
 	ks.t.insert(hash, r)
 	ks.indexFields(key, &v)
 	if v.ExpireAt != 0 {
 		due = append(due, dueKey{v.ExpireAt, r})
 	}
-	return due, true
+	return due
 }
 
 // indexDue makes the index of expiries, of exactly these keys. It reorders due.

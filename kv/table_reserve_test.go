@@ -39,11 +39,10 @@ func TestReservedTableIsAnyTable(t *testing.T) {
 			var due []dueKey
 			for _, key := range order {
 				v, _ := grown.get(key)
-				var ok bool
-				due, ok = ks.addNew(key, v, due)
-				require.True(t, ok)
-				_, ok = ks.addNew(key, v, due)
-				require.False(t, ok, "a repeated key")
+				hash := hash64(ks.h, key)
+				require.False(t, ks.has(hash, key))
+				due = ks.addNew(hash, key, v, due)
+				require.True(t, ks.has(hash, key))
 			}
 			ks.t.seal()
 			ks.indexDue(due)
@@ -87,3 +86,19 @@ func requireSameOrder(t *testing.T, a, b *keyspace) {
 }
 
 func benchKey(i int) []byte { return binary.BigEndian.AppendUint64([]byte("key"), uint64(i)) }
+
+// A key that comes twice is found out, whether the file is in hash order or not.
+func TestLoaderRefusesARepeatedKey(t *testing.T) {
+	from := newTestNode(t)
+	cut := from.s.OpenCut()
+	defer cut.Close()
+	l := New(Options{}).NewLoader()
+	l.Hurry()
+	require.NoError(t, l.SetState(cut.State()))
+	v := Value{Type: TypeString, Bytes: []byte("v")}
+	for i := range 1000 {
+		require.NoError(t, l.Add(i%2, benchKey(i), v))
+		require.ErrorIs(t, l.Add(i%2, benchKey(i), v), ErrRDB)
+		require.ErrorIs(t, l.Add(i%2, benchKey(i/2&^1+i%2), v), ErrRDB)
+	}
+}
