@@ -41,6 +41,9 @@ import (
 // match among it, and names the contents: two nodes, or a node and a backup, hold
 // the same snapshot iff it is equal. A faster hash would do for rot alone, but at
 // 1 to 2 GB/s a core (SHA extensions) it costs less than the decompression.
+//
+// Frames are small because coding one is what the writer beside live traffic cannot be
+// interrupted in: 96 KiB take about 0.3 ms, and cost less than 1 % of size against 1 MiB.
 const (
 	skippableMagic  = 0x184D2A5E
 	formatVersion   = 1
@@ -50,11 +53,11 @@ const (
 	footerTailSize  = 32 + 4 + 4 + 8
 	trailerSize     = 4 + 4 + 8
 	maxMembership   = 1 << 20
-	maxFooterSize   = 64 << 20 // 4 M frames: 4 TiB of RDB
+	maxFooterSize   = 64 << 20 // 4 M frames: 400 GiB of RDB
 	minFileSize     = footerHeadSize + footerTailSize
 	hashSize        = 32
-	targetFrameRaw  = 1 << 20 // a frame is closed once it holds this much
-	maxFrameRaw     = 2 << 20
+	targetFrameRaw  = 96 << 10                            // a frame is closed once it holds this much
+	maxFrameRaw     = 2 << 20                             // earlier versions closed them at 1 MiB
 	maxFrameEncoded = maxFrameRaw + maxFrameRaw/64 + 1024 // zstd's worst case, and room
 )
 

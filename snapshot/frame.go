@@ -63,11 +63,19 @@ type job struct {
 // jobs is a bounded window of frames that are worked on, in order. The caller
 // reads or writes the file and delivers; workers only compute. So the order of
 // file operations does not depend on scheduling, and at most depth x 4 MiB are in
-// memory: without the bound a fast source would outrun the compressor.
+// memory: without the bound a fast source would outrun the compressor. A window of
+// one has no workers: the caller does it all, so that its pace is that of the whole.
 type jobs struct {
 	depth   int
 	running []*job
 	free    []*job
+}
+
+func newJobs(workers int) jobs {
+	if workers <= 1 {
+		return jobs{depth: 1}
+	}
+	return jobs{depth: workers + 1}
 }
 
 func (w *jobs) take() *job {
@@ -84,10 +92,23 @@ func (w *jobs) take() *job {
 func (w *jobs) start(j *job, fn func(*job)) {
 	j.done = make(chan struct{})
 	w.running = append(w.running, j)
+	if w.depth == 1 {
+		fn(j)
+		close(j.done)
+		return
+	}
 	go func() {
 		defer close(j.done)
 		fn(j)
 	}()
+}
+
+// newest is closed when the frame that was started last is done; nil: none runs.
+func (w *jobs) newest() <-chan struct{} {
+	if n := len(w.running); n > 0 {
+		return w.running[n-1].done
+	}
+	return nil
 }
 
 func (w *jobs) full() bool { return len(w.running) >= w.depth }

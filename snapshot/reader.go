@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"sync"
 
@@ -134,14 +135,7 @@ func (s *snapshotFile) readAt(b []byte, off int64) error {
 // verify checks the file in full; pace and sink may be nil.
 func (s *snapshotFile) verify(c *codec, workers int, pace *pacer, sink func([]byte) error) error {
 	h := sha256.New()
-	read := func(encoded []byte) error {
-		h.Write(encoded)
-		if pace == nil {
-			return nil
-		}
-		return pace.pass(len(encoded))
-	}
-	if err := s.decode(c, workers, read, sink); err != nil {
+	if err := s.decode(c, workers, h, pace, sink); err != nil {
 		return err
 	}
 	h.Write(s.tail[:len(s.tail)-footerTailSize])
@@ -151,14 +145,14 @@ func (s *snapshotFile) verify(c *codec, workers int, pace *pacer, sink func([]by
 	return nil
 }
 
-// decode reads, checks and decompresses all frames; read is shown their compressed
-// bytes, sink, if not nil, the raw ones, both in order.
-func (s *snapshotFile) decode(c *codec, workers int, read, sink func([]byte) error) error {
+// decode reads, checks and decompresses all frames; h is shown their compressed bytes,
+// sink, if not nil, the raw ones, both in order.
+func (s *snapshotFile) decode(c *codec, workers int, h hash.Hash, pace *pacer, sink func([]byte) error) error {
 	dec, err := c.decoder()
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	w := jobs{depth: workers + 1}
+	w := newJobs(workers)
 	defer w.drain()
 	deliver := func() error {
 		j := w.oldest()
@@ -181,11 +175,20 @@ func (s *snapshotFile) decode(c *codec, workers int, read, sink func([]byte) err
 		if err := s.readAt(j.encoded, off); err != nil {
 			return err
 		}
-		if err := read(j.encoded); err != nil {
-			return err
+		if pace != nil {
+			if err := pace.pass(len(j.encoded)); err != nil {
+				return err
+			}
 		}
 		off += int64(fr.encoded)
-		w.start(j, func(j *job) { decodeFrame(dec, j, fr, s.name) })
+		before := w.newest()
+		w.start(j, func(j *job) {
+			decodeFrame(dec, j, fr, s.name)
+			if before != nil {
+				<-before
+			}
+			h.Write(j.encoded)
+		})
 	}
 	for len(w.running) > 0 {
 		if err := deliver(); err != nil {

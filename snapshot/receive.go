@@ -297,6 +297,7 @@ func (p *partial) takeFrames(ctx context.Context, in io.Reader) error {
 		if err := p.read(in, b, p.tail+p.have); err != nil {
 			return err
 		}
+		pace.resume()
 		if got := crc32.Checksum(b, castagnoli); got != fr.crc {
 			return &streamError{corrupt(p.name, p.have, fmt.Sprintf("frame %d with %s", p.next, crcText(fr.crc)), crcText(got))}
 		}
@@ -304,11 +305,9 @@ func (p *partial) takeFrames(ctx context.Context, in io.Reader) error {
 			return fmt.Errorf("snapshot: writing at %d: %w", p.have, err)
 		}
 		p.have += int64(len(b))
-		if p.have-synced >= syncEvery {
-			if err := p.f.Datasync(); err != nil {
-				return fmt.Errorf("snapshot: %w", err)
-			}
-			synced = p.have
+		var err error
+		if synced, err = hasten(p.f, synced, p.have); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
 		}
 		if err := pace.pass(len(b)); err != nil {
 			return &streamError{err}

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -23,8 +24,9 @@ type pacer struct {
 	rate    int64
 	share   func() float64 // nil: all of it
 	started time.Time
-	done    int64     // bytes
-	resumed time.Time // when the work since the last rest began
+	done    int64         // bytes
+	resumed time.Time     // when the work since the last pass began
+	owed    time.Duration // rest for work so far that was not taken; negative: more was
 }
 
 const (
@@ -32,6 +34,8 @@ const (
 	minRest = time.Millisecond
 	// maxRest bounds what one slow piece of work, or a process that was stopped, costs.
 	maxRest = 200 * time.Millisecond
+	// maxCredit bounds what a timer that was late, as they are, earns.
+	maxCredit = 2 * time.Millisecond
 )
 
 func (s *Store) newPacer(ctx context.Context) *pacer {
@@ -40,31 +44,39 @@ func (s *Store) newPacer(ctx context.Context) *pacer {
 }
 
 // pass counts n bytes and waits until all counted so far are within the rate, and
-// the time since the last wait within the share. It returns ctx's error if that ends
-// first.
+// the time since the last pass within the share. Whoever waits for the processor goes
+// first even if there is nothing to wait for. It returns ctx's error if that ends first.
 func (p *pacer) pass(n int) error {
 	p.done += int64(n)
 	now := time.Now()
-	var wait time.Duration
+	wait := time.Duration(0)
 	if p.rate > 0 {
 		wait = time.Duration(float64(p.done)/float64(p.rate)*float64(time.Second)) - now.Sub(p.started)
 	}
 	if p.share != nil {
-		wait = max(wait, min(restAfter(now.Sub(p.resumed), p.share()), maxRest))
+		p.owed = min(p.owed+restAfter(now.Sub(p.resumed), p.share()), maxRest)
+		wait = max(wait, p.owed)
 	}
 	if wait < minRest {
+		p.resumed = now
+		if p.share != nil {
+			runtime.Gosched()
+		}
 		return p.ctx.Err()
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		p.resumed = time.Now()
-		return p.ctx.Err()
 	case <-p.ctx.Done():
-		return p.ctx.Err()
 	}
+	p.resumed = time.Now()
+	p.owed = max(p.owed-p.resumed.Sub(now), -maxCredit)
+	return p.ctx.Err()
 }
+
+// resume begins a piece of work: what was waited for since the last pass was none.
+func (p *pacer) resume() { p.resumed = time.Now() }
 
 // restAfter is how long to rest after working for so long, to have worked a share.
 func restAfter(worked time.Duration, share float64) time.Duration {
@@ -76,17 +88,31 @@ func restAfter(worked time.Duration, share float64) time.Duration {
 
 // fileWriter appends to a file, hashing and pacing what passes.
 type fileWriter struct {
-	pace *pacer
-	f    vfs.File
-	off  int64
-	hash hash.Hash
-	// synced is how far the file was told to be durable already.
-	synced int64
+	pace   *pacer
+	f      vfs.File
+	off    int64
+	hash   hash.Hash
+	synced int64 // see hasten
 }
 
-// syncEvery bounds how much of a file is not on the disk yet: the whole of it synced
-// at once would have every sync of the log wait behind it.
-const syncEvery = 4 << 20
+// syncEvery bounds how much of a file is not on its way to the disk yet: the whole of
+// it synced at once would have every sync of the log wait behind it.
+const syncEvery, writebackEvery = 4 << 20, 256 << 10
+
+// hasten sees to it that a file written up to off, and told so up to synced, gets to the
+// disk; it returns how far that is.
+func hasten(f vfs.File, synced, off int64) (int64, error) {
+	if w, ok := f.(vfs.Writeback); ok {
+		if off-synced < writebackEvery {
+			return synced, nil
+		}
+		return off, w.Writeback(synced, off-synced)
+	}
+	if off-synced < syncEvery {
+		return synced, nil
+	}
+	return off, f.Datasync()
+}
 
 func newFileWriter(f vfs.File, pace *pacer) *fileWriter {
 	return &fileWriter{pace: pace, f: f, hash: sha256.New()}
@@ -101,11 +127,9 @@ func (w *fileWriter) write(b []byte) error {
 	}
 	w.hash.Write(b)
 	w.off += int64(len(b))
-	if w.off-w.synced >= syncEvery {
-		if err := w.f.Datasync(); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
-		}
-		w.synced = w.off
+	var err error
+	if w.synced, err = hasten(w.f, w.synced, w.off); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
 	}
 	return w.pace.pass(len(b))
 }
@@ -134,8 +158,8 @@ func (w *frameWriter) emit(raw []byte, keys int) error {
 		n := min(len(raw), maxFrameRaw-len(w.next.raw))
 		w.next.raw = append(w.next.raw, raw[:n]...)
 		raw = raw[n:]
-		if len(w.next.raw) < targetFrameRaw {
-			return w.out.pace.pass(0)
+		if err := w.out.pace.pass(0); err != nil || len(w.next.raw) < targetFrameRaw {
+			return err
 		}
 		if err := w.compress(); err != nil {
 			return err
@@ -200,7 +224,7 @@ func (s *Store) writeFile(f vfs.File, pace *pacer, meta raftcore.SnapshotMeta, s
 	}
 	w := &frameWriter{
 		out: newFileWriter(f, pace), enc: enc,
-		window: jobs{depth: s.writeWorkers + 1},
+		window: newJobs(s.writeWorkers),
 		foot:   footer{meta: meta, membership: raftcore.EncodeMembership(meta.Membership)},
 	}
 	defer w.window.drain()

@@ -9,9 +9,9 @@ import (
 // processors is how many threads run Go code at once. A node's hot path is a chain of
 // short steps that follow one another; more threads than it needs only wake each other
 // up, and the kernel's share of the work (sockets, disk) needs processors, too:
-// measured, half of the machine's is best, at most four (docs/performance.md). Work
-// that takes long and could hold the chain back, as writing or loading a snapshot
-// does, gets all of them for as long as it lasts.
+// measured, half of the machine's is best, at most four (docs/performance.md). A start
+// gets all of them for as long as it loads; snapshots beside traffic work in slices too
+// short to hold the chain back (docs/adr/0024).
 //
 // GOMAXPROCS in the environment overrules both.
 type processors struct {

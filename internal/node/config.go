@@ -82,7 +82,8 @@ type Config struct {
 	Elapsed func() int64
 
 	// LongWork, if set, is called when work begins that keeps processors busy for long
-	// (a snapshot being written or loaded); what it returns, when that ends.
+	// and that nobody is served beside (the load at a start); what it returns, when that
+	// ends.
 	LongWork func() (end func())
 
 	// The rest is the simulator's: see step.go. Zero in production.

@@ -32,8 +32,8 @@ func TestSnapshotsTakeTurns(t *testing.T) {
 func TestPaceOfASnapshot(t *testing.T) {
 	const live = 1 << 30
 	require.LessOrEqual(t, shareFor(0, live), busyShare)
-	require.InDelta(t, busyShare, shareFor(live/20, live), 0.01)
-	require.Equal(t, 1.0, shareFor(live/8, live))
+	require.InDelta(t, busyShare, shareFor(live*3/20, live), 0.01)
+	require.Equal(t, 1.0, shareFor(live*2/5, live))
 	require.LessOrEqual(t, shareFor(1<<20, 1<<10), busyShare, "a small store need not hurry")
 	applied, held := uint64(0), int64(0)
 	p := pace{applied: func() uint64 { return applied }, memory: func() (int64, int64, bool) { return held, live, true }}
@@ -42,6 +42,10 @@ func TestPaceOfASnapshot(t *testing.T) {
 	require.Equal(t, idleShare, p.Share(), "looked at a moment ago")
 	p.looked = p.looked.Add(-paceInterval)
 	require.Equal(t, busyShare, p.Share())
+	end := p.load()
+	p.looked = p.looked.Add(-paceInterval)
+	require.Equal(t, loadShare, p.Share())
+	end()
 	held = live / 2
 	applied, p.looked = 200, p.looked.Add(-paceInterval)
 	require.Equal(t, 1.0, p.Share())

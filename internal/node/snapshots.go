@@ -59,7 +59,6 @@ const snapshotRetry = 5 * time.Second
 func (n *Node) snapshotOnce() (uint64, error) {
 	n.snapMu.Lock()
 	defer n.snapMu.Unlock()
-	defer n.cfg.LongWork()()
 	n.writing.Store(true)
 	defer n.writing.Store(false)
 	j := n.cutSnapshot()
@@ -138,7 +137,7 @@ type closingSource struct{ j *snapshotJob }
 
 func (s closingSource) Blocks(emit func(raw []byte, keys int) error) error {
 	defer s.j.close()
-	return s.j.cut.Blocks(emit)
+	return s.j.cut.Spend(emit)
 }
 
 func (j *snapshotJob) finish(l *loop) { l.snapshotTaken(j.meta) }
@@ -193,6 +192,7 @@ func errUnwanted(meta raftcore.SnapshotMeta) error {
 func (n *Node) receive(from raftcore.NodeID, o snapshot.Offer, in snapshot.Stream) error {
 	meta := o.Meta
 	n.log.Info("receiving a snapshot", "from", uint64(from), "index", meta.Index, "bytes", o.Size)
+	defer n.pace.load()()
 	_, err := n.snaps.Receive(n.ctx, o, in)
 	if err != nil && !errors.Is(err, snapshot.ErrOutdated) {
 		return err
@@ -209,7 +209,6 @@ func (n *Node) receive(from raftcore.NodeID, o snapshot.Offer, in snapshot.Strea
 // install replaces the state machine by the received snapshot, then empties the
 // log, then tells the core (R34). It runs on the applier.
 func (n *Node) install(meta raftcore.SnapshotMeta) error {
-	defer n.cfg.LongWork()()
 	if err := n.load(meta.Index, true); err != nil {
 		return fmt.Errorf("installing the snapshot at %d: %w", meta.Index, err)
 	}
@@ -231,12 +230,16 @@ func (n *Node) load(index uint64, beside bool) error {
 	}
 	defer r.Close()
 	loader := n.store.NewLoader()
+	if !beside {
+		loader.Hurry()
+	}
 	total := r.Info().RawSize
 	read, lastWord := int64(0), n.cfg.Now()
 	rdb := kv.NewRDBLoader(loader)
 	defer rdb.Abort()
 	restore := r.Restore
 	if beside {
+		defer n.pace.load()()
 		restore = func(sink func([]byte) error) error { return r.RestoreBeside(n.ctx, sink) }
 	}
 	err = restore(func(raw []byte) error {

@@ -33,3 +33,18 @@ func fdatasync(fd int) error {
 	}
 	return nil
 }
+
+// beginWriteback is sync_file_range(2), which blocks while the disk has enough to do.
+//
+//go:nosplit
+//go:norace
+func beginWriteback(fd int, off, n int64) error {
+	entersyscallblock()
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SYNC_FILE_RANGE, uintptr(fd), uintptr(off), uintptr(n),
+		unix.SYNC_FILE_RANGE_WRITE, 0, 0)
+	exitsyscall()
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

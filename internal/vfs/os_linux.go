@@ -170,6 +170,11 @@ func (o *osFile) Datasync() error {
 	return wrapPath("fdatasync", o.Name(), retryEINTR(func() error { return fdatasync(o.fd) }))
 }
 
+// Writeback is sync_file_range(2).
+func (o *osFile) Writeback(off, n int64) error {
+	return wrapPath("sync_file_range", o.Name(), retryEINTR(func() error { return beginWriteback(o.fd, off, n) }))
+}
+
 // Sync is fsync(2).
 func (o *osFile) Sync() error {
 	return wrapPath("fsync", o.Name(), retryEINTR(func() error { return unix.Fsync(o.fd) }))

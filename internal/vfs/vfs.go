@@ -24,6 +24,14 @@ type File interface {
 	Name() string
 }
 
+// Writeback is what a File may offer besides.
+type Writeback interface {
+	// Writeback has the kernel begin to write n bytes from off on, if it has not done
+	// so yet. It promises nothing and, unlike Datasync, neither waits for the disk nor
+	// makes others wait: no journal is committed, no cache of the disk flushed.
+	Writeback(off, n int64) error
+}
+
 // FS is a file system. Paths use the operating system's separator.
 type FS interface {
 	// Create makes or empties a file for reading and writing.
