@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -19,11 +20,36 @@ type deliveries struct {
 	mu    sync.Mutex
 	kept  map[raftcore.NodeID]keptSnapshot
 	going map[raftcore.NodeID]uint64 // index of the snapshot being sent
+	turn  chan struct{}              // holds something while it is somebody's turn
 }
 
 type keptSnapshot struct {
 	r     *snapshot.Reader // keeps the file from being removed
 	since time.Time        // when the last attempt ended
+}
+
+// turnPatience is how long members wait for the one before: one that takes its snapshot
+// slowly must not keep the others from theirs for good.
+const turnPatience = 2 * time.Minute
+
+// enter waits until it is the caller's turn, or until it has waited long enough. end
+// passes the turn on; calling it again does no harm.
+func (d *deliveries) enter(ctx context.Context, patience time.Duration) (end func()) {
+	d.mu.Lock()
+	if d.turn == nil {
+		d.turn = make(chan struct{}, 1)
+	}
+	turn := d.turn
+	d.mu.Unlock()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case turn <- struct{}{}:
+		return sync.OnceFunc(func() { <-turn })
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // deliveryPatience is how long a member that went away in the middle is waited for.
@@ -93,16 +119,43 @@ func (d *deliveries) drop(before time.Time) {
 }
 
 // sendSnapshot implements effects: streams a snapshot to a member whose entries are
-// gone. The core asks for one stream per member at a time.
+// gone. The core asks for one stream per member at a time; members get theirs, and load
+// it, one after the other, so that no more than one of them is away and slow.
 func (n *Node) sendSnapshot(to raftcore.NodeID) {
 	n.spawn(func() {
+		end := n.deliveries.enter(n.ctx, turnPatience)
+		defer end()
 		index, err := n.streamTo(to)
 		if err != nil {
+			end()
 			n.log.Warn("snapshot not delivered", "to", uint64(to), "index", index, "error", err)
 			_ = sleep(n.ctx, n.cfg.ElectionTimeout) // a member that is down must not make us spin
 		}
 		n.snapshotSent(to, index, err == nil)
+		if err == nil {
+			n.awaitInstalled(to, index)
+		}
 	})
+}
+
+// awaitInstalled returns when a member has got on from the snapshot it took, when it is
+// gone, or when this node does not lead any more.
+func (n *Node) awaitInstalled(to raftcore.NodeID, index uint64) {
+	for started := n.cfg.Now(); n.cfg.Now().Sub(started) < turnPatience; {
+		if sleep(n.ctx, n.cfg.tick()) != nil || !behind(n.Status().Peers, to, index) {
+			return
+		}
+	}
+}
+
+// behind reports whether a member answers and has less than index.
+func behind(peers []raftcore.PeerStatus, to raftcore.NodeID, index uint64) bool {
+	for _, p := range peers {
+		if p.ID == to {
+			return p.Active && p.Match < index
+		}
+	}
+	return false
 }
 
 // snapshotSent tells the core how a stream ended.

@@ -71,3 +71,33 @@ func TestSnapshotIsContinuedNotBegunAgain(t *testing.T) {
 	require.Empty(t, name)
 	require.Zero(t, lead.delivering())
 }
+
+// Members get their snapshots one after the other, but nobody waits for ever.
+func TestDeliveriesTakeTurns(t *testing.T) {
+	var d deliveries
+	first := d.enter(t.Context(), time.Hour)
+	entered := make(chan func())
+	go func() { entered <- d.enter(context.Background(), time.Hour) }()
+	d.enter(t.Context(), time.Millisecond)() // did not get it, and passes nothing on
+	select {
+	case <-entered:
+		t.Fatal("two at a time")
+	default:
+	}
+	first()
+	first()
+	second := <-entered
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	d.enter(ended, time.Hour)()
+	second()
+	d.enter(t.Context(), time.Hour)()
+}
+
+func TestBehind(t *testing.T) {
+	peers := []raftcore.PeerStatus{{ID: 2, Match: 7, Active: true}, {ID: 3, Match: 7}}
+	require.True(t, behind(peers, 2, 8))
+	require.False(t, behind(peers, 2, 7), "it has the snapshot")
+	require.False(t, behind(peers, 3, 8), "it is away")
+	require.False(t, behind(peers, 4, 8), "it is no member")
+}
