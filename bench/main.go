@@ -31,6 +31,7 @@ func main() {
 	flag.StringVar(&o.steps, "steps", "", "with -snapshot (snapshot,idle,install,restart) and -stress (open,paused,dead,flood,greedy): measure only these")
 	flag.StringVar(&o.svg, "svg", "", "draw the results into this file")
 	flag.BoolVar(&o.follower, "follower", false, "instead: a follower's rate beside the leader's, and what a GET costs which node")
+	flag.BoolVar(&o.pause, "pause", false, "with -snapshot: once filled, wait for Enter: filling may take longer than the machine can be kept free")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
 	flag.StringVar(&o.also, "also", "", "further rkv binaries, separated by commas, to compare with in the same run")
@@ -55,6 +56,7 @@ type options struct {
 	rounds, port   int
 	keys           int
 	steps          string
+	pause          bool
 	soak           time.Duration
 	scale          float64
 }

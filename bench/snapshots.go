@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +41,16 @@ func snapshots(o options, base string) (err error) {
 
 // measure fills the cluster and takes the steps asked for.
 func (b *clusterBench) measure() error {
-	if err := errors.Join(b.fill(), b.findRate()); err != nil {
+	if err := b.fill(); err != nil {
+		return err
+	}
+	if b.o.pause {
+		fmt.Println("Enter begins to measure")
+		if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+			return err
+		}
+	}
+	if err := b.findRate(); err != nil {
 		return err
 	}
 	return b.perform(map[string]func() error{
@@ -97,36 +107,50 @@ func (b *clusterBench) findRate() error {
 }
 
 func (b *clusterBench) snapshotUnderLoad() error {
+	var before, most int64
+	watch := func(most *int64) {
+		if now, err := rss(b.procs[b.leader].Process.Pid); err == nil {
+			*most = max(*most, now)
+		}
+	}
 	var err error
-	if b.usual, err = b.load.during(quietTime); err != nil {
+	if b.usual, err = b.phase("under load, no snapshot:      ", func() error {
+		for started := time.Now(); time.Since(started) < quietTime; time.Sleep(50 * time.Millisecond) {
+			watch(&before)
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
-	fmt.Println("under load, no snapshot:      ", b.usual)
-	before, err := rss(b.procs[b.leader].Process.Pid)
-	if err != nil {
-		return err
-	}
-	most, took := before, time.Duration(0)
-	times, err := b.load.while(func() error {
-		took, err = b.snapshot(b.addr, func() {
-			if now, err := rss(b.procs[b.leader].Process.Pid); err == nil {
-				most = max(most, now)
-			}
-		})
+	took := time.Duration(0)
+	times, err := b.phase("under load, leader snapshots: ", func() (err error) {
+		took, err = b.snapshot(b.addr, func() { watch(&most) })
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Println("under load, leader snapshots: ", times)
-	after, err := b.load.during(quietTime)
-	if err != nil {
-		return err
-	}
-	fmt.Println("under load, again without:    ", after)
-	fmt.Printf("p99 with a snapshot: %.2f x (took %.1f s); memory of the leader: %d MiB, %+.1f %% at most\n",
+	fmt.Printf("p99 with a snapshot: %.2f x (took %.1f s); memory of the leader at most: %d MiB without, %+.1f %% with\n",
 		ratio(times, b.usual), took.Seconds(), before>>20, 100*(float64(most)/float64(before)-1))
-	return nil
+	_, err = b.phase("under load, again without:    ", func() error { time.Sleep(quietTime); return nil })
+	return err
+}
+
+// phase loads as long as work takes and says what clients saw, and how many processors
+// the nodes used: near what the machine has, times say little of their cause.
+func (b *clusterBench) phase(what string, work func() error) (latencies, error) {
+	started := time.Now()
+	before, err := b.cpu()
+	if err != nil {
+		return nil, err
+	}
+	times, err := b.load.while(work)
+	if err != nil {
+		return nil, err
+	}
+	after, err := b.cpu()
+	fmt.Printf("%s%s; nodes used %.2f processors\n", what, times, (after-before).Seconds()/time.Since(started).Seconds())
+	return times, err
 }
 
 // snapshotWhileIdle looks for pauses: no client but one, that asks every millisecond.
@@ -179,8 +203,11 @@ func (b *clusterBench) install() error {
 const patience = 10 * time.Minute
 
 // letGo makes the leader take a snapshot and let go of its log, or a new node would
-// simply be sent the log.
+// simply be sent the log. A step before may have seen to it.
 func (b *clusterBench) letGo() error {
+	if m, err := info(b.addr); err == nil && m["raft_log_first_index"] != "1" {
+		return nil
+	}
 	if _, err := b.snapshot(b.addr, func() {}); err != nil {
 		return err
 	}
@@ -206,7 +233,7 @@ func (b *clusterBench) wipe(i int) error {
 // restart kills the leader, which has a snapshot of its own, and reads in its log how
 // fast it was loaded.
 func (b *clusterBench) restart() error {
-	if _, err := b.snapshot(b.addr, func() {}); err != nil {
+	if err := b.letGo(); err != nil {
 		return err
 	}
 	if err := b.kill(b.leader); err != nil {
