@@ -58,7 +58,10 @@ func (l traffic) run(stop <-chan struct{}) (latencies, error) {
 			times, err := l.connection(i, stop)
 			mu.Lock()
 			defer mu.Unlock()
-			all, failed = append(all, times...), errors.Join(failed, err)
+			all = append(all, times...)
+			if failed == nil {
+				failed = err // the others' are the same
+			}
 		})
 	}
 	wg.Wait()
