@@ -109,7 +109,7 @@ func runCLI(h *harness) (string, error) {
 		}
 		n++
 	}
-	for _, endless := range [][]string{{"--stat", "-i", "0.2"}, {"--latency"}, {"--latency-history", "-i", "1"}, {"--latency-dist", "-i", "1"}, {"--lru-test", "1000"}, {"monitor"}, {"--replica"}} {
+	for _, endless := range [][]string{{"--stat", "-i", "0.2"}, {"--latency-history", "-i", "1"}, {"--latency-dist", "-i", "1"}, {"--lru-test", "1000"}, {"monitor"}, {"--replica"}} {
 		if err := runEndless(c.nodes[n%len(c.nodes)], endless); err != nil {
 			failed = append(failed, fmt.Errorf("%v: %w", endless, err))
 		}
