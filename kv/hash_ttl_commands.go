@@ -60,7 +60,11 @@ func (c *Ctx) fieldsArg(i, size int) (fields [][]byte, ok bool) {
 	}
 	n, ok := parseInt(c.Args[i+1])
 	if !ok || n < 1 {
-		c.Out.Error("ERR Parameter `numFields` should be greater than 0")
+		if i == 2 { // commands with nothing but fields say it in other words
+			c.Out.Error("ERR Number of fields must be a positive integer")
+		} else {
+			c.Out.Error("ERR Parameter `numFields` should be greater than 0")
+		}
 		return nil, false
 	}
 	fields = c.Args[i+2:]
