@@ -29,6 +29,21 @@ func leased(t *testing.T, n *Node) (term uint64) {
 	return term
 }
 
+// anyLeased waits until some node reads by lease.
+func anyLeased(t *testing.T, c *testCluster) (lead *Node, term uint64) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, n := range c.nodes {
+			if at, ok := n.LeaseRead(); ok && n.LeaseHolds(at) {
+				lead, term = n, at
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, time.Millisecond)
+	return lead, term
+}
+
 func TestReadsByLease(t *testing.T) {
 	clocks := map[raftcore.NodeID]*shifted{1: {}, 2: {}, 3: {}}
 	c := newTestCluster(t, 3, func(cfg *Config) {
@@ -48,8 +63,7 @@ func TestReadsByLease(t *testing.T) {
 	// The leader's machine slept for a minute: reads go on, by quorum, then by a new lease.
 	clocks[lead.identity.Node].by.Add(time.Minute.Nanoseconds())
 	require.Equal(t, "$1\r\n1\r\n", get(t, lead, "a"))
-	lead = c.leader() // on a busy machine the others may have had their election
-	term = leased(t, lead)
+	lead, term = anyLeased(t, c) // on a busy machine the others may have had their election
 
 	// A hand-over ends it for the term.
 	require.NoError(t, lead.Transfer(context.Background(), 0))
