@@ -75,6 +75,25 @@ func rkvCluster(o options, base, role string) peer {
 	}}
 }
 
+// onCluster starts three nodes in dir, has work done on them, and stops them. What they
+// left stays if that failed, for the logs tell more.
+func onCluster(o options, dir string, work func(*running) error, flags ...string) (err error) {
+	r := &running{dir: dir}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	if err := startNodes(r, o, dir, flags...); err != nil {
+		return err
+	}
+	if err := r.pick(o, "leader"); err != nil {
+		return err
+	}
+	err = work(r)
+	r.keep = err != nil
+	return err
+}
+
 func startNodes(r *running, o options, dir string, extra ...string) error {
 	for i := range 3 {
 		args := append(append(nodeArgs(o, dir, i), "--initial-cluster", initialCluster(o)), extra...)

@@ -16,27 +16,14 @@ import (
 
 // snapshots measures what clients notice of a snapshot, of the installation on a node
 // that lost its disk, and of a restart, with many keys: design section 7, last rows.
-func snapshots(o options, base string) (err error) {
-	r := &running{dir: filepath.Join(base, "snapshots")}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
+func snapshots(o options, base string) error {
 	// Snapshots are taken when this asks for them and not before: the log between two
 	// has room for twice the keys. What it keeps for laggards is far less than they are.
 	room := max(int64(o.keys)*200, 64<<20)
-	if err := startNodes(r, o, r.dir, "--snapshot-log-size", fmt.Sprint(room)); err != nil {
-		return err
-	}
-	if err := r.pick(o, "leader"); err != nil {
-		return err
-	}
-	b := &clusterBench{running: r, o: o, leader: r.leader(o)}
-	if err := b.measure(); err != nil {
-		r.keep = true // the logs tell more
-		return err
-	}
-	return nil
+	return onCluster(o, filepath.Join(base, "snapshots"), func(r *running) error {
+		b := &clusterBench{running: r, o: o, leader: r.leader(o)}
+		return b.measure()
+	}, "--snapshot-log-size", fmt.Sprint(room))
 }
 
 // measure fills the cluster and takes the steps asked for.

@@ -13,18 +13,11 @@ import (
 
 // soak loads a cluster on bounded keys, with snapshots often, and prints what
 // should stay flat: memory, descriptors, threads and goroutines of every node.
-func soak(o options, base string) (err error) {
-	r := &running{dir: filepath.Join(base, "soak")}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	if err := startNodes(r, o, r.dir, "--snapshot-log-size", "64mb"); err != nil {
-		return err
-	}
-	if err := r.pick(o, "leader"); err != nil {
-		return err
-	}
+func soak(o options, base string) error {
+	return onCluster(o, filepath.Join(base, "soak"), func(r *running) error { return soakOn(r, o) }, "--snapshot-log-size", "64mb")
+}
+
+func soakOn(r *running, o options) error {
 	host, port, _ := strings.Cut(r.addr, ":")
 	stop := make(chan struct{})
 	loaded := make(chan error, 1)

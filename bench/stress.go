@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -16,29 +15,16 @@ import (
 // stress measures what clients notice at parts of the peak, with a follower that is
 // paused, dead or catching up, beside a flood of ten times what the cluster takes, and
 // beside one client that wants everything for itself.
-func stress(o options, base string) (err error) {
-	r := &running{dir: filepath.Join(base, "stress")}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.stop()) }()
-	if err := startNodes(r, o, r.dir); err != nil {
-		return err
-	}
-	if err := r.pick(o, "leader"); err != nil {
-		return err
-	}
-	b := &clusterBench{running: r, o: o, leader: r.leader(o)}
-	if err := errors.Join(b.fill(), b.findRate()); err != nil {
-		return err
-	}
-	if err := b.perform(map[string]func() error{
-		"open": b.openLoop, "paused": b.pausedFollower, "dead": b.deadFollower, "flood": b.flood, "greedy": b.greedy,
-	}); err != nil {
-		r.keep = true
-		return err
-	}
-	return nil
+func stress(o options, base string) error {
+	return onCluster(o, filepath.Join(base, "stress"), func(r *running) error {
+		b := &clusterBench{running: r, o: o, leader: r.leader(o)}
+		if err := errors.Join(b.fill(), b.findRate()); err != nil {
+			return err
+		}
+		return b.perform(map[string]func() error{
+			"open": b.openLoop, "paused": b.pausedFollower, "dead": b.deadFollower, "flood": b.flood, "greedy": b.greedy,
+		})
+	})
 }
 
 // openLoop loads at fixed rates: what a client sees that does not wait for others.
