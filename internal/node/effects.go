@@ -2,6 +2,7 @@ package node
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/transport"
@@ -129,29 +130,26 @@ func (n *Node) dropDeparted(l *loop) {
 // askPeers implements effects: asks the members this node knows for those it does
 // not.
 func (n *Node) askPeers(addrs []string) {
-	if n.asking.Swap(true) {
-		return
-	}
-	n.spawn(func() {
-		defer n.asking.Store(false)
-		for _, addr := range addrs {
-			if r, err := n.askSoon(n.ctx, addr, call{Kind: callProbe, From: n.self()}); err == nil {
-				n.heard(r)
-			}
-		}
-	})
+	n.callEach(&n.asking, addrs, call{Kind: callProbe, From: n.self()}, n.heard)
 }
 
 // introduce implements effects.
 func (n *Node) introduce(addrs []string) {
-	if n.introducing.Swap(true) {
+	n.callEach(&n.introducing, addrs, n.introductionCall(), func(*callReply) {})
+}
+
+// callEach calls one node after the other, unless busy says that the last round of it is
+// not over. Whoever cannot be reached is called again in the next.
+func (n *Node) callEach(busy *atomic.Bool, addrs []string, c call, answered func(*callReply)) {
+	if busy.Swap(true) {
 		return
 	}
 	n.spawn(func() {
-		defer n.introducing.Store(false)
+		defer busy.Store(false)
 		for _, addr := range addrs {
-			// Whoever cannot be reached is told the next time.
-			_, _ = n.askSoon(n.ctx, addr, n.introductionCall())
+			if r, err := n.askSoon(n.ctx, addr, c); err == nil {
+				answered(r)
+			}
 		}
 	})
 }

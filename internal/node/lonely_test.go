@@ -28,20 +28,26 @@ func (o *peerOrders) askPeers([]string) { o.asked++ }
 
 func (o *peerOrders) introduce(addrs []string) { o.told = append(o.told, addrs) }
 
-// A node that finds no leader for long talks to any incarnation of its peers, and asks
-// them who takes part: its configuration may name the predecessor of today's leader
-// (found by seed 36 of the simulator).
-func TestLonelyNodeTalksToAnyIncarnation(t *testing.T) {
+// lonelyFor is what a node orders that finds no leader for so many election timeouts.
+func lonelyFor(timeouts int) *peerOrders {
 	l := newWorld(1, 3, io.Discard).node(1).loop
 	orders := &peerOrders{}
 	l.fx = orders
 	now := time.UnixMilli(1e12)
-	l.watchPeers(now)
-	require.Empty(t, orders.any, "not at once")
-	for range 100 {
-		now = now.Add(l.cfg.ElectionTimeout)
+	for range timeouts + 1 {
 		l.watchPeers(now)
+		l.watchSilent(now)
+		now = now.Add(l.cfg.ElectionTimeout)
 	}
+	return orders
+}
+
+// A node that finds no leader for long talks to any incarnation of its peers, and asks
+// them who takes part: its configuration may name the predecessor of today's leader
+// (found by seed 36 of the simulator).
+func TestLonelyNodeTalksToAnyIncarnation(t *testing.T) {
+	require.Empty(t, lonelyFor(0).any, "not at once")
+	orders := lonelyFor(100)
 	require.Equal(t, []bool{true}, orders.any, "once")
 	require.Positive(t, orders.asked)
 	require.LessOrEqual(t, orders.asked, 50, "every second election timeout at most")
@@ -50,17 +56,8 @@ func TestLonelyNodeTalksToAnyIncarnation(t *testing.T) {
 // A node that finds no leader tells everybody where it is: a voter whose configuration
 // is from before this node joined could not answer it (found by seed 817061).
 func TestLonelyNodeTellsEverybodyWhereItIs(t *testing.T) {
-	l := newWorld(1, 3, io.Discard).node(1).loop
-	orders := &peerOrders{}
-	l.fx = orders
-	now := time.UnixMilli(1e12)
-	l.watchSilent(now)
-	require.Empty(t, orders.told, "not at once")
-	for range 100 {
-		now = now.Add(l.cfg.ElectionTimeout)
-		l.watchPeers(now)
-		l.watchSilent(now)
-	}
+	require.Empty(t, lonelyFor(0).told, "not at once")
+	orders := lonelyFor(100)
 	require.NotEmpty(t, orders.told)
 	require.LessOrEqual(t, len(orders.told), 50, "every second election timeout at most")
 	for _, addrs := range orders.told {
