@@ -258,7 +258,6 @@ func (d *blockingDuel) settle() {
 			d.t.Errorf("%d clients wait here, %s in Redis", waiting, count)
 			return
 		}
-		time.Sleep(time.Millisecond) // polling another process
 	}
 }
 

@@ -188,15 +188,14 @@ func startRedis(t *testing.T) *redisServer {
 		_ = cmd.Wait()
 		_ = os.RemoveAll(dir)
 	})
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		conn, err := net.Dial("unix", sock)
-		if err == nil {
-			t.Cleanup(func() { _ = conn.Close() })
-			return &redisServer{conn: conn, in: bufio.NewReader(conn)}
-		}
-		require.True(t, time.Now().Before(deadline), "redis-server does not answer: %v", err)
-		time.Sleep(10 * time.Millisecond) // polling for a process to listen
-	}
+	var conn net.Conn
+	require.Eventually(t, func() (ok bool) {
+		c, err := net.Dial("unix", sock)
+		conn = c
+		return err == nil
+	}, 10*time.Second, 10*time.Millisecond, "redis-server does not answer")
+	t.Cleanup(func() { _ = conn.Close() })
+	return &redisServer{conn: conn, in: bufio.NewReader(conn)}
 }
 
 func (r *redisServer) do(t *testing.T, args ...string) value {

@@ -117,9 +117,7 @@ func TestTrackedKeysAreInvalidatedOnce(t *testing.T) {
 	// A key that expires was modified.
 	w.do("set", "ex", "1", "px", "50")
 	c.do("get", "ex")
-	for w.do("exists", "ex") == ":1" {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, func() bool { return w.do("exists", "ex") == ":0" }, "the key expires")
 	c.expect(invalidate("ex"))
 	require.Equal(t, "+OK", c.do("client", "tracking", "off"))
 	require.Contains(t, w.do("info", "clients"), `tracking_clients:0\r\n`)

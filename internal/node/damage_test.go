@@ -93,11 +93,14 @@ func TestAmbiguousTailDoesNotLoseAWrite(t *testing.T) {
 	c.restart(thirdID)
 	b = c.restart(bID)
 	require.Eventually(t, func() bool { return b.Status().Suspect.Index > 0 }, time.Second, time.Millisecond, "the damage was not noticed")
-	for deadline := time.Now().Add(8 * b.cfg.ElectionTimeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	require.Never(t, func() bool {
 		for _, n := range c.nodes {
-			require.NotEqual(t, raftcore.Leader, n.Status().Role, "a leader without an acknowledged write")
+			if n.Status().Role == raftcore.Leader {
+				return true
+			}
 		}
-	}
+		return false
+	}, 8*b.cfg.ElectionTimeout, 10*time.Millisecond, "a leader without an acknowledged write")
 	c.restart(aID)
 	require.Equal(t, "$1\r\n2\r\n", get(t, c.leader(), "a"))
 	c.settled()
