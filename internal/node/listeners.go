@@ -65,10 +65,11 @@ func (l *loop) announceListening(list []kv.Subscription, done func()) {
 	if done == nil {
 		return
 	}
-	if peer := ps.peers[l.core.Leader()]; peer == nil {
-		done() // this node leads, or nobody that could be asked
+	if leader := l.core.Leader(); leader == 0 || leader == l.id {
+		done() // this node leads, or nobody does
 		return
 	}
+	// A leader that is not connected yet, as after a start, is told when it is.
 	ps.announce = append(ps.announce, announcement{ps.version, l.cfg.Now(), done})
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -252,6 +253,32 @@ func TestPublishWithoutALeader(t *testing.T) {
 	_, err = publish(leader, "ch", "m")
 	require.ErrorIs(t, err, errStopped)
 	announce(leader, kv.Subscription{Name: "x", Count: 1}) // returns
+}
+
+// noteSink takes notes and peers, and does nothing else.
+type noteSink struct{ effects }
+
+func (noteSink) sendNote(raftcore.NodeID, []byte) bool { return true }
+
+// A client that subscribes before the connection to the leader is up waits for the leader
+// to know it, too, or a PUBLISH behind it in its pipeline would not count it.
+func TestSubscriberWaitsForALeaderThatIsNotConnectedYet(t *testing.T) {
+	w := newWorld(1, 3, io.Discard)
+	l := w.node(1).loop
+	l.fx = noteSink{}
+	l.core.Step(raftcore.Message{Type: raftcore.MsgHeartbeat, From: 2, To: 1, Term: 1, Incarnation: 2})
+	require.EqualValues(t, 2, l.core.Leader())
+	known := 0
+	l.announceListening([]kv.Subscription{{Name: "x", Count: 1}}, func() { known++ })
+	require.Zero(t, known)
+	l.peerOfListeners(2, true)
+	require.Zero(t, known)
+	l.heard(2, l.pubsub.version)
+	require.Equal(t, 1, known)
+
+	l.announceListening([]kv.Subscription{{Name: "y", Count: 1}}, func() { known++ })
+	l.pubsub.expire(w.now.Add(2 * announcePatience))
+	require.Equal(t, 2, known, "and not for long")
 }
 
 func TestNotesAreNotTrusted(t *testing.T) {
