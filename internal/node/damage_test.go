@@ -1,7 +1,9 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,10 +24,14 @@ func (c *testCluster) logDir(id raftcore.NodeID) string {
 // spoilTail copies a running node's log, with less in it than a graceful stop
 // writes, and flips a bit in the last byte of the copy's last record. It reports
 // false if that is provably damage and not merely ambiguous, for the hard state was
-// written since. restore puts the copy in the log's place, once the node is down.
+// written since, or if the log's files changed meanwhile. restore puts the copy in the log's place, once the node is down.
 func (c *testCluster) spoilTail(id raftcore.NodeID) (restore func(), ambiguous bool) {
 	spoilt := filepath.Join(c.t.TempDir(), "log")
-	require.NoError(c.t, os.CopyFS(spoilt, os.DirFS(c.logDir(id))))
+	if err := os.CopyFS(spoilt, os.DirFS(c.logDir(id))); errors.Is(err, fs.ErrNotExist) {
+		return nil, false // a prepared segment got its name meanwhile
+	} else if err != nil {
+		require.NoError(c.t, err)
+	}
 	spoilEnd(c.t, spoilt)
 	report, err := segmentlog.Verify(vfs.OS{}, spoilt)
 	require.NoError(c.t, err)
