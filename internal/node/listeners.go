@@ -12,6 +12,10 @@ import (
 // to date. It is by state, not by history: for each peer there is a set of names whose
 // number it has not been sent, and what is sent is the number of that moment. A
 // connection that breaks makes everything unsent again.
+//
+// The two ends of a connection learn at different moments that it is up, and take
+// nothing before. So each asks the other to repeat what it said, when it learns it: the
+// later of the two is asked of, and asks, when both are ready.
 type listeners struct {
 	peers map[raftcore.NodeID]*listenerPeer
 	// version counts the calls of Announce; the leader repeats the newest it has heard
@@ -25,6 +29,7 @@ type listenerPeer struct {
 	unsent  map[subscriptionKey]struct{}
 	version uint64 // newest one sent
 	named   bool   // it was told this node's addresses
+	asked   bool   // it was asked to repeat
 }
 
 type announcement struct {
@@ -76,6 +81,9 @@ func (l *loop) announceListening(list []kv.Subscription, done func()) {
 // sendListening sends every peer what it lacks.
 func (l *loop) sendListening() {
 	for id, peer := range l.pubsub.peers {
+		if !peer.asked {
+			peer.asked = l.fx.sendNote(id, binary.AppendUvarint(nil, noteRepeat))
+		}
 		if !peer.named {
 			peer.named = l.fx.sendNote(id, appendAddresses(l.neighbours.own))
 		}
@@ -119,7 +127,7 @@ func (l *loop) sendListeningPiece(id raftcore.NodeID, peer *listenerPeer) bool {
 // listening takes what another node's clients listen to.
 func (l *loop) listening(from raftcore.NodeID, version, flags uint64, list []kv.Subscription) {
 	if l.pubsub.peers[from] == nil {
-		return // the connection is not up in both directions; it will say so again
+		return // this end does not know that it is connected; it will ask
 	}
 	if flags&listeningReset != 0 {
 		l.pubsub.subs.drop(from)
@@ -158,11 +166,25 @@ func (l *loop) peerOfListeners(id raftcore.NodeID, up bool) {
 	if ps.peers == nil {
 		ps.peers = make(map[raftcore.NodeID]*listenerPeer)
 	}
-	peer := &listenerPeer{reset: true, unsent: make(map[subscriptionKey]struct{})}
+	ps.peers[id] = &listenerPeer{}
+	l.unsendListening(id)
+}
+
+// repeatListening is a peer's wish to hear everything, which it took nothing of so far.
+func (l *loop) repeatListening(from raftcore.NodeID) {
+	if l.pubsub.peers[from] != nil { // else it is told when it is connected
+		l.unsendListening(from)
+	}
+}
+
+// unsendListening tells a peer everything, again if it was told.
+func (l *loop) unsendListening(id raftcore.NodeID) {
+	ps := &l.pubsub
+	peer := ps.peers[id]
+	*peer = listenerPeer{reset: true, unsent: make(map[subscriptionKey]struct{}), asked: peer.asked}
 	for key := range ps.subs.of(l.id) {
 		peer.unsent[key] = struct{}{}
 	}
-	ps.peers[id] = peer
 	l.sendListening()
 }
 

@@ -19,6 +19,8 @@ import (
 //	           before, 2: that is all of version
 //	heard      6 version                   the leader's answer
 //	addresses  7 cluster sentinel          a node to all, once per connection
+//	repeat     8                           a node to one whose notes may not have been
+//	           taken yet: say listening and addresses again
 //
 //	publications   count, then each: shard (0, 1) channel message
 //	subscriptions  count, then each: kind count name
@@ -32,6 +34,7 @@ const (
 	noteListening
 	noteHeard
 	noteAddresses
+	noteRepeat
 )
 
 const (

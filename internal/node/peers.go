@@ -34,11 +34,9 @@ func (n *Node) HandleRefused(_ raftcore.NodeID, seqs []uint64) {
 	n.inbox.put(func(in *input) { in.refused = append(in.refused, seqs...) })
 }
 
-// PeerChanged implements transport.Handler.
+// PeerChanged implements transport.Handler. What changes while the node starts waits for
+// its first turn: a peer that is there by then is not reported again.
 func (n *Node) PeerChanged(id raftcore.NodeID, up bool) {
-	if !n.running.Load() {
-		return
-	}
 	n.inbox.put(func(in *input) { in.peers = append(in.peers, peerChange{id, up}) })
 }
 

@@ -259,6 +259,11 @@ func (l *loop) note(from raftcore.NodeID, b []byte) error {
 			return err
 		}
 		l.addresses(from, a)
+	case noteRepeat:
+		if err := r.done(); err != nil {
+			return err
+		}
+		l.repeatListening(from)
 	default:
 		return errNote
 	}

@@ -281,6 +281,49 @@ func TestSubscriberWaitsForALeaderThatIsNotConnectedYet(t *testing.T) {
 	require.Equal(t, 2, known, "and not for long")
 }
 
+// settle lets everything arrive that the nodes have to say, in order.
+func (w *world) settle(t *testing.T) {
+	for range 1000 {
+		for _, s := range w.nodes {
+			s.loop.turn(s.inbox.take(), w.now)
+		}
+		if len(w.net) == 0 {
+			return
+		}
+		f := w.net[0]
+		w.net = w.net[1:]
+		f()
+	}
+	t.Fatal("they never stop talking")
+}
+
+// The ends of a connection learn that it is up at different times, one of them maybe
+// before it runs, and drop what comes before. Both must know everything in the end.
+func TestConnectionsThatComeUpAtDifferentTimes(t *testing.T) {
+	for _, first := range []raftcore.NodeID{1, 2} {
+		w := newWorld(1, 2, io.Discard)
+		early, late := w.node(first), w.node(3-first)
+		for _, s := range w.nodes {
+			s.loop.pubsub.subs = newSubscriptions()
+			s.loop.neighbours.own = Addresses{Cluster: fmt.Sprint("cluster of ", s.loop.id)}
+			s.loop.announceListening([]kv.Subscription{{Kind: kv.SubscribeChannel, Name: "news", Count: int(s.loop.id)}}, nil)
+		}
+		late.running.Store(false)
+		early.PeerChanged(late.loop.id, true)
+		w.settle(t)
+		late.PeerChanged(early.loop.id, true)
+		late.running.Store(true)
+		w.settle(t)
+		for _, s := range w.nodes {
+			other := 3 - s.loop.id
+			require.Equal(t, 3, s.loop.pubsub.subs.receivers(false, []byte("news")), "node %d counts both", s.loop.id)
+			require.Equal(t, fmt.Sprint("cluster of ", other), s.loop.neighbours.known[other].Cluster)
+			require.True(t, s.loop.neighbours.known[other].Connected)
+			require.Contains(t, s.loop.pubsub.peers, other, "publications go there")
+		}
+	}
+}
+
 func TestNotesAreNotTrusted(t *testing.T) {
 	l := &loop{pubsub: pubsub{subs: newSubscriptions()}}
 	good := (&delivery{term: 1, from: publicationID{origin: 2}, ps: []kv.Publication{{Channel: []byte("c"), Message: []byte("m")}}}).append(nil)
