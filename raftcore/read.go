@@ -8,6 +8,9 @@ type pendingRead struct {
 	from  NodeID // this node for its own reads
 	index uint64 // commit index at registration
 	round uint64 // echoes of this round or later prove it
+	// asker is the member that asked in this very term, which is as good as its echo of
+	// a round that begins now (docs/adr/0025).
+	asker identity
 }
 
 // forwardedRead waits for the leader's answer.
@@ -51,7 +54,7 @@ func (c *Core) registerRead(r pendingRead) {
 		return
 	}
 	c.Awaits(r.from, c.log.commit)
-	if c.leaseHolds() {
+	if c.leaseHolds() || c.quorumWith(r.asker) {
 		r.index = c.log.commit
 		c.answerRead(r, false)
 		return
@@ -62,7 +65,17 @@ func (c *Core) registerRead(r pendingRead) {
 	r.index, r.round = c.log.commit, c.round
 	c.reads = append(c.reads, r)
 	c.dirty = true
-	c.confirmReads() // a lone voter needs nobody's word
+}
+
+// quorumWith reports whether this node and another one are a quorum. Of three voters any
+// two are, and a lone voter needs nobody.
+func (c *Core) quorumWith(other identity) bool {
+	return c.quorums.Committed(func(voter identity) uint64 {
+		if voter == c.self() || voter == other {
+			return 1
+		}
+		return 0
+	}) == 1
 }
 
 func (c *Core) releaseParkedReads() {
@@ -139,9 +152,13 @@ func (c *Core) expireForwarded() {
 }
 
 // handleReadIndex takes a member's question. It may come from an older term: the
-// answer is as good, and tells the sender about the new one.
+// answer is as good, and tells the sender about the new one. One of this term tells that
+// its sender, when the read came, had not voted for any later leader.
 func (c *Core) handleReadIndex(m *Message) {
 	r := pendingRead{id: m.ReadID, from: m.From}
+	if m.Term == c.term {
+		r.asker = identity{m.From, m.Incarnation}
+	}
 	if p := c.peer(m.From); c.role == Leader && p != nil && p.member.Incarnation == m.Incarnation {
 		c.registerRead(r)
 	} else {

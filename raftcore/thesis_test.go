@@ -537,6 +537,73 @@ func TestThesis64FollowerReads(t *testing.T) {
 	require.GreaterOrEqual(t, c.reads[id].answer.Index, i)
 }
 
+// 6.4 asks for "a majority of the cluster" that still followed the leader after the read
+// came. Whoever asks in the leader's term is one of them (docs/adr/0025): of three voters
+// it and the leader are a majority, and nobody else is disturbed.
+func TestThesis64TheQuestionIsAnEcho(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		voters         []NodeID
+		asker          NodeID
+		olderTerm      bool
+		beats, answers int // before anybody echoes
+	}{
+		{"two of three voters", []NodeID{1, 2, 3}, 2, false, 0, 1},
+		{"two of two", []NodeID{1, 2}, 2, false, 0, 1},
+		{"two of four", []NodeID{1, 2, 3, 4}, 2, false, 3, 0},
+		{"two of five", []NodeID{1, 2, 3, 4, 5}, 2, false, 4, 0},
+		{"a learner has no vote", []NodeID{1, 2, 3}, 4, false, 3, 0},
+		{"an older term proves nothing", []NodeID{1, 2, 3}, 2, true, 2, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newCluster(t, max(3, len(tc.voters), int(tc.asker)), tc.voters...)
+			a := c.elect(1)
+			c.mustPropose(a)
+			if tc.asker > NodeID(len(tc.voters)) {
+				require.NoError(t, a.AddLearner(Member{ID: tc.asker, Incarnation: 1}))
+			}
+			c.ticks(2)
+			c.settle()
+			question := Message{Type: MsgReadIndex, Term: a.Term(), ReadID: 7}
+			if tc.olderTerm {
+				question.Term--
+			}
+			a.hear(tc.asker, question)
+			a.syncAll()
+			wire := slices.Clone(c.wire)
+			require.Len(t, c.take(MsgHeartbeat), tc.beats)
+			c.wire = wire
+			answers := c.take(MsgReadIndexResp)
+			require.Len(t, answers, tc.answers)
+			for _, m := range answers {
+				require.Equal(t, Message{Type: MsgReadIndexResp, From: 1, To: tc.asker, Term: a.Term(), Incarnation: 1, ReadID: 7, Index: a.Commit()}, m)
+			}
+		})
+	}
+}
+
+// Its word is for its own read alone: others came later than it was given.
+func TestThesis64TheQuestionProvesNothingForOthers(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a := c.elect(1)
+	c.read(c.node(2))
+	c.node(2).work()
+	question := c.take(MsgReadIndex)[0]
+	// Node 2 then elects 3, which commits; the old leader does not hear of it.
+	c.isolate(1)
+	c.node(3).campaign(Candidate, true, "test")
+	c.settle()
+	require.Equal(t, Leader, c.node(3).Role())
+	c.mustPropose(c.node(3))
+	require.Equal(t, Leader, a.Role())
+	own := c.read(a)
+	c.heal()
+	a.Step(question)
+	a.work()
+	require.Nil(t, c.reads[own].answer)
+	require.Len(t, c.take(MsgReadIndexResp), 1, "the read it came with was asked before that commit")
+}
+
 // 9.6: "a candidate only increments its term if it first learns from a majority of
 // the cluster that they would be willing to grant the candidate their votes".
 func TestThesis96PreVote(t *testing.T) {
