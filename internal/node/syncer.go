@@ -28,7 +28,8 @@ type syncer struct {
 	dead   bool            // a batch failed
 	closed bool
 	wake   chan struct{}
-	// since is when the oldest unfinished job was handed in, Unix ns; 0: idle.
+	// since is when the disk began to owe an answer, Unix ns; 0: idle. What is large may
+	// take its time first.
 	since atomic.Int64
 	exit  chan struct{}
 }
@@ -102,7 +103,7 @@ func (s *syncer) age(now time.Time) time.Duration {
 	if since == 0 {
 		return 0
 	}
-	return time.Duration(now.UnixNano() - since)
+	return time.Duration(max(0, now.UnixNano()-since))
 }
 
 func (s *syncer) run() {
@@ -162,25 +163,41 @@ func (s *syncer) perform(jobs []syncJob) error {
 	return err
 }
 
-// do performs jobs in order; neighbouring saves become one write and one sync.
+// syncBytes bounds a write of several saves: what is behind it should not have to wait
+// for much more than an entry of the largest size, nor be mistaken for a hanging disk.
+const syncBytes = 8 << 20
+
+// slowDisk is how much a disk must write in a second, at least, not to be taken for one
+// that hangs.
+const slowDisk = 16 << 20
+
+// do performs jobs in order; neighbouring saves become one write and one sync, if they
+// are not too large.
 func (s *syncer) do(jobs []syncJob) error {
-	batch := s.saves[:0]
+	batch, size := s.saves[:0], 0
 	defer func() { s.saves = batch[:0] }()
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
+		s.since.Store(s.now().UnixNano() + int64(size)*int64(time.Second)/slowDisk)
 		if err := s.log.Save(batch); err != nil {
 			return err
 		}
 		s.done(batch[len(batch)-1].ID)
 		clear(batch)
-		batch = batch[:0]
+		batch, size = batch[:0], 0
 		return nil
 	}
 	for _, j := range jobs {
 		if j.save != nil {
-			batch = append(batch, *j.save)
+			n := saveSize(j.save)
+			if size > 0 && size+n > syncBytes {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+			batch, size = append(batch, *j.save), size+n
 			continue
 		}
 		if err := flush(); err != nil {
@@ -191,6 +208,13 @@ func (s *syncer) do(jobs []syncJob) error {
 		}
 	}
 	return flush()
+}
+
+func saveSize(s *raftcore.Save) (bytes int) {
+	for i := range s.Entries {
+		bytes += s.Entries[i].Size()
+	}
+	return bytes
 }
 
 func (s *syncer) maintain(j syncJob) error {
