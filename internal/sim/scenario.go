@@ -22,18 +22,20 @@ var scenarios []scenario
 
 func init() {
 	scenarios = []scenario{
-		{"deposed leader asked for reads", quick, staged((*stage).deposed)},
 		{"answer to the process before", quickThree, staged((*stage).answerToThePast)},
+		{"deposed leader asked for reads", quick, staged((*stage).deposed)},
 		{"longest log in an older term", quickThree, staged((*stage).longestLogLags)},
 		{"uneven clocks", quickThree, staged((*stage).unevenClocks)},
 		{"figure 8", shortMessages, staged((*stage).figureEight)},
 		{"unheard campaign", quick, staged((*stage).unheardCampaign)},
+		{"deaf campaigner", quickThree, staged((*stage).deafCampaigner)},
 		{"voter unaware of its vote", quick, staged((*stage).unawareVoter)},
 		{"leader removes itself", quick, early((*stage).leaderLeaves)},
 		{"emptied voter", quickThree, staged((*stage).emptiedVoter)},
 		{"overtaken stream", bySnapshots, staged((*stage).overtakenStream)},
 		{"divergent tail", bySnapshots, staged((*stage).divergentTail)},
 		{"late local snapshot", bySnapshots, staged((*stage).lateLocalSnapshot)},
+		{"overwritten on its way to the disk", quickThree, staged((*stage).overwrittenUnsaved)},
 		{"narrow line", narrowLine, staged((*stage).bulkUnderWay)},
 		{"crash after compaction", tinySegments, staged((*stage).crashAfterCompaction)},
 	}

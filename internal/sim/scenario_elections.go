@@ -135,6 +135,36 @@ func (s *stage) unheardCampaign() {
 	})
 }
 
+// deafCampaigner: everybody starts anew, and one of them hears nothing and has a clock
+// that runs far too fast. It asks for pre-votes more often than the others' timeouts
+// end, and they may promise them: it has all there is. It never learns of that, and what
+// was promised must not keep those who hear each other from electing (R27).
+func (s *stage) deafCampaigner() {
+	w := s.w
+	l, others := s.cast()
+	term, deaf := l.s.Core().Term(), others[0].m
+	rest := []*machine{l.m, others[1].m}
+	s.pass(w.opt.heartbeat) // everybody's disk has everything
+	for _, m := range w.machines {
+		s.down(m)
+	}
+	for _, m := range append(rest, deaf) {
+		m.start()
+	}
+	// They have met, which takes both directions.
+	s.deafen(deaf)
+	deaf.rate(farTooFast)
+	asks := func() bool { return deaf.proc != nil && deaf.proc.s.Core().Role() == raftcore.PreCandidate }
+	if !w.until(w.opt.election, asks) {
+		return
+	}
+	w.hit("pre-votes asked for, again and again, by one who hears nothing")
+	s.must(20, "an election among those who hear each other", func() bool { return s.leading(term, rest...) != nil })
+}
+
+// farTooFast is a clock, in parts per million, that ticks four times as often.
+const farTooFast = 750_000
+
 // bulkUnderWay: so much is written at once that the lines need several election
 // timeouts to carry it. What keeps a leader in its place does not wait behind it (R36).
 func (s *stage) bulkUnderWay() {

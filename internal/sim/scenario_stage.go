@@ -239,6 +239,27 @@ func (s *stage) hang(m *machine, d time.Duration) {
 	m.stuckUntil = s.w.now + d
 }
 
+// holding is until with disks that answer nothing meanwhile. Soon after it returns they
+// do, unless they are held again.
+func (s *stage) holding(d time.Duration, cond func() bool, ms ...*machine) bool {
+	w := s.w
+	return w.until(d, func() bool {
+		for _, m := range ms {
+			m.stuckUntil = w.now + holdSlice
+		}
+		return cond()
+	})
+}
+
+// holdSlice is more than ever passes between two events.
+const holdSlice = 30 * time.Millisecond
+
+// nextBatch waits until p's disk has done what it was given and been given more.
+func (s *stage) nextBatch(p *proc, held ...*machine) bool {
+	before := p.syncSince
+	return s.holding(4*holdSlice, func() bool { return p.syncBusy && p.syncSince > before }, held...)
+}
+
 // snapshot takes one on p and waits for its end.
 func (s *stage) snapshot(p *proc) bool {
 	ended, ok := false, false
