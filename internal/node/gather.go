@@ -22,6 +22,9 @@ type gather struct {
 	proposed time.Time // when the last entry was
 	answers  uint64    // origin.answers as last looked at
 	fresh    bool      // units came that no entry has
+	// forwarded is when units last went to the leader, and sent the newest of them.
+	forwarded time.Time
+	sent      uint64
 	// holding: several clients were answered, and the front end has not released those
 	// who wait for them. waiting: somebody does. The loop looks at holding after it set
 	// waiting, the front end at waiting after it cleared holding, so that one of them
@@ -67,6 +70,26 @@ func (l *loop) gathering(now time.Time) bool {
 	}
 	return true
 }
+
+// gatheringAway is gathering for a node that forwards its units: the leader's entry that
+// has the ones before is waited for. It takes a way to the leader and back longer.
+func (l *loop) gatheringAway(now time.Time) bool {
+	if l.origin.bytes.Load() >= forwardEnough {
+		return false
+	}
+	if l.origin.pending() <= l.gather.sent {
+		return now.Sub(l.gather.forwarded) < forwardSpacing
+	}
+	return l.gather.held()
+}
+
+const (
+	// forwardSpacing is entrySpacing for units that are forwarded.
+	forwardSpacing = 4 * time.Millisecond
+	// forwardEnough is what has to wait for its answers, in chunkBytes, for two entries
+	// that take turns to be worth their cost: their ways overlap then.
+	forwardEnough = 48 << 10
+)
 
 // answered: replies went to the front end. The next command of a single client is not
 // worth waiting for.

@@ -2,12 +2,15 @@ package node
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/kv"
+	"github.com/rkvdb/rkv/raftcore"
 )
 
 // Units that arrive while clients who were just answered may send theirs share one entry
@@ -87,4 +90,54 @@ func TestGatherHeldAndReleased(t *testing.T) {
 	g.holding.Store(true)
 	require.True(t, g.held())
 	require.False(t, g.release(), "nobody waits")
+}
+
+// unitSink counts the units that go to the leader.
+type unitSink struct {
+	effects
+	sent int
+}
+
+func (s *unitSink) sendUnits(_ raftcore.NodeID, us []transport.Unit) bool {
+	s.sent += len(us)
+	return true
+}
+
+// Units that a node forwards wait for the answers to those before, not for long, and not
+// if there is much of them.
+func TestForwardedUnitsWaitForTheOnesBefore(t *testing.T) {
+	w := newWorld(1, 3, io.Discard)
+	l := w.node(1).loop
+	sink := &unitSink{}
+	l.fx = sink
+	l.origin.open(1)
+	now := w.now
+	add := func(value int) (seq uint64) {
+		c := &kv.Chunk{Waiter: make(waiter, 8)}
+		c.AppendOp(kv.Lookup([]byte("set")), [][]byte{[]byte("set"), []byte("k"), make([]byte, value)})
+		l.origin.bytes.Add(int64(chunkBytes(c))) // as Propose does
+		l.origin.add(c, now)
+		return c.Seq
+	}
+	first := add(1)
+	l.forward(2, now)
+	require.Equal(t, 1, sink.sent, "nothing to wait for")
+
+	second := add(1)
+	l.forward(2, now)
+	require.Equal(t, 1, sink.sent, "the first is on its way")
+	l.origin.Done(l.origin.Chunk(1, first))
+	l.forward(2, now)
+	require.Equal(t, 2, sink.sent, "it is answered")
+
+	add(1)
+	l.forward(2, now.Add(forwardSpacing-1))
+	require.Equal(t, 2, sink.sent)
+	l.forward(2, now.Add(forwardSpacing))
+	require.Equal(t, 3, sink.sent, "%d may be lost", second)
+
+	now = now.Add(forwardSpacing)
+	add(forwardEnough)
+	l.forward(2, now)
+	require.Equal(t, 4, sink.sent, "enough for an entry of its own")
 }

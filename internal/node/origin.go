@@ -111,6 +111,13 @@ func (o *origin) Done(c *kv.Chunk) {
 	o.answer(c, nil)
 }
 
+// pending is the number of the oldest unit without an answer.
+func (o *origin) pending() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.base
+}
+
 // forget drops a unit. The caller holds mu.
 func (o *origin) forget(seq uint64) {
 	o.ring[seq-o.base].chunk = nil

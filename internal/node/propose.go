@@ -133,11 +133,16 @@ func (l *loop) refuseForeign() {
 // forward sends our units to the leader. Each gets bytes of its own: the transport
 // keeps them until they are written.
 func (l *loop) forward(leader raftcore.NodeID, now time.Time) {
+	if l.gatheringAway(now) {
+		return
+	}
+	l.gather.fresh = false
 	l.outgoing = l.outgoing[:0]
 	if open := l.openUnit(now); open != nil {
 		l.outgoing = append(l.outgoing, transport.Unit{Bytes: open})
 	}
 	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
+		l.gather.forwarded, l.gather.sent = now, h.Seq
 		b := kv.AppendUnit(make([]byte, 0, len(c.Ops)+64), h, c.Ops)
 		l.outgoing = append(l.outgoing, transport.Unit{Seq: h.Seq, Bytes: b})
 		return true
