@@ -22,7 +22,7 @@ var scenarios []scenario
 
 func init() {
 	scenarios = []scenario{
-		{"answer to the process before", quickThree, staged((*stage).answerToThePast)},
+		{"answer to the process before", quickFive, staged((*stage).answerToThePast)},
 		{"deposed leader asked for reads", quick, staged((*stage).deposed)},
 		{"longest log in an older term", quickThree, staged((*stage).longestLogLags)},
 		{"uneven clocks", quickThree, staged((*stage).unevenClocks)},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/node"
@@ -82,11 +83,12 @@ func machinesOf(ps []*proc) []*machine {
 
 // answerToThePast: a follower asks its leader for a read index and dies; the answer
 // comes to its next process, which has asked by then as well (R14). In between
-// something was written, which that process hears of and has not applied.
+// something was written, which that process hears of and has not applied. Of three the
+// leader would answer at once: the question is an echo (ADR 25).
 func (s *stage) answerToThePast() {
 	w := s.w
 	l, others := s.cast()
-	f, g := others[0].m, others[1].m
+	f, rest := others[0].m, machinesOf(others[1:])
 	f.proc.kill()
 	f.start()
 	// A process that starts from a snapshot knows the state so far without being told what
@@ -94,15 +96,22 @@ func (s *stage) answerToThePast() {
 	if !s.calm() || w.leader() != l || !s.snapshot(f.proc) || !s.calm() || w.leader() != l {
 		return
 	}
-	w.say("the leader's word does not reach node %d, node %d's disk is slow", f.id, g.id)
+	w.say("the leader's word does not reach node %d, the others' disks are slow", f.id)
 	s.cut(l.m, f)
-	s.hang(g, w.opt.election/4)
+	for _, g := range rest {
+		s.hang(g, w.opt.election/4)
+	}
 	last := l.s.Core().LastIndex()
 	write := s.write(l)
-	if !w.until(w.opt.election/8, func() bool { return g.proc.s.Core().LastIndex() > last }) {
+	arrived := func() bool {
+		return !slices.ContainsFunc(rest, func(g *machine) bool { return g.proc.s.Core().LastIndex() <= last })
+	}
+	if !w.until(w.opt.election/8, arrived) {
 		return
 	}
-	s.cut(l.m, g) // and so nobody confirms what is asked from here on
+	for _, g := range rest {
+		s.cut(l.m, g) // and so nobody confirms what is asked from here on
+	}
 	s.read(f.proc)
 	s.pass(w.opt.heartbeat / 5)
 	f.proc.kill()
@@ -114,8 +123,11 @@ func (s *stage) answerToThePast() {
 	s.hang(f, w.opt.election)
 	s.pass(time.Microsecond) // the write has returned before the read begins
 	s.open(l.m, f)
+	s.open(l.m, rest[0]) // whose echo confirms either question
 	s.read(f.proc)
 	w.until(w.opt.election/2, func() bool { return w.clients[len(w.clients)-1].cur == nil })
-	s.open(l.m, g)
+	for _, g := range rest {
+		s.open(l.m, g)
+	}
 	s.pass(w.opt.election)
 }

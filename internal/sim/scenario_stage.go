@@ -65,6 +65,12 @@ func quickThree(o *options) {
 	o.nodes = 3
 }
 
+// quickFive is quick, of five nodes.
+func quickFive(o *options) {
+	quick(o)
+	o.nodes = 5
+}
+
 // shortMessages is quickThree with an entry of any size alone in its message, and one
 // message on its way.
 func shortMessages(o *options) {
