@@ -5,9 +5,10 @@ import (
 )
 
 // behind lets a follower fall so far behind that it needs a snapshot: the leader takes
-// one and keeps no entry below it.
+// one and keeps no entry below it, as it does not for members it hears of.
 func (s *stage) behind(l *proc, f *machine, entries int) bool {
 	s.isolate(f)
+	s.pass(2 * s.w.opt.election)
 	if !s.grow(l, entries, 30) || !s.snapshot(l) {
 		return false
 	}
