@@ -42,7 +42,7 @@ func init() {
 }
 
 // scenarioShare is the chance of a seed to open with a scenario.
-const scenarioShare = 0.25
+const scenarioShare = 0.4
 
 // drawScenario draws the seed's opening, or takes the one asked for.
 func (w *world) drawScenario(name string) {

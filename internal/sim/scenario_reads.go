@@ -18,9 +18,11 @@ func (s *stage) deposed() {
 	if w.chance(0.6) && !s.readByLease(l) {
 		return
 	}
-	switch w.rng.IntN(3) {
-	case 0:
+	switch w.rng.IntN(4) {
+	case 0, 3: // the only way for others to lead before the next heartbeat (R14)
+		s.pass(w.between(2*w.opt.heartbeat, 4*w.opt.heartbeat)) // there are echoes to mistake
 		w.say("leader %d hands over and does not hear that it happened", l.m.id)
+		s.deafen(l.m)
 		w.poll(l, l.s.Transfer(others[0].m.id), 2*w.opt.election, func(error, bool) {})
 		if !w.until(w.opt.election, func() bool { return others[0].s.Core().Term() > term }) {
 			return
