@@ -406,6 +406,10 @@ func (j *judge) sending(p *proc, m *raftcore.Message) {
 		if !m.Reject && m.Index > d.last() {
 			w.fail("I9", "node %d acknowledges %d, its disk holds %d", p.m.id, m.Index, d.last())
 		}
+		want, known := p.s.Core().TermAt(m.Index)
+		if on, holds := d.term(m.Index); !m.Reject && m.Term == p.s.Core().Term() && known && holds && on != want {
+			w.fail("I9", "node %d acknowledges %d of term %d, its disk holds that of term %d", p.m.id, m.Index, want, on)
+		}
 	case raftcore.MsgVoteResp:
 		if !m.Reject {
 			j.vote(p, m.Term, m.To, true)
