@@ -164,6 +164,23 @@ func (r *round) stopFor(n *Node) error {
 	return r.c.restart(n, over)
 }
 
+// stopLeader is killFor with SIGTERM: what clients of the others notice of a hand-over.
+func (r *round) stopLeader(rng *rand.Rand, n *Node, _ bool) error {
+	if n == nil {
+		return errNoLeader
+	}
+	over := n.trouble("stopped")
+	at := time.Now()
+	n.signal(syscall.SIGTERM)
+	if !n.end(stopLimit) {
+		return fmt.Errorf("%v did not stop within %v of SIGTERM", n, stopLimit)
+	}
+	r.wait(hold(rng))
+	r.wait(time.Until(at.Add(gapWindow)))
+	r.gaps.add(n, at)
+	return r.c.restart(n, over)
+}
+
 func rollingRestart(r *round, _ *rand.Rand) error {
 	for _, n := range r.c.members() {
 		if err := r.stopFor(n); err != nil {

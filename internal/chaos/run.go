@@ -20,13 +20,15 @@ type Options struct {
 	Time   time.Duration // of all rounds together; a started round is finished
 	Round  time.Duration // of faults in one round; default 30 s
 	Kills  int           // instead: so many kills of the leader and nothing else
-	Nodes  int           // 3 to 5; default: drawn, mostly 3
-	Seed   uint64
-	Faults []string // only these; default: all the machine can do
-	Flags  []string // of each node, behind ours
-	Think  time.Duration
-	Dir    string // for data, and for what is kept of a failure; default: a temporary one
-	Out    io.Writer
+	// Graceful stops the leader where Kills kills it.
+	Graceful bool
+	Nodes    int // 3 to 5; default: drawn, mostly 3
+	Seed     uint64
+	Faults   []string // only these; default: all the machine can do
+	Flags    []string // of each node, behind ours
+	Think    time.Duration
+	Dir      string // for data, and for what is kept of a failure; default: a temporary one
+	Out      io.Writer
 	// Loopback forgoes namespaces and own disks, for a machine that refuses them.
 	Loopback bool
 	Verbose  bool
@@ -154,7 +156,7 @@ func (o *Options) oneRound(ctx context.Context, report *Report, net network, dis
 	r := &round{c: c, dir: dir, seed: seed, think: o.Think, start: time.Now(), stopCtx: ctx, rng: rng, counts: map[string]int{}}
 	script := r.mixed(can, o.Round)
 	if o.Kills > 0 {
-		script = r.kills(o.Kills)
+		script = r.kills(o.Kills, o.Graceful)
 	}
 	r.perform(allWorkloads(), script)
 	report.take(r)
@@ -191,15 +193,19 @@ func (r *round) mixed(can []fault, d time.Duration) func(*rand.Rand) error {
 }
 
 // kills is the figure of DESIGN 7: leaders killed one after the other, nothing else.
-func (r *round) kills(n int) func(*rand.Rand) error {
+func (r *round) kills(n int, graceful bool) func(*rand.Rand) error {
+	end, what := r.killFor, "kill-leader"
+	if graceful {
+		end, what = r.stopLeader, "stop-leader"
+	}
 	return func(rng *rand.Rand) error {
 		for i := 0; i < n && r.stopCtx.Err() == nil; i++ {
 			lead := r.c.awaitLeader(startLimit)
-			r.event("kill %d: %v", i+1, lead)
-			if err := r.killFor(rng, lead, true); err != nil {
+			r.event("%s %d: %v", what, i+1, lead)
+			if err := end(rng, lead, true); err != nil {
 				return err
 			}
-			r.counts["kill-leader"]++
+			r.counts[what]++
 			r.wait(500 * time.Millisecond)
 		}
 		return nil

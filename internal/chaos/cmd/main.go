@@ -22,6 +22,7 @@ func main() {
 	flag.DurationVar(&o.Time, "time", 5*time.Minute, "of all rounds together; a started round is finished")
 	flag.DurationVar(&o.Round, "round", 30*time.Second, "of faults in one round, each with a new cluster")
 	flag.IntVar(&o.Kills, "kills", 0, "kill the leader `N` times, and nothing else")
+	flag.BoolVar(&o.Graceful, "graceful", false, "with -kills: SIGTERM instead of SIGKILL, so that the leader hands over first")
 	flag.IntVar(&o.Nodes, "nodes", 0, "3 to 5 (default: drawn)")
 	flag.Uint64Var(&o.Seed, "seed", uint64(time.Now().Unix()), "of the first round; faults and choices repeat, timing does not")
 	flag.StringVar(&faults, "faults", "", "only these, by comma")
