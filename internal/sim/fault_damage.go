@@ -153,14 +153,18 @@ func (w *world) mayHarm(m *machine) bool {
 	if l == nil || w.changing || w.copies() || l.s.Core().ChangeInProgress() {
 		return false
 	}
+	members := l.s.Core().Membership()
 	for _, x := range w.machines {
 		// Somebody may still live by an older configuration.
 		if p := x.proc; p != nil && p.s.Running() && p != l && p.s.Core().LastIndex() >= l.s.Core().LastIndex() && p.s.Core().Term() > l.s.Core().Term() {
 			return false
 		}
+		// Or have in its log a change that this leader does not know, of fewer voters.
+		if _, in := members.Find(x.id); in && x.proc != nil && x.proc.s.Running() && x.proc.s.Core().ChangeInProgress() {
+			return false
+		}
 	}
 	// A learner may be a voter before its damage is noticed.
-	members := l.s.Core().Membership()
 	worst := members.Voters()
 	for _, x := range members.Members {
 		if x.Learner && (x.ID == m.id || !w.sound(x)) {
