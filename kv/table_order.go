@@ -33,15 +33,18 @@ type walker struct {
 	read   byte // see warm
 }
 
-// warm reads of each record what most of them are no longer than, so that the waits
-// for memory, which in hash order nearly every record costs, overlap.
+// warm reads the beginnings of the records, then their second cache lines, so that the
+// waits for memory, which in hash order nearly every record costs, overlap. It must not
+// read beyond a record: a cut's neighbour may be written meanwhile.
 func (w *walker) warm(keys []orderedKey) {
 	const line = 64
 	read := byte(0)
 	for _, k := range keys {
+		read += w.h.arena.at(k.r)[0]
+	}
+	for _, k := range keys {
 		mem := w.h.arena.at(k.r)
-		read += mem[0]
-		if len(mem) > line {
+		if r := readRecord(mem); r.size() > line {
 			read += mem[line]
 		}
 	}
