@@ -110,7 +110,9 @@ func (n *Node) loadNewest(genesis *Genesis) (raftcore.SnapshotMeta, error) {
 
 // joinLogToSnapshot makes the log continue the snapshot. It does not if the node
 // stopped between installing a snapshot and emptying its log; then the log's
-// entries are superseded. A gap means that something was lost: refuse.
+// entries are superseded. Nor if it took a snapshot of what a quorum had committed while
+// its own log hung, which may be of a term that its log never heard of: a vote in that
+// term cannot have left. A gap means that something was lost: refuse.
 func (n *Node) joinLogToSnapshot(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (segmentlog.Recovered, error) {
 	if rec.FirstIndex > meta.Index+1 {
 		return rec, fmt.Errorf("%w: the log begins at entry %d but the newest usable snapshot ends at %d: entries between are missing; "+
@@ -121,6 +123,12 @@ func (n *Node) joinLogToSnapshot(rec segmentlog.Recovered, meta raftcore.Snapsho
 		return rec, nil
 	}
 	n.log.Info("the log is older than the snapshot; emptying it", "last", rec.LastIndex, "snapshot", meta.Index)
+	if rec.HardState.Term < meta.Term {
+		rec.HardState = raftcore.HardState{Term: meta.Term, Commit: rec.HardState.Commit}
+		if err := n.wal.Save([]raftcore.Save{{HardState: &rec.HardState, MustSync: true}}); err != nil {
+			return rec, err
+		}
+	}
 	if err := n.wal.Reset(meta.Index, meta.Term); err != nil {
 		return rec, err
 	}
