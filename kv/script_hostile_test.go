@@ -143,7 +143,7 @@ func TestHostileScripts(t *testing.T) {
 			reply := n.do("EVAL", body, "0")
 			took := time.Since(start)
 			runtime.ReadMemStats(&after)
-			require.Less(t, took, 20*time.Second, "%s", reply[:min(len(reply), 200)])
+			require.Less(t, took, time.Minute, "%s", reply[:min(len(reply), 200)])
 			require.Less(t, after.Sys-min(before.Sys, after.Sys), uint64(600<<20))
 			require.Less(t, len(reply), 40<<20)
 			if took > time.Second {
@@ -203,7 +203,7 @@ func TestHostilePrograms(t *testing.T) {
 			n.do("EVAL", source, "0")
 			n.do("SCRIPT", "LOAD", source)
 			n.do("FUNCTION", "LOAD", "#!lua name=x\n"+source)
-			require.Less(t, time.Since(start), 20*time.Second)
+			require.Less(t, time.Since(start), time.Minute)
 		})
 	}
 }
