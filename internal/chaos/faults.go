@@ -164,8 +164,8 @@ func (r *round) stopFor(n *Node) error {
 	return r.c.restart(n, over)
 }
 
-// stopLeader is killFor with SIGTERM: what clients of the others notice of a hand-over.
-func (r *round) stopLeader(rng *rand.Rand, n *Node, _ bool) error {
+// stopLeader is killFor of a leader, with SIGTERM: what clients of the others notice of a hand-over.
+func (r *round) stopLeader(rng *rand.Rand, n *Node) error {
 	if n == nil {
 		return errNoLeader
 	}

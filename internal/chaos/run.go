@@ -192,9 +192,10 @@ func (r *round) mixed(can []fault, d time.Duration) func(*rand.Rand) error {
 	}
 }
 
-// kills is the figure of DESIGN 7: leaders killed one after the other, nothing else.
+// kills is the figure of DESIGN 7: leaders killed, or stopped, one after the other, nothing
+// else. The report counts both as kills.
 func (r *round) kills(n int, graceful bool) func(*rand.Rand) error {
-	end, what := r.killFor, "kill-leader"
+	end, what := func(rng *rand.Rand, n *Node) error { return r.killFor(rng, n, true) }, "kill-leader"
 	if graceful {
 		end, what = r.stopLeader, "stop-leader"
 	}
@@ -202,7 +203,7 @@ func (r *round) kills(n int, graceful bool) func(*rand.Rand) error {
 		for i := 0; i < n && r.stopCtx.Err() == nil; i++ {
 			lead := r.c.awaitLeader(startLimit)
 			r.event("%s %d: %v", what, i+1, lead)
-			if err := end(rng, lead, true); err != nil {
+			if err := end(rng, lead); err != nil {
 				return err
 			}
 			r.counts[what]++

@@ -72,7 +72,7 @@ func (l *loop) gathering(now time.Time) bool {
 }
 
 // gatheringAway is gathering for a node that forwards its units: the leader's entry that
-// has the ones before is waited for. It takes a way to the leader and back longer.
+// has the ones before is waited for, or its clients, too, would fall into two camps.
 func (l *loop) gatheringAway(now time.Time) bool {
 	if l.origin.bytes.Load() >= forwardEnough {
 		return false
@@ -84,7 +84,8 @@ func (l *loop) gatheringAway(now time.Time) bool {
 }
 
 const (
-	// forwardSpacing is entrySpacing for units that are forwarded.
+	// forwardSpacing is entrySpacing for units that are forwarded: there is a way to the
+	// leader and back in it.
 	forwardSpacing = 4 * time.Millisecond
 	// forwardEnough is what has to wait for its answers, in chunkBytes, for two entries
 	// that take turns to be worth their cost: their ways overlap then.
