@@ -347,12 +347,24 @@ func cmdScan(c *Ctx) {
 	c.Out.AppendTape(&body)
 }
 
-// parseCursor reads a SCAN cursor: as strtoul, but without blanks and signs.
+// parseCursor reads the cursor of SCAN and its kin as Redis does, by strtoul without
+// blanks before it: nothing is 0, and a sign turns the number round within 64 bits.
 func parseCursor(b []byte) (uint64, bool) {
+	if len(b) == 0 {
+		return 0, true
+	}
+	negative := b[0] == '-'
+	if negative || b[0] == '+' {
+		b = b[1:]
+	}
 	for len(b) > 1 && b[0] == '0' {
 		b = b[1:]
 	}
-	return parseUint(b)
+	cursor, ok := parseUint(b)
+	if negative {
+		cursor = -cursor
+	}
+	return cursor, ok
 }
 
 // randomTries bounds RANDOMKEY's search for a key that has not expired.

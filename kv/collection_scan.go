@@ -24,11 +24,7 @@ const cursorBits = 52
 // scanCursor reads the cursor of HSCAN and its kin. If ok is false the error was
 // replied. The options follow by options, because Redis looks at the key first.
 func (c *Ctx) scanCursor() (s *elementScan, ok bool) {
-	digits := c.Args[2]
-	for len(digits) > 1 && digits[0] == '0' {
-		digits = digits[1:]
-	}
-	cursor, ok := parseUint(digits)
+	cursor, ok := parseCursor(c.Args[2])
 	if !ok {
 		c.Out.Error("ERR invalid cursor")
 		return nil, false

@@ -29,7 +29,7 @@ func TestShort(t *testing.T) {
 	cluster, err := servers.RKV(binary, filepath.Join(dir, "cluster"), 3, "--enable-debug-command", "yes")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = cluster.Stop() })
-	r, err := diff.Run(diff.Options{
+	r, err := diff.Run(t.Context(), diff.Options{
 		Redis: redis.Leader, RKV: cluster.Follower, Seed: 1, Commands: 40_000, Length: 100, Most: 3,
 		Report: func(d diff.Difference) { t.Error(d) },
 	})

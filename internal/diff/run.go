@@ -2,6 +2,7 @@ package diff
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,8 @@ type Options struct {
 	Report     func(d Difference)
 	// Most ends the run after so many unexplained differences.
 	Most int
+	// Progress hears the result so far after each sequence; nil: nobody.
+	Progress func(Result)
 }
 
 // Result is what a run found.
@@ -96,8 +99,8 @@ type runner struct {
 	oracle string // redis-server's version
 }
 
-// Run compares until enough commands ran or the time is over.
-func Run(o Options) (Result, error) {
+// Run compares until enough commands ran, the time is over or ctx has ended.
+func Run(ctx context.Context, o Options) (Result, error) {
 	x := &runner{Options: o}
 	var err error
 	if x.redis, err = dial(o.Redis); err != nil {
@@ -113,9 +116,12 @@ func Run(o Options) (Result, error) {
 		return x.Result, err
 	}
 	started := time.Now()
-	for seed := o.Seed; x.Result.Commands < o.Commands && (o.Time == 0 || time.Since(started) < o.Time) && x.Unexplained < o.Most; seed++ {
+	for seed := o.Seed; x.Result.Commands < o.Commands && (o.Time == 0 || time.Since(started) < o.Time) && x.Unexplained < o.Most && ctx.Err() == nil; seed++ {
 		if err := x.sequence(newGenerator(grammar, seed), seed); err != nil {
 			return x.Result, fmt.Errorf("seed %d: %w", seed, err)
+		}
+		if o.Progress != nil {
+			o.Progress(x.Result)
 		}
 	}
 	return x.Result, nil
@@ -167,7 +173,7 @@ func prologue(seed uint64, proto int) [][]string {
 func epilogue() (cmds [][]string) {
 	for _, f := range families[:len(families)-1] {
 		for _, n := range []string{"1", "2", "3"} {
-			cmds = append(cmds, []string{"TYPE", f[:2] + n}, []string{"OBJECT", "ENCODING", f[:2] + n},
+			cmds = append(cmds, []string{"TYPE", f[:2] + n}, []string{"OBJECT", "ENCODING", f[:2] + n}, []string{"ZRANGE", f[:2] + n, "0", "-1", "WITHSCORES"},
 				[]string{"DEBUG", "DIGEST-VALUE", f[:2] + n}, []string{"PTTL", f[:2] + n})
 		}
 	}
@@ -218,11 +224,13 @@ func (x *runner) compare(cmds [][]string, seed uint64, proto int) (at, explained
 	if err != nil {
 		return -1, 0, a, b, fmt.Errorf("rkv, at %q: %w", all[len(ours)], err)
 	}
+	why := ""
 	for i := len(pro); i < len(all); i++ {
 		if same(all[i], theirs[i], ours[i]) {
+			why = ""
 			continue
 		}
-		if explained(x.oracle, all[i], theirs[i], ours[i]) != "" {
+		if why = explained(x.oracle, all[:i+1], theirs[i], ours[i], why); why != "" {
 			explainedCount++
 			continue
 		}

@@ -4,11 +4,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/diff"
@@ -59,11 +62,25 @@ func run(o diff.Options, rkv, dir string, nodes int) error {
 	o.Redis, o.RKV = redis.Leader, cluster.Leader
 	o.Report = func(d diff.Difference) { fmt.Println(d) }
 	started := time.Now()
-	r, err := diff.Run(o)
+	o.Progress = progress(o.Commands)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := diff.Run(ctx, o)
 	fmt.Printf("  seed %d, %v, %d differences on purpose\n", o.Seed, time.Since(started).Round(time.Second), r.Explained)
 	fmt.Printf("diff: %d commands, %d unexplained differences\n", r.Commands, r.Unexplained)
 	if err == nil && r.Unexplained > 0 {
 		err = errors.New("rkv and redis-server differ")
 	}
 	return err
+}
+
+// progress says every half minute how far a run of so many commands is.
+func progress(commands int) func(diff.Result) {
+	said := time.Now()
+	return func(r diff.Result) {
+		if time.Since(said) > 30*time.Second {
+			said = time.Now()
+			fmt.Fprintf(os.Stderr, "  %d of %d commands, %d unexplained differences\n", r.Commands, commands, r.Unexplained)
+		}
+	}
 }
