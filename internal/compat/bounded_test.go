@@ -42,7 +42,7 @@ func TestBoundedPart(t *testing.T) {
 	for _, unit := range wholeUnits {
 		mode := compat.Mode{Limit: 3 * time.Minute, Silence: time.Minute, Skip: slices.Collect(maps.Keys(byDesign[unit]))}
 		name := strings.ReplaceAll(unit, "/", "-")
-		r, err := suite.RunUnit(unit, mode, filepath.Join(dir, name+".log"), func() (string, func(), error) {
+		r, err := suite.RunUnit(t.Context(), unit, mode, filepath.Join(dir, name+".log"), func() (string, func(), error) {
 			s, err := servers.RKV(binary, filepath.Join(dir, name), 3, "--enable-debug-command", "yes")
 			if err != nil {
 				return "", nil, err

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -42,8 +43,8 @@ const maxReruns = 8
 
 // RunUnit runs one unit against the server start returns. A test that hangs ends the
 // whole unit in the suite's own runner; then the unit is run again without it,
-// against another server.
-func (s *Suite) RunUnit(unit string, mode Mode, logFile string, start func() (addr string, stop func(), err error)) (Result, error) {
+// against another server. When ctx ends, so does the unit, and the server is stopped.
+func (s *Suite) RunUnit(ctx context.Context, unit string, mode Mode, logFile string, start func() (addr string, stop func(), err error)) (Result, error) {
 	total := Result{Passed: map[string]int{}}
 	skip, hung := slices.Clone(mode.Skip), 0
 	for {
@@ -51,9 +52,9 @@ func (s *Suite) RunUnit(unit string, mode Mode, logFile string, start func() (ad
 		if err != nil {
 			return total, err
 		}
-		r, err := s.runOnce(unit, addr, mode, skip, logFile)
+		r, err := s.runOnce(ctx, unit, addr, mode, skip, logFile)
 		stop()
-		if err != nil {
+		if err = errors.Join(err, ctx.Err()); err != nil {
 			return total, err
 		}
 		total.merge(r.Result)
@@ -89,7 +90,7 @@ type runResult struct {
 	inProgress string // the test that hung
 }
 
-func (s *Suite) runOnce(unit, addr string, mode Mode, skip []string, logFile string) (runResult, error) {
+func (s *Suite) runOnce(ctx context.Context, unit, addr string, mode Mode, skip []string, logFile string) (runResult, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return runResult{}, err
@@ -109,7 +110,7 @@ func (s *Suite) runOnce(unit, addr string, mode Mode, skip []string, logFile str
 	for _, name := range skip {
 		args = append(args, "--skiptest", name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), mode.Limit)
+	ctx, cancel := context.WithTimeout(ctx, mode.Limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "tclsh", args...)
 	cmd.Dir = s.Dir

@@ -4,14 +4,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/compat"
@@ -45,13 +48,15 @@ func main() {
 	flag.DurationVar(&o.silence, "silence", 90*time.Second, "of one test")
 	flag.Float64Var(&o.floor, "floor", 0, "exit with 1 below so many `percent`")
 	flag.Parse()
-	if err := run(o); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "compat:", err)
 		os.Exit(1)
 	}
 }
 
-func run(o options) error {
+func run(ctx context.Context, o options) error {
 	if o.work == "" {
 		dir, err := os.MkdirTemp("", "rkv-compat-")
 		if err != nil {
@@ -78,7 +83,7 @@ func run(o options) error {
 	}
 	file := filepath.Join(o.data, "baseline-"+suite.Version+".txt")
 	if o.record {
-		return record(o, suite, units, file)
+		return record(ctx, o, suite, units, file)
 	}
 	baseline, err := readBaseline(file)
 	if err != nil {
@@ -87,7 +92,7 @@ func run(o options) error {
 	if o.skip, err = readIfThere(filepath.Join(o.data, "by-design-"+suite.Version+".txt")); err != nil {
 		return err
 	}
-	return compare(o, suite, units, baseline)
+	return compare(ctx, o, suite, units, baseline)
 }
 
 // readIfThere reads a list of tests that there need not be.
@@ -109,7 +114,7 @@ func readBaseline(file string) (compat.Baseline, error) {
 }
 
 // compare runs the units through each kind of node and prints the score.
-func compare(o options, suite *compat.Suite, units []string, baseline compat.Baseline) error {
+func compare(ctx context.Context, o options, suite *compat.Suite, units []string, baseline compat.Baseline) error {
 	var total compat.Score
 	for _, through := range strings.Split(o.through, ",") {
 		var score compat.Score
@@ -117,7 +122,7 @@ func compare(o options, suite *compat.Suite, units []string, baseline compat.Bas
 			if len(baseline[unit]) == 0 {
 				continue // nothing of it runs against an external server
 			}
-			r, err := runUnit(o, suite, unit, through)
+			r, err := runUnit(ctx, o, suite, unit, through)
 			if err != nil {
 				return err
 			}
@@ -164,13 +169,13 @@ func report(o options, through, unit string, r compat.Result, s compat.Score) {
 
 // record runs the units against redis-server and writes what it passes. Units that are
 // not run keep what was recorded of them.
-func record(o options, suite *compat.Suite, units []string, file string) error {
+func record(ctx context.Context, o options, suite *compat.Suite, units []string, file string) error {
 	baseline, err := readIfThere(file)
 	if err != nil {
 		return err
 	}
 	for _, unit := range units {
-		r, err := runUnit(o, suite, unit, "redis")
+		r, err := runUnit(ctx, o, suite, unit, "redis")
 		if err != nil {
 			return err
 		}
@@ -193,7 +198,7 @@ func record(o options, suite *compat.Suite, units []string, file string) error {
 }
 
 // runUnit runs a unit against servers of its own.
-func runUnit(o options, suite *compat.Suite, unit, through string) (compat.Result, error) {
+func runUnit(ctx context.Context, o options, suite *compat.Suite, unit, through string) (compat.Result, error) {
 	dir := filepath.Join(o.work, through, strings.ReplaceAll(unit, "/", "-"))
 	if err := os.RemoveAll(dir); err != nil {
 		return compat.Result{}, err
@@ -201,7 +206,7 @@ func runUnit(o options, suite *compat.Suite, unit, through string) (compat.Resul
 	mode := compat.Mode{SingleDB: o.singleDB, Tags: o.tags, Limit: o.limit, Silence: o.silence,
 		Skip: slices.Sorted(maps.Keys(o.skip[unit]))}
 	n := 0
-	r, err := suite.RunUnit(unit, mode, filepath.Join(dir, "suite.log"), func() (string, func(), error) {
+	r, err := suite.RunUnit(ctx, unit, mode, filepath.Join(dir, "suite.log"), func() (string, func(), error) {
 		n++
 		return start(o, suite.Version, filepath.Join(dir, fmt.Sprint("run", n)), through)
 	})
