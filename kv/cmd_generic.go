@@ -333,7 +333,8 @@ func cmdScan(c *Ctx) {
 	n, seen := 0, 0
 	next := c.ks.scan(cursor, int(min(count, math.MaxInt32)), func(key []byte, v Value) {
 		seen++
-		if typ != nil && !is(typ, v.Type.String()) || pattern != nil && !matchGlob(pattern, key) || !c.visible(v) {
+		// The type last: who asks for one learns of every key that is due, as in Redis.
+		if pattern != nil && !matchGlob(pattern, key) || !c.visible(v) || typ != nil && !is(typ, v.Type.String()) {
 			return
 		}
 		body.Bulk(key)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // TestParseCursor: what strtoul takes, Redis takes.
@@ -20,4 +21,15 @@ func TestParseCursor(t *testing.T) {
 		_, ok := parseCursor([]byte(text))
 		assert.False(t, ok, "%q", text)
 	}
+}
+
+// TestScanOfATypeFindsWhatIsDue: keys of other types that are due go, too.
+func TestScanOfATypeFindsWhatIsDue(t *testing.T) {
+	n := newTestNode(t)
+	n.do("CONFIG", "SET", "active-expire", "0")
+	n.do("SET", "due", "v", "PX", "5")
+	n.now += 10
+	require.Equal(t, "(integer) 1", n.do("DBSIZE"))
+	n.do("SCAN", "0", "TYPE", "hash")
+	require.Equal(t, "(integer) 0", n.do("DBSIZE"))
 }

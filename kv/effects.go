@@ -212,6 +212,7 @@ func (fx *effectLog) begin(s *Store, chunk *Chunk) {
 	if fx.want == 0 {
 		return
 	}
+	fx.feed.version = s.st.Settings.RedisVersion
 	if f := s.st.Settings.notify(); fx.want&EffectEvent != 0 && f.enabled() {
 		fx.notify = f
 	}

@@ -28,10 +28,11 @@ type fedKey struct {
 
 // feedLog is the feed's part of effectLog.
 type feedLog struct {
-	index  uint64
-	block  []fedCommand
-	keys   []fedKey
-	lapsed uint64 // keys that were fed as expired or evicted
+	index   uint64
+	version int64 // Settings.RedisVersion
+	block   []fedCommand
+	keys    []fedKey
+	lapsed  uint64 // keys that were fed as expired or evicted
 }
 
 // feedMark is where a command begins.
@@ -123,7 +124,11 @@ func (fx *effectLog) endBlock(together bool) {
 	}
 	together = together && len(block) > 1
 	if together {
-		fx.addFed(fedCommand{block[0].db, [][]byte{[]byte("MULTI")}})
+		db := AllDatabases // SELECT comes behind MULTI
+		if fx.feed.version < redis74 {
+			db = block[0].db
+		}
+		fx.addFed(fedCommand{db, [][]byte{[]byte("MULTI")}})
 	}
 	for _, f := range block {
 		fx.addFed(f)
@@ -228,10 +233,20 @@ func (c *Ctx) feedSet(value []byte) {
 	case !ok: // it was to expire in the past
 		c.feedWords("DEL", key)
 	case v.ExpireAt != 0:
-		c.feedWords("SET", key, value, []byte("PXAT"), strconv.AppendInt(nil, v.ExpireAt, 10))
+		c.feedWords("SET", key, value, c.spelled("PXAT"), strconv.AppendInt(nil, v.ExpireAt, 10))
 	default:
 		c.feedWords("SET", key, value)
 	}
+}
+
+// spelled is a word as the command has it; if it does not, as it is.
+func (c *Ctx) spelled(word string) []byte {
+	for _, a := range c.Args[min(3, len(c.Args)):] {
+		if strings.EqualFold(string(a), word) {
+			return a
+		}
+	}
+	return []byte(word)
 }
 
 // feedExpiry feeds when the key expires now.
@@ -355,6 +370,19 @@ func (c *Ctx) feedXReadGroup(reply tapeValue) {
 			c.feedWords("XCLAIM", key, group, consumer, []byte("0"), id, []byte("TIME"), now, []byte("RETRYCOUNT"), one,
 				[]byte("FORCE"), []byte("JUSTID"), []byte("LASTID"), id)
 		}
+		c.feedGroupRead(key, group, last)
+	}
+}
+
+// feedGroupRead feeds how many entries a group has read, which XCLAIM does not tell a
+// replica. Redis 7.0 does not feed it.
+func (c *Ctx) feedGroupRead(key, name, last []byte) {
+	s, ok := c.openStream(key)
+	if !ok || !s.found || c.settings().RedisVersion < redis74 {
+		return
+	}
+	if g, ok := s.group(name); ok {
+		c.feedWords("XGROUP", []byte("SETID"), key, name, last, []byte("ENTRIESREAD"), strconv.AppendInt(nil, g.read, 10))
 	}
 }
 

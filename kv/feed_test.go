@@ -9,12 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-type feedListener struct{ lines []string }
+type feedListener struct {
+	lines []string
+	dbs   []int
+}
 
 func (l *feedListener) Effects(f *Effects) {
 	for _, e := range f.List {
 		if e.Kind == EffectCommand {
 			l.lines = append(l.lines, string(bytes.Join(e.Args, []byte(" "))))
+			l.dbs = append(l.dbs, e.DB)
 		}
 	}
 }
@@ -68,4 +72,39 @@ func TestFeed(t *testing.T) {
 	require.Equal(t, blockedText, n.do("BLMPOP", "0", "1", "w", "LEFT"))
 	n.do("RPUSH", "w", "a", "b")
 	require.Equal(t, []string{"rpush w a b", "LPOP w 1"}, l.lines)
+}
+
+// TestFeedOfVersion: where versions of Redis propagate in other ways, the one that is set
+// counts.
+func TestFeedOfVersion(t *testing.T) {
+	id, at := strconv.Itoa(testEpoch)+"-0", strconv.Itoa(testEpoch+100_000)
+	claim := "XCLAIM x g c 0 " + id + " TIME " + strconv.Itoa(testEpoch) + " RETRYCOUNT 1 FORCE JUSTID LASTID " + id
+	for _, tc := range []struct {
+		version string
+		multi   int // the database that MULTI is sent in
+		read    []string
+	}{
+		{"7.0", 0, []string{claim}},
+		{"7.4", AllDatabases, []string{claim, "XGROUP SETID x g " + id + " ENTRIESREAD 1"}},
+	} {
+		n := newTestNode(t)
+		l := &feedListener{}
+		n.s.Listen(l).Want(EffectCommand)
+		n.do("CONFIG", "SET", "redis-version", tc.version)
+		n.do("XADD", "x", "*", "f", "v")
+		n.do("XGROUP", "CREATE", "x", "g", "0")
+		l.lines = nil
+		n.do("XREADGROUP", "GROUP", "g", "c", "STREAMS", "x", ">")
+		if len(tc.read) > 1 {
+			tc.read = append(append([]string{"MULTI"}, tc.read...), "EXEC")
+		}
+		require.Equal(t, tc.read, l.lines, tc.version)
+		l.lines = nil
+		n.do("SET", "k", "v", "pxat", at)
+		n.do("SET", "k", "v", "ex", "100")
+		require.Equal(t, []string{"SET k v pxat " + at, "SET k v PXAT " + at}, l.lines)
+		l.lines, l.dbs = nil, nil
+		n.do("EVAL", "redis.call('set','a',1) redis.call('set','b',1)", "0")
+		require.Equal(t, []int{tc.multi, 0, 0, AllDatabases}, l.dbs)
+	}
 }

@@ -5,6 +5,10 @@ package kv
 // long keys get there.
 const maxGlobWork = 4 << 20
 
+// maxGlobStars: more stars than that, each before something else, match nothing, as in
+// Redis, which nests its matcher no deeper.
+const maxGlobStars = 1000
+
 // matchGlob reports whether the whole text matches a glob pattern with the meaning
 // of Redis's stringmatchlen:
 //
@@ -24,7 +28,7 @@ func MatchGlob(pattern, text []byte, nocase bool) bool { return globMatch(patter
 func globMatch(p, t []byte, nocase bool) bool {
 	star, resume := -1, 0 // the last star's end in p, and where in t to try next
 	pi, ti := 0, 0
-	work := 0
+	work, stars := 0, 0
 	for ti < len(t) {
 		if pi < len(p) && p[pi] == '*' {
 			for pi < len(p) && p[pi] == '*' {
@@ -32,6 +36,9 @@ func globMatch(p, t []byte, nocase bool) bool {
 			}
 			if pi == len(p) {
 				return true
+			}
+			if stars++; stars > maxGlobStars {
+				return false
 			}
 			star, resume = pi, ti
 			continue

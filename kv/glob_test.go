@@ -49,6 +49,13 @@ func TestGlobIsNotExponential(t *testing.T) {
 	}
 }
 
+func TestGlobStars(t *testing.T) {
+	text := bytes.Repeat([]byte("a"), 3000)
+	require.True(t, matchGlob([]byte(strings.Repeat("*a", maxGlobStars)), text))
+	require.True(t, matchGlob([]byte(strings.Repeat("*a", maxGlobStars)+"*"), text))
+	require.False(t, matchGlob([]byte(strings.Repeat("*a", maxGlobStars+1)), text))
+}
+
 func FuzzGlob(f *testing.F) {
 	f.Add([]byte("a*[b-"), []byte("abc"))
 	f.Fuzz(func(t *testing.T, pattern, text []byte) {
