@@ -434,3 +434,25 @@ func TestScoreBytesSortAsNumbers(t *testing.T) {
 	require.Zero(t, readScore(nil))
 	require.True(t, sort.Float64sAreSorted(scores))
 }
+
+// TestCombineWhatIsNoNumber: infinity times 0, as redis-server 7.0 has it. A union takes it
+// for 0, an intersection lets the aggregate do so.
+func TestCombineWhatIsNoNumber(t *testing.T) {
+	n := newTestNode(t)
+	n.do("ZADD", "z", "inf", "m", "1", "n")
+	for _, tc := range []struct{ op, weights, aggregate, want string }{
+		{"ZINTER", "-3 0", "sum", "n -3 m 0"}, {"ZINTER", "0 2", "sum", "n 2 m inf"}, {"ZUNION", "-3 0", "sum", "m -inf n -3"},
+		{"ZINTER", "-3 0", "min", "m -inf n -3"}, {"ZINTER", "0 2", "min", "m 0 n 0"}, {"ZUNION", "-3 0", "min", "m -inf n -3"},
+		{"ZINTER", "-3 0", "max", "m -inf n 0"}, {"ZINTER", "0 2", "max", "n 2 m inf"}, {"ZUNION", "-3 0", "max", "m 0 n 0"},
+	} {
+		args := append([]string{tc.op, "2", "z", "z", "WEIGHTS"}, strings.Fields(tc.weights)...)
+		var got []string
+		for _, e := range n.doValue(append(args, "AGGREGATE", tc.aggregate, "WITHSCORES")).elems {
+			got = append(got, e.text)
+			for _, x := range e.elems {
+				got = append(got, x.text)
+			}
+		}
+		require.Equal(t, tc.want, strings.Join(got, " "), "%v", tc)
+	}
+}

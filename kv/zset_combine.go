@@ -22,21 +22,24 @@ func (in *zinput) len() int {
 	return in.z.len()
 }
 
-// score is the member's weighted score.
+// score is the member's weighted score. It may be no number: an intersection leaves that
+// to the aggregate, as Redis does.
 func (in *zinput) score(member []byte) (score float64, ok bool) {
 	if in.isSet {
 		score, ok = 1, in.s.has(member)
 	} else {
 		score, ok = in.z.score(member)
 	}
-	return in.weighted(score), ok
+	return in.times(score), ok
 }
 
+// times multiplies by the weight. The conversion forbids the compiler to fuse the product
+// with a later sum: nodes of different architectures must agree to the last bit.
+func (in *zinput) times(score float64) float64 { return float64(in.weight * score) }
+
 // weighted multiplies by the weight; what is no number counts as 0, as in Redis.
-// The conversion forbids the compiler to fuse the product with a later sum: nodes
-// of different architectures must agree to the last bit.
 func (in *zinput) weighted(score float64) float64 {
-	score = float64(in.weight * score)
+	score = in.times(score)
 	if math.IsNaN(score) || score == 0 {
 		return 0 // and never -0 (zset_score.go)
 	}
@@ -243,11 +246,26 @@ func aggregateNamed(word []byte) func(a, b float64) float64 {
 	case is(word, "sum"):
 		return aggregateSum
 	case is(word, "min"):
-		return func(a, b float64) float64 { return min(a, b) }
+		return aggregateMin
 	case is(word, "max"):
-		return func(a, b float64) float64 { return max(a, b) }
+		return aggregateMax
 	}
 	return nil
+}
+
+// aggregateMin and aggregateMax keep a if b is no number.
+func aggregateMin(a, b float64) float64 {
+	if b < a {
+		return b
+	}
+	return a
+}
+
+func aggregateMax(a, b float64) float64 {
+	if b > a {
+		return b
+	}
+	return a
 }
 
 // aggregateSum adds; inf and -inf make 0, as in Redis.
