@@ -13,12 +13,10 @@ import (
 // A slot is 24 bits of seconds and 8 bits of logarithmic counter. Readers write it
 // without a lock: a lost update is a slightly older age.
 type accessTable struct {
-	// slots exist from the first note on: most stores never need their 4 MiB.
+	// slots exist from the first note on: stores without keys do not need their 4 MiB.
 	slots atomic.Pointer[[accessSlots]atomic.Uint32]
 	// logFactor and decayMinutes are lfu-log-factor and lfu-decay-time.
 	logFactor, decayMinutes atomic.Int64
-	// on: the policy goes by uses; without one nothing is noted.
-	on atomic.Bool
 }
 
 // noteKind is what lookup notes of a key for the present command.
@@ -35,7 +33,7 @@ func (c *Ctx) notes(cmd *Command) {
 	if cmd.Flags&FlagReadonly != 0 {
 		c.noting = noteHits
 	}
-	if c.store.access.on.Load() && !cmd.noTouch && (!c.noTouch || cmd.Name == "touch") {
+	if !cmd.noTouch && (!c.noTouch || cmd.Name == "touch") {
 		c.noting |= noteUse
 	}
 }
@@ -48,7 +46,14 @@ func (c *Ctx) note(key []byte, found bool) {
 			c.misses++
 		}
 	}
-	if c.noting&noteUse != 0 && found {
+	if found {
+		c.used(key)
+	}
+}
+
+// used notes that the key was read or written.
+func (c *Ctx) used(key []byte) {
+	if c.noting&noteUse != 0 {
 		lfu := usesFrequency(c.settings().MaxMemoryPolicy)
 		c.store.access.use(c.db, c.store.hash(key), c.now, lfu)
 	}
@@ -62,11 +67,6 @@ var noTouch = []string{
 
 func usesFrequency(policy int64) bool {
 	return EvictionPolicies[policy] == "allkeys-lfu" || EvictionPolicies[policy] == "volatile-lfu"
-}
-
-// usesAccess reports whether a policy goes by when or how often keys were used.
-func usesAccess(policy int64) bool {
-	return usesFrequency(policy) || EvictionPolicies[policy] == "allkeys-lru" || EvictionPolicies[policy] == "volatile-lru"
 }
 
 const (

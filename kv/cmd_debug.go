@@ -47,8 +47,9 @@ func debugObject(c *Ctx) {
 		return
 	}
 	c.work(valueWork(v))
-	line := fmt.Sprintf("Value at:0x0 refcount:1 encoding:%s serializedlength:%d lru:0 lru_seconds_idle:0",
-		c.encodingOf(v), len(payload)-1-dumpFooter)
+	idle := c.store.access.idle(c.db, c.store.hash(c.Args[2]), c.now)
+	line := fmt.Sprintf("Value at:0x0 refcount:1 encoding:%s serializedlength:%d lru:%d lru_seconds_idle:%d",
+		c.encodingOf(v), len(payload)-1-dumpFooter, int64(accessClock(c.now))-idle, idle)
 	if v.Type == TypeList {
 		line += fmt.Sprintf(" ql_nodes:%d ql_avg_node:%.2f ql_listpack_max:%d ql_compressed:0 ql_uncompressed_size:%d",
 			1, float64(valueWork(v)), c.settings().ListMaxListpackSize, len(payload))

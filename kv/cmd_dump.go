@@ -110,7 +110,7 @@ func cmdRestore(c *Ctx) {
 	case v.ExpireAt == 0 || v.ExpireAt > c.now:
 		c.putNew(key, v)
 		c.touched("restore", key)
-		if c.store.access.on.Load() && (a.idle >= 0 || a.freq >= 0) {
+		if a.idle >= 0 || a.freq >= 0 {
 			c.store.access.set(c.db, c.store.hash(key), c.now, a.idle, a.freq)
 		}
 	case c.exists(key):

@@ -452,17 +452,15 @@ func cmdObjectFreq(c *Ctx) {
 }
 
 // cmdObjectIdleTime is OBJECT IDLETIME key: for how many seconds this node did not use
-// it; 0 unless the policy goes by that.
+// it; 0 if it never did.
 func cmdObjectIdleTime(c *Ctx) {
 	switch _, ok := c.objectValue(); {
 	case !ok:
 	case usesFrequency(c.settings().MaxMemoryPolicy):
 		c.Out.Error("ERR An LFU maxmemory policy is selected, idle time not tracked. " +
 			"Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
-	case usesAccess(c.settings().MaxMemoryPolicy):
-		c.Out.Int(c.store.access.idle(c.db, c.store.hash(c.Args[2]), c.now))
 	default:
-		c.Out.Int(0)
+		c.Out.Int(c.store.access.idle(c.db, c.store.hash(c.Args[2]), c.now))
 	}
 }
 

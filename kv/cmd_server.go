@@ -45,7 +45,9 @@ func (c *Ctx) flushOption() bool {
 func (c *Ctx) flush(db int) {
 	ks := c.store.dbs[db]
 	c.store.dirty += uint64(ks.len())
-	c.store.lazyFreed.Add(uint64(ks.len()))
+	if !c.inExec && !c.script { // there Redis frees them before it answers
+		c.store.lazyFreed.Add(uint64(ks.len()))
+	}
 	ks.clear()
 	c.store.st.watch.flush[db] = c.store.st.Version
 	c.flushed(db)

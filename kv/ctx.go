@@ -30,6 +30,8 @@ type Ctx struct {
 	oom bool
 	// script: the command is called by a script, so it must not block.
 	script bool
+	// inExec: the command is part of a transaction.
+	inExec bool
 	// missesTo takes the key misses of reads, if they are notified of.
 	missesTo *Chunk
 	// readsTo takes the keys that scripts read (Chunk.TrackReads).
@@ -122,6 +124,7 @@ func (c *Ctx) typed(key []byte, t Type) (v Value, found, ok bool) {
 // bytes are copied; they may alias the arena.
 func (c *Ctx) put(key []byte, v Value) {
 	created := c.ks.set(key, v)
+	c.used(key)
 	c.modified(key)
 	if created && c.store.fx.notify != 0 {
 		c.event("new", key)
@@ -132,6 +135,7 @@ func (c *Ctx) put(key []byte, v Value) {
 // anew (RENAME, COPY, RESTORE): to listeners the key is new in any case.
 func (c *Ctx) putNew(key []byte, v Value) {
 	c.ks.set(key, v)
+	c.used(key)
 	c.modified(key)
 	if c.store.fx.notify != 0 {
 		c.event("new", key)

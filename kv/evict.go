@@ -38,7 +38,6 @@ func (s *Store) showMemory() {
 	if set := &s.st.Settings; set.MaxMemory != s.memory.max.Load() || set.MaxMemoryPolicy != s.memory.policy.Load() {
 		s.memory.max.Store(set.MaxMemory)
 		s.memory.policy.Store(set.MaxMemoryPolicy)
-		s.access.on.Store(usesAccess(set.MaxMemoryPolicy))
 	}
 }
 

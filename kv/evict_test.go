@@ -106,3 +106,22 @@ func TestHitsAndUses(t *testing.T) {
 	require.GreaterOrEqual(t, st.Hits, uint64(1))
 	require.Equal(t, uint64(1), st.Misses)
 }
+
+// TestIdleTime: uses are noted whatever the policy is; looking at a key is none.
+func TestIdleTime(t *testing.T) {
+	n := newTestNode(t)
+	idle := func() string { return n.do("OBJECT", "IDLETIME", "k") }
+	n.do("SET", "k", "v")
+	n.now += 3000
+	for _, args := range [][]string{{"TTL", "k"}, {"TYPE", "k"}, {"EXISTS", "k"}, {"OBJECT", "ENCODING", "k"}} {
+		n.do(args...)
+		require.Equal(t, "(integer) 3", idle(), args)
+	}
+	for _, args := range [][]string{
+		{"GET", "k"}, {"TOUCH", "k"}, {"APPEND", "k", "w"}, {"SET", "k", "v"}, {"COPY", "k", "j"}, {"RENAME", "j", "k"},
+	} {
+		n.now += 2000
+		n.do(args...)
+		require.Equal(t, "(integer) 0", idle(), args)
+	}
+}

@@ -109,7 +109,7 @@ func cmdFunctionLoad(c *Ctx) {
 	}
 	libs, msg := c.loadLibraries([]string{code})
 	if msg == "" {
-		msg = c.storeLibraries(&c.store.st.functions, libs, replace)
+		msg = c.store.st.functions.add(libs, replace)
 	}
 	if msg != "" {
 		c.Out.Error(msg)
@@ -133,23 +133,12 @@ func (c *Ctx) loadLibraries(codes []string) (libs []*functionLibrary, msg string
 	return libs, ""
 }
 
-func (c *Ctx) storeLibraries(old *functionTable, libs []*functionLibrary, replace bool) (msg string) {
-	next, msg := old.with(libs, replace)
-	if msg != "" {
-		return msg
-	}
-	c.store.st.functions = next
-	return ""
-}
-
 // cmdFunctionDelete is FUNCTION DELETE library.
 func cmdFunctionDelete(c *Ctx) {
-	next, ok := c.store.st.functions.without(string(c.Args[2]))
-	if !ok {
+	if !c.store.st.functions.remove(string(c.Args[2])) {
 		c.Out.Error("ERR Library not found")
 		return
 	}
-	c.store.st.functions = next
 	c.Out.OK()
 }
 
@@ -162,6 +151,9 @@ func cmdFunctionFlush(c *Ctx) {
 	if len(c.Args) == 3 && !is(c.Args[2], "sync") && !is(c.Args[2], "async") {
 		c.Out.Error("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
 		return
+	}
+	if len(c.Args) == 3 && is(c.Args[2], "async") { // Redis frees them and their engine later
+		c.store.lazyFreed.Add(uint64(len(c.store.st.functions.byName)) + 1)
 	}
 	c.store.st.functions = functionTable{}
 	c.Out.OK()
@@ -277,7 +269,7 @@ const (
 
 func cmdFunctionDump(c *Ctx) {
 	var out []byte
-	for _, row := range c.store.st.functions.rows {
+	for _, row := range c.store.st.functions.rows() {
 		out = append(out, rdbFunction2)
 		out = appendRDBString(out, []byte(row.Code))
 	}
@@ -338,17 +330,25 @@ func cmdFunctionRestore(c *Ctx) {
 		libs, msg = c.loadLibraries(codes)
 	}
 	if msg == "" {
-		old := &c.store.st.functions
-		if flush {
-			old = &functionTable{}
-		}
-		msg = c.storeLibraries(old, libs, replace)
+		msg = c.restoreLibraries(libs, flush, replace)
 	}
 	if msg != "" {
 		c.Out.Error(msg)
 		return
 	}
 	c.Out.OK()
+}
+
+// restoreLibraries adds libraries, or puts them in the place of all there are.
+func (c *Ctx) restoreLibraries(libs []*functionLibrary, flush, replace bool) (msg string) {
+	if !flush {
+		return c.store.st.functions.add(libs, replace)
+	}
+	var next functionTable
+	if msg = next.add(libs, replace); msg == "" {
+		c.store.st.functions = next
+	}
+	return msg
 }
 
 func cmdFunctionHelp(c *Ctx) {

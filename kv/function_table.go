@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -8,13 +9,13 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// functionTable holds the replicated libraries of functions, by name.
+// functionTable holds the replicated libraries of functions.
 type functionTable struct {
-	rows []functionRow
-	// libs are the rows loaded, in the same order, and byName their functions. Both are
-	// derived: loading is a function of the code.
+	// libs are in the order of their names. The slice is replaced, never changed: cuts
+	// have it, too.
 	libs   []*functionLibrary
 	byName map[string]*function // in lower case
+	bytes  int                  // of code
 }
 
 // functionRow is one library as it was loaded.
@@ -51,70 +52,102 @@ const (
 // find returns the function of a name in any case; nil if there is none.
 func (t *functionTable) find(name []byte) *function { return t.byName[strings.ToLower(string(name))] }
 
-// freeze is a copy for a cut: with replaces the slices, it never changes them.
-func (t *functionTable) freeze() functionTable { return functionTable{rows: t.rows} }
+// freeze is a copy for a cut.
+func (t *functionTable) freeze() functionTable { return functionTable{libs: t.libs} }
 
-// newFunctionTable indexes libraries; msg is an error reply if two of them have a
-// function of one name.
-func newFunctionTable(libs []*functionLibrary) (t functionTable, msg string) {
-	libs = slices.Clone(libs)
-	slices.SortFunc(libs, func(a, b *functionLibrary) int { return strings.Compare(a.name, b.name) })
-	t = functionTable{libs: libs, byName: map[string]*function{}}
-	size := 0
-	for _, lib := range libs {
-		size += len(lib.code)
-		t.rows = append(t.rows, functionRow{lib.name, lib.code})
-		for _, f := range lib.functions {
-			name := strings.ToLower(f.name)
-			if t.byName[name] != nil {
-				return t, "ERR Function " + f.name + " already exists"
-			}
-			t.byName[name] = f
-		}
+// rows are the libraries as a snapshot has them.
+func (t *functionTable) rows() (rows []functionRow) {
+	for _, lib := range t.libs {
+		rows = append(rows, functionRow{lib.name, lib.code})
 	}
-	if size > maxFunctionBytes {
-		return t, "OOM the libraries of functions are larger than their limit"
-	}
-	return t, ""
+	return rows
+}
+
+func (t *functionTable) search(name string) (at int, found bool) {
+	return searchLibrary(t.libs, name)
+}
+
+func searchLibrary(libs []*functionLibrary, name string) (at int, found bool) {
+	return slices.BinarySearchFunc(libs, name, func(l *functionLibrary, n string) int { return strings.Compare(l.name, n) })
 }
 
 func (t *functionTable) library(name string) *functionLibrary {
-	i, ok := slices.BinarySearchFunc(t.libs, name, func(l *functionLibrary, n string) int { return strings.Compare(l.name, n) })
-	if !ok {
+	at, found := t.search(name)
+	if !found {
 		return nil
 	}
-	return t.libs[i]
+	return t.libs[at]
 }
 
-// with is the table with more libraries, which replace those of the same name if
-// replace is set.
-func (t *functionTable) with(more []*functionLibrary, replace bool) (functionTable, string) {
-	libs := slices.Clone(t.libs)
+// add takes libraries in, which replace those of the same name if replace is set. If msg
+// is an error reply nothing was changed.
+func (t *functionTable) add(more []*functionLibrary, replace bool) (msg string) {
+	libs, bytes := slices.Clone(t.libs), t.bytes
+	names, gone := map[string]*function{}, map[*functionLibrary]bool{}
 	for _, lib := range more {
-		at := slices.IndexFunc(libs, func(l *functionLibrary) bool { return l.name == lib.name })
+		at, found := searchLibrary(libs, lib.name)
 		switch {
-		case at < 0:
-			libs = append(libs, lib)
+		case !found:
+			libs = slices.Insert(libs, at, lib)
 		case replace:
+			gone[libs[at]] = true
+			bytes -= len(libs[at].code)
 			libs[at] = lib
 		default:
-			return functionTable{}, "ERR Library " + lib.name + " already exists"
+			return "ERR Library " + lib.name + " already exists"
+		}
+		bytes += len(lib.code)
+	}
+	for _, lib := range more {
+		for _, f := range lib.functions {
+			name := strings.ToLower(f.name)
+			old := t.byName[name]
+			if names[name] != nil && !gone[names[name].lib] || old != nil && !gone[old.lib] {
+				return "ERR Function " + f.name + " already exists"
+			}
+			names[name] = f
 		}
 	}
-	return newFunctionTable(libs)
+	if bytes > maxFunctionBytes {
+		return "OOM the libraries of functions are larger than their limit"
+	}
+	for lib := range gone {
+		t.forget(lib)
+	}
+	if t.byName == nil {
+		t.byName = map[string]*function{}
+	}
+	maps.Copy(t.byName, names)
+	t.libs, t.bytes = libs, bytes
+	return ""
 }
 
-// without is the table without one library; false if there is none of the name.
-func (t *functionTable) without(name string) (functionTable, bool) {
-	libs := slices.DeleteFunc(slices.Clone(t.libs), func(l *functionLibrary) bool { return l.name == name })
-	next, _ := newFunctionTable(libs)
-	return next, len(libs) < len(t.libs)
+// forget takes a library's functions out of the index.
+func (t *functionTable) forget(lib *functionLibrary) {
+	for _, f := range lib.functions {
+		if name := strings.ToLower(f.name); t.byName[name] == f {
+			delete(t.byName, name)
+		}
+	}
+}
+
+// remove takes one library away; false if there is none of the name.
+func (t *functionTable) remove(name string) bool {
+	at, found := t.search(name)
+	if !found {
+		return false
+	}
+	lib := t.libs[at]
+	t.forget(lib)
+	t.bytes -= len(lib.code)
+	t.libs = slices.Concat(t.libs[:at], t.libs[at+1:])
+	return true
 }
 
 // loadFunctions loads libraries from a snapshot; false if one cannot be.
-func loadFunctions(rows []functionRow) (functionTable, bool) {
+func loadFunctions(rows []functionRow) (t functionTable, ok bool) {
 	if len(rows) == 0 {
-		return functionTable{}, true
+		return t, true
 	}
 	vm := newLuaVM()
 	var libs []*functionLibrary
@@ -127,8 +160,7 @@ func loadFunctions(rows []functionRow) (functionTable, bool) {
 			vm = newLuaVM()
 		}
 	}
-	t, msg := newFunctionTable(libs)
-	return t, msg == ""
+	return t, t.add(libs, false) == ""
 }
 
 // loadLibrary runs a library's code, which registers its functions.

@@ -67,11 +67,14 @@ func geoPointOf(score float64) geoPoint {
 }
 
 // geoBits is a score as an integer. What the language leaves open, outside the
-// integers, is settled here: it must be the same on every machine.
+// integers, is settled here: it must be the same on every machine. It is what Redis does
+// on x86.
 func geoBits(score float64) uint64 {
 	switch {
-	case score >= 1<<64 || score < -1<<63:
+	case score >= 1<<64:
 		return 0
+	case score < -1<<63:
+		return 1 << 63
 	case score < 0:
 		return uint64(int64(score))
 	}

@@ -77,8 +77,7 @@ type runner struct {
 	ops      uint64 // operations of the unit
 	open     bool   // a unit of session 0: only OPEN and PRESENCE are allowed
 	readOnly bool
-	groups   int // transactions met so far
-	inGroup  bool
+	groups   int   // transactions met so far
 	user     *User // whose permissions are to be checked; nil: nobody's
 	o        op
 	// following iterates over the entry's later units; nil outside the log.
@@ -222,8 +221,8 @@ func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
 	} else if r.chunk != nil && r.groups <= len(r.chunk.groups) {
 		r.out.Array(r.chunk.groups[r.groups-1].values)
 	}
-	r.inGroup = true
-	defer func() { r.inGroup = false }()
+	r.c.inExec = true
+	defer func() { r.c.inExec = false }()
 	return r.some(data, first, count, r.groups, !hold)
 }
 
@@ -388,7 +387,7 @@ func (r *runner) denies(cmd *Command, args [][]byte) bool {
 	if d.Reason == DeniedNone {
 		return false
 	}
-	if d.InExec = r.inGroup; d.InExec {
+	if d.InExec = r.c.inExec; d.InExec {
 		r.out.Error(d.execError())
 	} else {
 		r.out.Error(d.Error())

@@ -103,7 +103,7 @@ func (s *state) encode() []byte {
 		Index: s.Index, Stamp: s.Stamp, Version: s.Version, HashSeed: s.HashSeed, Level: s.Level, Settings: s.Settings,
 		Sessions: s.sessions.rows, LastSession: s.sessions.last,
 		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
-		Scripts: s.scripts.rows, Functions: s.functions.rows,
+		Scripts: s.scripts.rows, Functions: s.functions.rows(),
 		Waiters: s.waiters.wire(), LastTicket: s.waiters.last,
 		ACL: s.acl.rows(), NextUser: s.acl.nextID,
 		Once: s.once.rows(), OnceForgotten: s.once.forgotten,

@@ -167,6 +167,8 @@ type Stats struct {
 	Sessions   int
 	// Scripts are cached; Libraries of functions and Functions in them are loaded.
 	Scripts, Libraries, Functions int
+	// ScriptBytes and FunctionBytes are what their texts take.
+	ScriptBytes, FunctionBytes int
 }
 
 // Stats takes the read lock shortly.
@@ -181,6 +183,7 @@ func (s *Store) Stats() Stats {
 		UsedMemory: s.usedMemory(), LazyFreed: s.lazyFreed.Load(),
 		Dirty: s.dirty, Expired: s.expired.Load(), Sessions: len(s.st.sessions.rows),
 		Scripts: len(s.st.scripts.bySHA), Libraries: len(s.st.functions.libs), Functions: len(s.st.functions.byName),
+		ScriptBytes: s.st.scripts.bytes, FunctionBytes: s.st.functions.bytes,
 	}
 	for _, ks := range s.dbs {
 		st.Keys = append(st.Keys, ks.len())

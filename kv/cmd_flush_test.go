@@ -1,0 +1,55 @@
+package kv
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestLazyFreed: INFO's lazyfreed_objects counts as Redis does.
+func TestLazyFreed(t *testing.T) {
+	n := newTestNode(t)
+	n.do("SET", "a", "1")
+	n.do("SET", "b", "1")
+	var c Chunk
+	c.BeginExec(nil)
+	addCommand(&c, "FLUSHALL")
+	c.EndExec()
+	n.run(&c)
+	require.Zero(t, n.s.Stats().LazyFreed, "in a transaction they are freed at once")
+	n.do("SET", "a", "1")
+	n.do("FLUSHALL")
+	require.EqualValues(t, 1, n.s.Stats().LazyFreed)
+	n.s.ResetStats()
+	n.do("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)")
+	n.do("FUNCTION", "FLUSH", "ASYNC")
+	require.EqualValues(t, 2, n.s.Stats().LazyFreed, "the function and its engine")
+}
+
+// TestManyLibraries: loading one does not take longer the more there are, in any way that
+// could be felt, and none gets lost.
+func TestManyLibraries(t *testing.T) {
+	n := newTestNode(t)
+	load := func(name, function string, more ...string) string {
+		return n.do(append(append([]string{"FUNCTION", "LOAD"}, more...), "#!lua name="+name+"\nredis.register_function('"+function+"', function() return 1 end)")...)
+	}
+	require.Equal(t, `"b"`, load("b", "fb"))
+	require.Equal(t, `"a"`, load("a", "fa"))
+	bytes := n.s.Stats().FunctionBytes
+	require.Contains(t, load("a", "fx"), "already exists")
+	require.Contains(t, load("c", "FB"), "Function FB already exists")
+	require.Contains(t, load("a", "fb", "REPLACE"), "Function fb already exists")
+	require.Equal(t, bytes, n.s.Stats().FunctionBytes)
+	require.Equal(t, "(integer) 1", n.do("FCALL", "fa", "0"), "what was refused changed nothing")
+	require.Equal(t, `"a"`, load("a", "other", "REPLACE"))
+	require.Contains(t, n.do("FCALL", "fa", "0"), "not found")
+	require.Equal(t, "(integer) 1", n.do("FCALL", "other", "0"))
+	require.Equal(t, "OK", n.do("FUNCTION", "DELETE", "a"))
+	require.Contains(t, n.do("FCALL", "other", "0"), "not found")
+	require.Equal(t, `"c"`, load("c", "other"))
+	require.Equal(t, 2, n.s.Stats().Libraries)
+	require.Equal(t, "OK", n.do("FUNCTION", "DELETE", "b"))
+	require.Equal(t, "OK", n.do("FUNCTION", "DELETE", "c"))
+	require.Zero(t, n.s.Stats().FunctionBytes)
+	require.Zero(t, n.s.Stats().Functions)
+}
