@@ -63,7 +63,10 @@ type Chunk struct {
 	db, sentDB int    // selected for what is added next; selected by Ops so far
 	writes     int
 	// NoTouch: the client's commands do not make keys warm (CLIENT NO-TOUCH).
-	NoTouch  bool
+	NoTouch bool
+	// Stale: the client takes answers that may be old, so its reads ask for nothing that
+	// needs the leader.
+	Stale    bool
 	grows    bool // an operation may need room
 	wantsLog bool // a script among the reads wants to write
 	tooLong  bool // a script among the reads needs more time (ReadBriefly)
@@ -196,7 +199,7 @@ func (c *Chunk) Reset() {
 	c.CallErrors = nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
-	c.TrackReads, c.NoTouch, c.ReadKeys, c.ReadMore = false, false, nil, false
+	c.TrackReads, c.NoTouch, c.Stale, c.ReadKeys, c.ReadMore = false, false, false, nil, false
 	c.Reply.Reset()
 }
 

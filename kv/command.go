@@ -57,6 +57,9 @@ type Command struct {
 	// Script marks EVAL and its kin: whether they write is known only when they ran
 	// (Store.Logs). They have an opcode without being FlagWrite.
 	Script bool
+	// ReadFirst: it runs as a read, and comes back through the log if it has something to
+	// keep (Chunk.WantsLog).
+	ReadFirst bool
 	// Sub holds the subcommands of a container, nil otherwise.
 	Sub []*Command
 	// Summary is one line for COMMAND DOCS.
@@ -80,7 +83,7 @@ func (c *Command) IsWrite() bool { return c.Flags&FlagWrite != 0 }
 
 // Logged reports whether the command always goes through the log: those that write
 // keys, and those that change other replicated state (SCRIPT LOAD).
-func (c *Command) Logged() bool { return c.IsWrite() || c.Op != 0 && !c.Script }
+func (c *Command) Logged() bool { return c.IsWrite() || c.Op != 0 && !c.Script && !c.ReadFirst }
 
 // IsLocal reports whether package resp answers the command.
 func (c *Command) IsLocal() bool { return c.Flags&FlagLocal != 0 }

@@ -60,6 +60,8 @@ func (h hll) cached() (n int64, ok bool) {
 	return int64(binary.LittleEndian.Uint64(h[8:])), h[15]&0x80 == 0
 }
 
+func (h hll) cache(n int64) { binary.LittleEndian.PutUint64(h[8:], uint64(n)) }
+
 func (h hll) invalidate() { h[15] |= 0x80 }
 
 // hllRun is one opcode of the sparse form.

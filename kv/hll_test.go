@@ -84,3 +84,41 @@ func FuzzHyperLogLog(f *testing.F) {
 		n.do("PFDEBUG", "TODENSE", "h")
 	})
 }
+
+// TestPFCountKeepsItsCount: the first PFCOUNT of one key after a change puts the count
+// into the value, by way of the log; further ones are reads.
+func TestPFCountKeepsItsCount(t *testing.T) {
+	n := newTestNode(t)
+	stale := func() bool { return n.do("GETRANGE", "h", "15", "15") == `"\x80"` }
+	n.do("PFADD", "h", "a", "b", "c")
+	require.True(t, stale())
+	entries := n.index
+	require.Equal(t, "(integer) 3", n.do("PFCOUNT", "h"))
+	require.False(t, stale())
+	require.Greater(t, n.index, entries, "it was an entry")
+	entries = n.index
+	require.Equal(t, "(integer) 3", n.do("PFCOUNT", "h"))
+	require.Equal(t, "(integer) 3", n.do("PFCOUNT", "h", "none"))
+	require.Equal(t, entries, n.index, "these were not")
+	n.do("PFADD", "h", "a", "b", "c")
+	require.False(t, stale(), "nothing was new")
+	n.do("PFADD", "h", "1", "2", "3")
+	require.True(t, stale())
+
+	var c Chunk
+	c.Stale = true
+	addCommand(&c, "PFCOUNT", "h")
+	entries = n.index
+	n.run(&c)
+	require.Equal(t, "(integer) 6", tapeText(t, c.Reply.Bytes()))
+	require.Equal(t, entries, n.index, "old answers are not worth an entry")
+	require.True(t, stale())
+	require.Contains(t, n.do("EVAL_RO", "return redis.call('pfcount','h')", "0"), "Write commands are not allowed from read-only scripts")
+	require.Equal(t, "(integer) 6", n.do("EVAL", "return redis.call('pfcount','h')", "0"))
+	require.False(t, stale())
+	n.do("SETRANGE", "h", "16", "\x00\x00\x00\x00\x00")
+	require.Contains(t, n.do("PFCOUNT", "h"), "(integer) 6", "the count is in the header")
+	n.do("SETRANGE", "h", "15", "\x80")
+	require.Contains(t, n.do("PFCOUNT", "h"), "INVALIDOBJ")
+	require.True(t, stale(), "an error changes nothing")
+}

@@ -3,11 +3,11 @@ package kv
 import "strconv"
 
 // WantsLog reports that a script among the chunk's reads wanted to write when
-// Store.Read ran it. The replies are worthless; nothing was changed. The caller
+// Store.Read ran it, or that a PFCOUNT has a count to keep. The replies are worthless; nothing was changed. The caller
 // proposes the chunk after LogScripts.
 func (c *Chunk) WantsLog() bool { return c.wantsLog }
 
-// LogScripts turns the scripts among the reads into logged operations, in their
+// LogScripts turns the scripts among the reads, and what wants the log, into logged operations, in their
 // places. A chunk that is proposed must not hold a script that might write as a
 // read: only its origin would run it.
 func (c *Chunk) LogScripts() {
@@ -32,7 +32,7 @@ func (c *Chunk) mayLogScripts() bool {
 }
 
 func (lr *LocalRead) mayLog() bool {
-	return lr.Cmd != nil && lr.Cmd.Script && (lr.wantsLog || lr.Cmd.Flags&FlagReadonly == 0)
+	return lr.Cmd != nil && (lr.wantsLog || lr.Cmd.Script && lr.Cmd.Flags&FlagReadonly == 0)
 }
 
 // scriptLogger builds the chunk anew, in the order in which runner.some would run it.

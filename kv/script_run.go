@@ -184,7 +184,7 @@ func (s *scriptRun) allowed(vm *luaVM, L *lua.LState, cmd *Command) string {
 		return "ERR This Redis command is not allowed from script"
 	case cmd.Run == nil && !cmd.IsLocal():
 		return "ERR This Redis command is not allowed from script"
-	case !cmd.Logged():
+	case !cmd.Logged() && cmd.Flags&FlagMayReplicate == 0:
 		return ""
 	case s.readOnly:
 		return "ERR Write commands are not allowed from read-only scripts."

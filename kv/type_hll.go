@@ -11,7 +11,7 @@ var hllCommands = []Command{
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 544, Run: cmdPFAdd,
 		Summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist."},
 	{Name: "pfcount", Group: "hyperloglog", Since: "2.8.9", Arity: -2, Flags: FlagReadonly | FlagMayReplicate,
-		FirstKey: 1, LastKey: -1, KeyStep: 1, Run: cmdPFCount,
+		FirstKey: 1, LastKey: -1, KeyStep: 1, Op: 547, ReadFirst: true, Run: cmdPFCount,
 		Summary: "Returns the approximated cardinality of the sets observed by HyperLogLog keys."},
 	{Name: "pfdebug", Group: "hyperloglog", Since: "2.8.9", Arity: 3, Flags: FlagWrite | FlagDenyOOM | FlagAdmin,
 		FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 545, Run: cmdPFDebug,
@@ -83,18 +83,27 @@ func (c *Ctx) keepBuffer(b []byte) {
 	}
 }
 
-// cmdPFCount is PFCOUNT key [key ...].
+// cmdPFCount is PFCOUNT key [key ...]. The count of one key is kept in its value, as in
+// Redis: the first who asks after a change takes the way through the log.
 func cmdPFCount(c *Ctx) {
 	if len(c.Args) == 2 {
-		h, _, found, ok := c.hllAt(c.Args[1])
+		h, v, found, ok := c.hllAt(c.Args[1])
 		if ok && !found {
 			c.Out.Int(0)
 		}
 		if !ok || !found {
 			return
 		}
-		if n, cached := h.cached(); cached {
+		n, cached := h.cached()
+		switch {
+		case cached:
 			c.Out.Int(n)
+			return
+		case c.logged:
+			c.keepCount(h, v.ExpireAt)
+			return
+		case c.mayLog && !c.caller.Stale:
+			c.needLog = true
 			return
 		}
 	}
@@ -102,6 +111,23 @@ func cmdPFCount(c *Ctx) {
 	if ok {
 		c.Out.Int(regs.count())
 	}
+}
+
+// keepCount counts what the key holds and puts the count into its value.
+func (c *Ctx) keepCount(h hll, expireAt int64) {
+	regs := new(hllRegisters)
+	if !h.mergeInto(regs) {
+		c.Out.Error(errCorruptHLL)
+		return
+	}
+	c.work(hllRegisterCount >> 6)
+	n := regs.count()
+	counted := append(hll(c.store.buf[:0]), h...)
+	counted.cache(n)
+	c.putEdited(c.Args[1], counted, expireAt)
+	c.store.dirty++
+	c.keepBuffer(counted)
+	c.Out.Int(n)
 }
 
 // mergedHLL is the union of the keys' HyperLogLogs; missing ones are empty. dense:

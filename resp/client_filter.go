@@ -19,13 +19,17 @@ type clientFilter struct {
 	maxAge      int64 // s
 }
 
-// clientTypes are Redis's. There are neither masters nor replicas among the clients.
+// clientTypes are Redis's. There are no masters among the clients; replicas are servers
+// that follow this node.
 var clientTypes = []string{"normal", "slave", "replica", "pubsub", "master"}
 
 // clientType finds a type by its name in any case; "" if there is none.
 func clientType(b []byte) string {
 	for _, t := range clientTypes {
 		if equalFold(b, t) {
+			if t == "replica" {
+				return "slave" // Redis's older name of the same
+			}
 			return t
 		}
 	}
@@ -36,6 +40,9 @@ func unknownType(b []byte) string { return "ERR Unknown client type '" + string(
 
 // kind is the client's type; the caller holds the lock.
 func (v *visible) kind() string {
+	if v.replica {
+		return "slave"
+	}
 	if v.subs != [kv.SubscriptionKinds]int{} {
 		return "pubsub"
 	}

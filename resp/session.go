@@ -452,7 +452,7 @@ func (s *session) openChunk() *kv.Chunk {
 	if s.values == 0 {
 		s.chunk.AppendSelect(s.db)
 		s.chunk.User = s.userID + 1
-		s.chunk.NoTouch = s.noTouch
+		s.chunk.NoTouch, s.chunk.Stale = s.noTouch, s.stale
 		s.chunk.Watching = s.srv.monitors.n.Load() > 0
 	}
 	return s.chunk

@@ -315,9 +315,6 @@ func (x *generator) repair(args []string) []string {
 			}
 		}
 	}
-	if args[0] == "pfcount" && len(args) == 2 {
-		args = append(args, "hl9") // of one key Redis stores the count in the value
-	}
 	for i, a := range args {
 		if a != "\x00numkeys" {
 			continue

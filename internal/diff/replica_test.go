@@ -62,6 +62,10 @@ func TestReplicaFollows(t *testing.T) {
 			do(t, leader, []string{"FLUSHALL"})
 		}
 	}
+	follower, err := dial(cluster.Follower)
+	require.NoError(t, err)
+	require.Contains(t, do(t, follower, []string{"CLIENT", "LIST", "TYPE", "replica"})[0].Text, " flags=S ")
+	require.Equal(t, "1", do(t, follower, []string{"CLIENT", "KILL", "TYPE", "slave"})[0].Text)
 }
 
 // startFollowed starts a cluster, whose nodes must not have met a data race by the
