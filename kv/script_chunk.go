@@ -7,9 +7,9 @@ import "strconv"
 // proposes the chunk after LogScripts.
 func (c *Chunk) WantsLog() bool { return c.wantsLog }
 
-// LogScripts turns the scripts among the reads, and what wants the log, into logged operations, in their
-// places. A chunk that is proposed must not hold a script that might write as a
-// read: only its origin would run it.
+// LogScripts turns the scripts among the reads, and what may want the log as they do,
+// into logged operations, in their places. A chunk that is proposed must not hold a
+// script that might write as a read: only its origin would run it.
 func (c *Chunk) LogScripts() {
 	c.wantsLog = false
 	if !c.mayLogScripts() {
@@ -32,7 +32,7 @@ func (c *Chunk) mayLogScripts() bool {
 }
 
 func (lr *LocalRead) mayLog() bool {
-	return lr.Cmd != nil && (lr.wantsLog || lr.Cmd.Script && lr.Cmd.Flags&FlagReadonly == 0)
+	return lr.Cmd != nil && (lr.wantsLog || lr.Cmd.ReadFirst || lr.Cmd.Script && lr.Cmd.Flags&FlagReadonly == 0)
 }
 
 // scriptLogger builds the chunk anew, in the order in which runner.some would run it.

@@ -274,10 +274,15 @@ func (r *streamRead) tryStream(s *streamView, after streamID) (found bool) {
 	return true
 }
 
-// tryGroup hands entries to the consumer, which comes into being by asking.
+// tryGroup hands entries to the consumer, which comes into being by asking; in Redis 7.0
+// only once there is something for it.
 func (r *streamRead) tryGroup(s *streamView, after streamID) (found bool) {
 	g, ok := s.group(r.group)
 	if !ok {
+		return false
+	}
+	news := s.len() > 0 && g.last.less(s.final())
+	if after == maxStreamID && !news && s.c.settings().RedisVersion < redis72 {
 		return false
 	}
 	consumer := s.consumerOrNew(&g, r.consumer)
@@ -287,7 +292,7 @@ func (r *streamRead) tryGroup(s *streamView, after streamID) (found bool) {
 		r.begin(s)
 		r.history(s, &g, &consumer, after)
 		found = true
-	case s.len() > 0 && g.last.less(s.final()):
+	case news:
 		r.begin(s)
 		r.deliver(s, &g, &consumer)
 		found = true

@@ -138,7 +138,7 @@ func called(args []string) []string {
 // maySpoil: no time is made that runs out at once, and what repair mended stays so.
 func (x *generator) maySpoil(name string) bool {
 	return x.family != "lex" && !strings.Contains(name, "ex") && !strings.HasPrefix(name, "sort") &&
-		name != "pfcount" && name != "set" && name != "xadd" && name != "xtrim"
+		name != "set" && name != "xadd" && name != "xtrim"
 }
 
 // mayScript: a sorted SORT, or a reply with times in it, would be another one.
