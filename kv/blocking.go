@@ -329,6 +329,9 @@ func (s *Store) serveKey(at waitKey, q *waitQueue, index uint64) {
 		s.served.digits17 = s.st.Settings.RedisVersion < redis72
 		*c = Ctx{store: s, logged: true, now: s.st.Stamp, Out: &s.served, cmd: LookupOp(w.Op), Args: w.Args}
 		c.selectDB(at.db)
+		if s.st.Settings.RedisVersion >= redis72 && c.due(key) {
+			return // it is nobody's, and goes when it is asked for
+		}
 		v, found := c.lookup(key)
 		s.fx.endBlock(false) // it may have expired
 		if !found && q.kinds[waitGroup] == 0 {

@@ -352,3 +352,23 @@ func TestBlockingArguments(t *testing.T) {
 		require.Contains(t, n.line(tc.line), tc.want, tc.line)
 	}
 }
+
+// TestSwapWakesNobodyForWhatIsDue: a key that is due serves no waiter. Redis 7.0 deletes it
+// when a waiter is looked for, later versions when it is asked for.
+func TestSwapWakesNobodyForWhatIsDue(t *testing.T) {
+	for version, left := range map[string]string{"7.0": "(integer) 0", "7.4": "(integer) 1"} {
+		n := newTestNode(t)
+		n.do("CONFIG", "SET", "redis-version", version)
+		n.do("CONFIG", "SET", "active-expire", "0")
+		n.do("RPUSH", "k", "v")
+		n.do("PEXPIRE", "k", "5")
+		n.do("SWAPDB", "0", "1")
+		c := n.startLine("BLPOP k 0")
+		n.now += 10
+		n.do("SWAPDB", "0", "1")
+		require.Equal(t, blockedText, n.got(c))
+		require.Equal(t, left, n.do("DBSIZE"), version)
+		n.do("RPUSH", "k", "w")
+		require.Contains(t, n.got(c), `"w"`)
+	}
+}

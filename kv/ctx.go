@@ -106,6 +106,12 @@ func (c *Ctx) find(key []byte) (Value, bool) {
 	return Value{}, false
 }
 
+// due reports whether the key is kept though its time has come.
+func (c *Ctx) due(key []byte) bool {
+	v, ok := c.ks.get(key)
+	return ok && v.ExpireAt != 0 && v.ExpireAt <= c.now
+}
+
 // exists reports whether the key is there.
 func (c *Ctx) exists(key []byte) bool { _, ok := c.lookup(key); return ok }
 
