@@ -359,7 +359,7 @@ func TestSwapWakesNobodyForWhatIsDue(t *testing.T) {
 	for version, left := range map[string]string{"7.0": "(integer) 0", "7.4": "(integer) 1"} {
 		n := newTestNode(t)
 		n.do("CONFIG", "SET", "redis-version", version)
-		n.do("CONFIG", "SET", "active-expire", "0")
+		require.Equal(t, "OK", n.do("CONFIG", "SET", "active-expire", "no"))
 		n.do("RPUSH", "k", "v")
 		n.do("PEXPIRE", "k", "5")
 		n.do("SWAPDB", "0", "1")
