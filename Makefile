@@ -15,7 +15,7 @@ LDFLAGS := -X main.release=$(VERSION)
 export PATH := $(PATH):$(CURDIR)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-stress cover soak tools
+.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-types bench-stress cover soak tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: build tools ## the whole comparison with a durable Redis, half an hour; d
 
 bench-quick: build tools ## a first look, about two minutes
 	$(GO) run ./bench -rkv $(BIN) -quick
+
+bench-types: build tools ## what each type's hot commands cost one node, beside one Redis, some minutes
+	$(GO) run ./bench -rkv $(BIN) -types
 
 soak: build tools ## ten minutes of load with snapshots: memory, descriptors, goroutines
 	$(GO) run ./bench -rkv $(BIN) -soak 10m

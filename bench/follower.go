@@ -42,7 +42,7 @@ func followers(o options, base string) (err error) {
 }
 
 func followerCell(test string, p, n int) cell {
-	return cell{Name: fmt.Sprintf("%s c=50 P=%d", test, p), Ops: n, Clients: 50,
+	return cell{Name: fmt.Sprintf("%s c=50 P=%d", test, p), Ops: n, Clients: 50, Writes: writesOf(test),
 		Args: []string{"-t", test, "-c", "50", "-P", fmt.Sprint(p), "-r", "10000", "-d", "64"}}
 }
 

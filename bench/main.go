@@ -21,7 +21,7 @@ func main() {
 	flag.StringVar(&o.rkv, "rkv", "bin/rkv", "the rkv binary")
 	flag.StringVar(&o.dir, "dir", "", "where servers keep their data (default: a temporary directory beside the current one)")
 	flag.BoolVar(&o.quick, "quick", false, "a few cells, about two minutes")
-	flag.IntVar(&o.rounds, "rounds", 0, "turns of each server (default 5, quick 2)")
+	flag.IntVar(&o.rounds, "rounds", 0, "turns of each server (default 5, quick 2, types 3)")
 	flag.StringVar(&o.json, "json", "", "write the results to this file, too")
 	flag.DurationVar(&o.soak, "soak", 0, "instead: load a cluster for so long and watch memory, descriptors, goroutines")
 	flag.BoolVar(&o.snapshots, "snapshot", false, "instead: what clients notice of snapshots, installations and restarts")
@@ -31,6 +31,7 @@ func main() {
 	flag.StringVar(&o.steps, "steps", "", "with -snapshot (snapshot,idle,install,restart) and -stress (open,paused,dead,flood,greedy): measure only these")
 	flag.StringVar(&o.svg, "svg", "", "draw the results into this file")
 	flag.BoolVar(&o.follower, "follower", false, "instead: a follower's rate beside the leader's, and what a GET costs which node")
+	flag.BoolVar(&o.types, "types", false, "instead: what each type's hot commands cost one node's processor, beside Redis")
 	flag.BoolVar(&o.pause, "pause", false, "with -snapshot: once filled, wait for Enter: filling may take longer than the machine can be kept free")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
@@ -53,6 +54,7 @@ type options struct {
 	stress         bool
 	phase          time.Duration
 	follower       bool
+	types          bool
 	rounds, port   int
 	keys           int
 	steps          string
@@ -64,8 +66,11 @@ type options struct {
 func run(o options) (err error) {
 	if o.rounds == 0 {
 		o.rounds = 5
-		if o.quick {
+		switch {
+		case o.quick:
 			o.rounds = 2
+		case o.types:
+			o.rounds = 3
 		}
 	}
 	base := o.dir
@@ -93,6 +98,9 @@ func run(o options) (err error) {
 	}
 	if o.follower {
 		return followers(o, base)
+	}
+	if o.types {
+		return types(o, base)
 	}
 	floor, err := measureFloor(base)
 	if err != nil {
@@ -183,12 +191,23 @@ type cell struct {
 	Args    []string // of redis-benchmark
 	Ops     int      // requests of one turn
 	Clients int
+	Writes  float64 // the part of them that changes something
+	// before gives a server what the requests want to find; nil: nothing.
+	before func(*running) error
+}
+
+// writesOf is the part of a redis-benchmark test's requests that changes something.
+func writesOf(test string) float64 {
+	if test == "get" {
+		return 0
+	}
+	return 1
 }
 
 func grid(quick bool) []cell {
 	mk := func(test string, c, p, n int, extra ...string) cell {
 		args := append([]string{"-t", test, "-c", fmt.Sprint(c), "-P", fmt.Sprint(p), "-r", "1000000", "-d", "64"}, extra...)
-		return cell{Name: fmt.Sprintf("%s c=%d P=%d", test, c, p), Args: args, Ops: n, Clients: c}
+		return cell{Name: fmt.Sprintf("%s c=%d P=%d", test, c, p), Args: args, Ops: n, Clients: c, Writes: writesOf(test)}
 	}
 	cells := []cell{
 		mk("set", 1, 1, 8_000), mk("set", 50, 1, 100_000), mk("set", 256, 1, 150_000),

@@ -33,7 +33,7 @@ type running struct {
 func redisAlways(o options, base string) peer   { return redis(o, base, "always", 0) }
 func redisEverysec(o options, base string) peer { return redis(o, base, "everysec", 1) }
 
-func redis(o options, base, fsync string, n int) peer {
+func redis(o options, base, fsync string, n int, extra ...string) peer {
 	return peer{"redis x1 " + fsync, func() (*running, error) {
 		dir, err := os.MkdirTemp(base, "redis-")
 		if err != nil {
@@ -41,8 +41,9 @@ func redis(o options, base, fsync string, n int) peer {
 		}
 		port := strconv.Itoa(o.port + 10 + n)
 		r := &running{addr: "127.0.0.1:" + port, dir: dir, syncs: func() (uint64, bool) { return 0, false }}
-		err = r.spawn(filepath.Join(dir, "log"), "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir,
-			"--save", "", "--appendonly", "yes", "--appendfsync", fsync)
+		args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir,
+			"--save", "", "--appendonly", "yes", "--appendfsync", fsync}, extra...)
+		err = r.spawn(filepath.Join(dir, "log"), "redis-server", args...)
 		if err != nil {
 			return nil, err
 		}
@@ -69,6 +70,25 @@ func rkvCluster(o options, base, role string) peer {
 			return nil, errors.Join(err, r.stop())
 		}
 		if err := r.pick(o, role); err != nil {
+			return nil, errors.Join(err, r.stop())
+		}
+		return r, nil
+	}}
+}
+
+// rkvAlone is one durable node, a cluster of one.
+func rkvAlone(o options, base string, extra ...string) peer {
+	return peer{"rkv x1", func() (*running, error) {
+		dir, err := os.MkdirTemp(base, "rkv-")
+		if err != nil {
+			return nil, err
+		}
+		r := &running{dir: dir}
+		args := append(nodeArgs(o, dir, 0), "--initial-cluster", fmt.Sprintf("1=127.0.0.1:%d", o.port+20))
+		if err := r.spawn(filepath.Join(dir, "n1.log"), o.rkv, append(args, extra...)...); err != nil {
+			return nil, errors.Join(err, r.stop())
+		}
+		if err := r.pick(o, "leader"); err != nil {
 			return nil, errors.Join(err, r.stop())
 		}
 		return r, nil

@@ -211,8 +211,8 @@ func (b *clusterBench) greedy() error {
 }
 
 // push sends n commands without waiting for answers, which it reads meanwhile.
-func (b *clusterBench) push(n int, command func(i int) []string) error {
-	c, err := dial(b.addr)
+func (r *running) push(n int, command func(i int) []string) error {
+	c, err := dial(r.addr)
 	if err != nil {
 		return err
 	}
