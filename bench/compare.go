@@ -2,11 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -16,9 +16,11 @@ import (
 
 // sample is one turn of one peer in one cell.
 type sample struct {
-	RPS, P50, P99 float64 // requests per second; milliseconds
-	CPU           float64 // server microseconds per request, all processes
-	Syncs         float64 // fdatasyncs per second of the node under load; 0 if unknown
+	RPS, P50, P99, P999 float64 // requests per second; milliseconds
+	CPU                 float64 // server microseconds per request, all processes
+	Syncs               float64 // fdatasyncs per second of the node under load; 0 if unknown
+	Batch               float64 // writes per entry of the log; 0 if unknown
+	Written             float64 // bytes that all processes sent to their disks, per request
 }
 
 type resultKey struct{ Peer, Cell string }
@@ -61,7 +63,7 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		fmt.Printf("  %-20s %9.0f rps  p50 %7.3f  p99 %7.3f ms  %6.1f us/op\n", c.Name, s.RPS, s.P50, s.P99, s.CPU)
+		fmt.Printf("  %-20s %9.0f rps  p50 %7.3f  p99 %7.3f  p99.9 %7.3f ms  %6.1f us/op\n", c.Name, s.RPS, s.P50, s.P99, s.P999, s.CPU)
 		k := resultKey{p.Name, c.Name}
 		results[k] = append(results[k], s)
 	}
@@ -71,12 +73,11 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 // load runs redis-benchmark once.
 func load(r *running, c cell) (s sample, err error) {
 	host, port, _ := strings.Cut(r.addr, ":")
-	args := append([]string{"-h", host, "-p", port, "-n", strconv.Itoa(c.Ops), "--csv"}, c.Args...)
-	cpu0, err := r.cpu()
+	args := append([]string{"-h", host, "-p", port, "-n", strconv.Itoa(c.Ops)}, c.Args...)
+	before, err := r.spent()
 	if err != nil {
 		return s, err
 	}
-	syncs0, counted := r.syncs()
 	started := time.Now()
 	var out, errs bytes.Buffer
 	cmd := exec.Command("redis-benchmark", args...)
@@ -85,37 +86,69 @@ func load(r *running, c cell) (s sample, err error) {
 		return s, fmt.Errorf("redis-benchmark: %w: %s", err, errs.String())
 	}
 	took := time.Since(started)
-	cpu1, err := r.cpu()
+	after, err := r.spent()
 	if err != nil {
 		return s, err
 	}
-	if counted {
-		n, _ := r.syncs()
-		s.Syncs = float64(n-syncs0) / took.Seconds()
-		if c.Writes > 0 && n == syncs0 {
-			return s, errors.New("not one fdatasync was counted: this is not durable")
-		}
+	if err := s.charge(r, c, before, after, took); err != nil {
+		return s, err
 	}
-	s.CPU = float64((cpu1 - cpu0).Microseconds()) / float64(c.Ops)
 	return s, s.parse(out.String())
 }
 
-// parse reads the last line of --csv: test, rps, avg, min, p50, p95, p99, max.
+// charge shares what a turn took from the servers among its requests.
+func (s *sample) charge(r *running, c cell, before, after spent, took time.Duration) error {
+	ops := float64(c.Ops)
+	s.CPU = float64((after.cpu - before.cpu).Microseconds()) / ops
+	s.Written = float64(after.written-before.written) / ops
+	if r.log == nil {
+		return nil
+	}
+	if c.Writes > 0 && after.log.syncs == before.log.syncs {
+		return errors.New("not one fdatasync was counted: this is not durable")
+	}
+	s.Syncs = float64(after.log.syncs-before.log.syncs) / took.Seconds()
+	if entries := after.log.entries - before.log.entries; c.Writes > 0 && entries > 0 {
+		s.Batch = ops * c.Writes / float64(entries)
+	}
+	return nil
+}
+
+// Of redis-benchmark's report, version 7.0: its CSV has no percentiles beyond p99.
+var (
+	reportRate    = regexp.MustCompile(`throughput summary: ([0-9.]+) requests per second`)
+	reportLatency = regexp.MustCompile(`avg +min +p50 +p95 +p99 +max\s+[0-9.]+ +[0-9.]+ +([0-9.]+) +[0-9.]+ +([0-9.]+) `)
+	reportPart    = regexp.MustCompile(`(?m)^([0-9.]+)% <= ([0-9.]+) milliseconds`)
+)
+
+// parse reads a report with percentiles; of several, the last one.
 func (s *sample) parse(text string) error {
-	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
-	if err != nil || len(rows) < 2 || len(rows[len(rows)-1]) < 8 {
+	report := text[max(strings.LastIndex(text, "requests completed in"), 0):]
+	rate, latency := reportRate.FindStringSubmatch(report), reportLatency.FindStringSubmatch(report)
+	if rate == nil || latency == nil {
 		return fmt.Errorf("unexpected output %q", text)
 	}
-	row := rows[len(rows)-1]
+	var err error
 	for _, f := range []struct {
-		to  *float64
-		col int
-	}{{&s.RPS, 1}, {&s.P50, 4}, {&s.P99, 6}} {
-		if *f.to, err = strconv.ParseFloat(row[f.col], 64); err != nil {
+		to   *float64
+		from string
+	}{{&s.RPS, rate[1]}, {&s.P50, latency[1]}, {&s.P99, latency[2]}, {&s.P999, latencyOf(99.9, report)}} {
+		if *f.to, err = strconv.ParseFloat(f.from, 64); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// latencyOf is the first latency listed that so many percent did not exceed: the list is
+// densest where they near 100, and goes from 99.805 to 99.902.
+func latencyOf(percent float64, report string) string {
+	for _, row := range reportPart.FindAllStringSubmatch(report, -1) {
+		if p, err := strconv.ParseFloat(row[1], 64); err == nil && p >= percent {
+			return row[2]
+		}
+	}
+	return ""
 }
 
 func median(all []sample, f func(sample) float64) float64 {
@@ -136,20 +169,27 @@ func median(all []sample, f func(sample) float64) float64 {
 // printTable prints medians and ratios to the first peer.
 func printTable(w io.Writer, results map[resultKey][]sample, peers []peer, cells []cell) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "case\tpeer\trps\tratio\tp50 ms\tp99 ms\tserver us/op\tfdatasync/s\t")
+	fmt.Fprintln(t, "case\tpeer\trps\tratio\tp50 ms\tp99 ms\tp99.9 ms\tserver us/op\tfdatasync/s\twrites/entry\tdisk bytes/op\t")
 	for _, c := range cells {
 		base := median(results[resultKey{peers[0].Name, c.Name}], func(s sample) float64 { return s.RPS })
 		for _, p := range peers {
 			all := results[resultKey{p.Name, c.Name}]
-			rps := median(all, func(s sample) float64 { return s.RPS })
-			syncs := "-"
-			if n := median(all, func(s sample) float64 { return s.Syncs }); n > 0 {
-				syncs = fmt.Sprintf("%.0f", n)
-			}
-			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.1f\t%s\t\n", c.Name, p.Name, rps, rps/base,
-				median(all, func(s sample) float64 { return s.P50 }), median(all, func(s sample) float64 { return s.P99 }),
-				median(all, func(s sample) float64 { return s.CPU }), syncs)
+			of := func(f func(sample) float64) float64 { return median(all, f) }
+			rps := of(func(s sample) float64 { return s.RPS })
+			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%s\t%s\t%.0f\t\n", c.Name, p.Name, rps, rps/base,
+				of(func(s sample) float64 { return s.P50 }), of(func(s sample) float64 { return s.P99 }),
+				of(func(s sample) float64 { return s.P999 }), of(func(s sample) float64 { return s.CPU }),
+				known("%.0f", of(func(s sample) float64 { return s.Syncs })), known("%.1f", of(func(s sample) float64 { return s.Batch })),
+				of(func(s sample) float64 { return s.Written }))
 		}
 	}
 	t.Flush()
+}
+
+// known is a dash for what was not counted.
+func known(format string, n float64) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, n)
 }

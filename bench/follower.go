@@ -67,7 +67,7 @@ func compareRoles(r *running, nodes []string, cells []cell, rounds int) error {
 	for _, c := range cells {
 		for round := range rounds {
 			for _, which := range [][]int{{0, 1}, {1, 0}}[round%2] {
-				r.addr = nodes[which]
+				r.addr, r.log = nodes[which], logOf(nodes[which])
 				s, err := load(r, c)
 				if err != nil {
 					return fmt.Errorf("%s on the %s: %w", c.Name, role[which].Name, err)
@@ -124,7 +124,7 @@ func cost(t *tabwriter.Writer, name string, nodes []string, procs []int, p, n, r
 			go func() {
 				c := followerCell("get", p, n/len(nodes))
 				c.Args[3] = fmt.Sprint(48 / len(nodes))
-				_, err := load(&running{addr: addr, syncs: func() (uint64, bool) { return 0, false }}, c)
+				_, err := load(&running{addr: addr}, c)
 				failed <- err
 			}()
 		}

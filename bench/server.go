@@ -24,10 +24,10 @@ type peer struct {
 type running struct {
 	procs []*exec.Cmd
 	addr  string
-	// syncs reads a counter of fdatasyncs, if the server has one.
-	syncs func() (uint64, bool)
-	dir   string
-	keep  bool // leave the directory: something went wrong
+	// log reads the counters of the log of the node under load; nil: it has none.
+	log  func() (logCounters, error)
+	dir  string
+	keep bool // leave the directory: something went wrong
 }
 
 func redisAlways(o options, base string) peer   { return redis(o, base, "always", 0) }
@@ -40,7 +40,7 @@ func redis(o options, base, fsync string, n int, extra ...string) peer {
 			return nil, err
 		}
 		port := strconv.Itoa(o.port + 10 + n)
-		r := &running{addr: "127.0.0.1:" + port, dir: dir, syncs: func() (uint64, bool) { return 0, false }}
+		r := &running{addr: "127.0.0.1:" + port, dir: dir}
 		args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir,
 			"--save", "", "--appendonly", "yes", "--appendfsync", fsync}, extra...)
 		err = r.spawn(filepath.Join(dir, "log"), "redis-server", args...)
@@ -150,12 +150,7 @@ func (r *running) pick(o options, role string) error {
 				if role == "follower" {
 					r.addr = fmt.Sprintf("127.0.0.1:%d", o.port+(i+1)%3)
 				}
-				lead := r.addr
-				r.syncs = func() (uint64, bool) {
-					m, err := info(lead)
-					n, perr := strconv.ParseUint(m["raft_fsyncs"], 10, 64)
-					return n, err == nil && perr == nil
-				}
+				r.log = logOf(r.addr)
 				return nil
 			}
 		}
@@ -206,6 +201,61 @@ func (r *running) stop() error {
 		return nil
 	}
 	return os.RemoveAll(r.dir)
+}
+
+// logCounters are of one node's log. Entries are the distance of its last index: a few
+// are the cluster's own (what expires, who leads), so that a mean batch is a little larger
+// than this makes it.
+type logCounters struct{ syncs, entries uint64 }
+
+func logOf(addr string) func() (logCounters, error) {
+	return func() (n logCounters, err error) {
+		m, err := info(addr)
+		if err != nil {
+			return n, err
+		}
+		var err1, err2 error
+		n.syncs, err1 = strconv.ParseUint(m["raft_fsyncs"], 10, 64)
+		n.entries, err2 = strconv.ParseUint(m["raft_last_index"], 10, 64)
+		return n, errors.Join(err1, err2)
+	}
+}
+
+// spent is what the servers have used up so far.
+type spent struct {
+	cpu     time.Duration // of all processes
+	written uint64        // bytes, of all processes
+	log     logCounters
+}
+
+func (r *running) spent() (s spent, err error) {
+	if s.cpu, err = r.cpu(); err != nil {
+		return s, err
+	}
+	for _, p := range r.procs {
+		n, err := written(p.Process.Pid)
+		if err != nil {
+			return s, err
+		}
+		s.written += n
+	}
+	if r.log != nil {
+		s.log, err = r.log()
+	}
+	return s, err
+}
+
+// written are the bytes a process has sent to disks, in whole pages of the page cache: one
+// that is synced again with a few bytes more counts again. rkv's contain the next
+// segments, which it fills with zeros beforehand, be it while only reads come.
+func written(pid int) (uint64, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(raw), "\nwrite_bytes: ")
+	digits, _, _ := strings.Cut(after, "\n")
+	return strconv.ParseUint(digits, 10, 64)
 }
 
 // cpu is user and system time of all processes so far.
