@@ -59,6 +59,11 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 		err = errors.Join(err, r.stop())
 	}()
 	for _, c := range cells {
+		if c.before != nil {
+			if err := c.before(r); err != nil {
+				return fmt.Errorf("before %s: %w", c.Name, err)
+			}
+		}
 		s, err := load(r, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
@@ -70,30 +75,40 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 	return nil
 }
 
-// load runs redis-benchmark once.
+// load loads a server as the cell says and counts what that takes from it.
 func load(r *running, c cell) (s sample, err error) {
-	host, port, _ := strings.Cut(r.addr, ":")
-	args := append([]string{"-h", host, "-p", port, "-n", strconv.Itoa(c.Ops)}, c.Args...)
 	before, err := r.spent()
 	if err != nil {
 		return s, err
 	}
 	started := time.Now()
-	var out, errs bytes.Buffer
-	cmd := exec.Command("redis-benchmark", args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return s, fmt.Errorf("redis-benchmark: %w: %s", err, errs.String())
+	if c.mixed > 0 {
+		c.Ops, err = s.mix(r.addr, c)
+	} else {
+		err = s.redisBenchmark(r.addr, c)
+	}
+	if err != nil {
+		return s, err
 	}
 	took := time.Since(started)
 	after, err := r.spent()
 	if err != nil {
 		return s, err
 	}
-	if err := s.charge(r, c, before, after, took); err != nil {
-		return s, err
+	return s, s.charge(r, c, before, after, took)
+}
+
+// redisBenchmark runs it once.
+func (s *sample) redisBenchmark(addr string, c cell) error {
+	host, port, _ := strings.Cut(addr, ":")
+	args := append([]string{"-h", host, "-p", port, "-n", strconv.Itoa(c.Ops)}, c.Args...)
+	var out, errs bytes.Buffer
+	cmd := exec.Command("redis-benchmark", args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("redis-benchmark: %w: %s", err, errs.String())
 	}
-	return s, s.parse(out.String())
+	return s.parse(out.String())
 }
 
 // charge shares what a turn took from the servers among its requests.

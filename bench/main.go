@@ -192,6 +192,8 @@ type cell struct {
 	Ops     int      // requests of one turn
 	Clients int
 	Writes  float64 // the part of them that changes something
+	// mixed is the pipeline of a cell whose client is this process; 0: redis-benchmark.
+	mixed int
 	// before gives a server what the requests want to find; nil: nothing.
 	before func(*running) error
 }
@@ -221,7 +223,8 @@ func grid(quick bool) []cell {
 		cells = append(cells, mk(t, 50, 1, 100_000), mk(t, 50, 16, 400_000))
 	}
 	cells = append(cells, mk("set", 1000, 1, 150_000), mk("set", 256, 16, 600_000),
-		mk("get", 1, 1, 20_000), mk("get", 256, 1, 150_000), mk("get", 1000, 1, 150_000), mk("get", 50, 64, 1_000_000))
+		mk("get", 1, 1, 20_000), mk("get", 256, 1, 150_000), mk("get", 1000, 1, 150_000), mk("get", 50, 64, 1_000_000),
+		mixCell(50, 1, 100_000), mixCell(50, 16, 600_000))
 	for _, d := range []string{"3", "1024", "16384"} {
 		c := mk("set", 50, 1, 40_000, "-d", d)
 		c.Name += " d=" + d

@@ -23,6 +23,9 @@ type traffic struct {
 	keys  int
 	conns int
 	rate  float64 // commands per second over all connections; 0: as fast as answers come
+	// pipeline is how many commands a connection sends at once, in one request (0: one).
+	pipeline int
+	each     int // commands of each connection, in whole requests; 0: until it is stopped
 	// refused counts error replies that say that nothing was done, instead of failing.
 	refused *atomic.Int64
 }
@@ -47,7 +50,7 @@ func refusal(err error) bool {
 // latencies are sorted times from when a command was due to its answer.
 type latencies []time.Duration
 
-// run loads until stop is closed.
+// run loads until stop is closed or each connection is through.
 func (l traffic) run(stop <-chan struct{}) (latencies, error) {
 	var mu sync.Mutex
 	var all latencies
@@ -96,10 +99,10 @@ func (l traffic) connection(i int, stop <-chan struct{}) (times latencies, err e
 	dice := rand.New(rand.NewPCG(uint64(i), 1))
 	every := time.Duration(0)
 	if l.rate > 0 {
-		every = time.Duration(float64(l.conns) / l.rate * float64(time.Second))
+		every = time.Duration(float64(l.conns*l.depth()) / l.rate * float64(time.Second))
 	}
 	due := time.Now().Add(time.Duration(i) * every / time.Duration(l.conns))
-	for {
+	for sent := 0; l.each == 0 || sent < l.each; sent += l.depth() {
 		select {
 		case <-stop:
 			return times, nil
@@ -112,23 +115,42 @@ func (l traffic) connection(i int, stop <-chan struct{}) (times latencies, err e
 		} else if every > 0 {
 			now = due
 		}
-		key := dice.IntN(l.keys)
-		if dice.IntN(2) == 0 {
-			err = c.do("GET", keyName(key))
-		} else {
-			err = c.do("SET", keyName(key), randomValue(dice))
+		if times, err = l.request(c, dice, now, times); err != nil {
+			return times, err
 		}
+		due = due.Add(every)
+	}
+	return times, nil
+}
+
+func (l traffic) depth() int { return max(l.pipeline, 1) }
+
+// request sends as many commands as the pipeline holds and adds the times of their
+// answers, counted from begun.
+func (l traffic) request(c *client, dice *rand.Rand, begun time.Time, times latencies) (latencies, error) {
+	for range l.depth() {
+		key := keyName(dice.IntN(l.keys))
+		if dice.IntN(2) == 0 {
+			c.out = appendCommand(c.out, "GET", key)
+		} else {
+			c.out = appendCommand(c.out, "SET", key, randomValue(dice))
+		}
+	}
+	if err := c.flush(); err != nil {
+		return times, err
+	}
+	for range l.depth() {
+		_, err := readReply(c.in)
 		if err != nil && l.refused != nil && refusal(err) {
 			l.refused.Add(1)
-			due = due.Add(every)
 			continue
 		}
 		if err != nil {
 			return times, err
 		}
-		times = append(times, time.Since(now))
-		due = due.Add(every)
+		times = append(times, time.Since(begun))
 	}
+	return times, nil
 }
 
 // at is the latency that a part of all commands did not exceed.
@@ -211,7 +233,7 @@ func randomValue(dice *rand.Rand) string {
 	return string(b[:])
 }
 
-// client is a connection that asks one thing after the other.
+// client is a connection and what is to be sent on it.
 type client struct {
 	net.Conn
 	in  *bufio.Reader
@@ -227,15 +249,6 @@ func dial(addr string) (*client, error) {
 		return nil, err
 	}
 	return &client{Conn: conn, in: bufio.NewReaderSize(conn, 1<<16)}, nil
-}
-
-func (c *client) do(args ...string) error {
-	c.out = appendCommand(c.out, args...)
-	if err := c.flush(); err != nil {
-		return err
-	}
-	_, err := readReply(c.in)
-	return err
 }
 
 func (c *client) flush() error {
