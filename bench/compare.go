@@ -59,6 +59,9 @@ func turn(p peer, cells []cell, results map[resultKey][]sample) (err error) {
 		err = errors.Join(err, r.stop())
 	}()
 	for _, c := range cells {
+		if !p.takesPart(c) {
+			continue
+		}
 		if c.before != nil {
 			if err := c.before(r); err != nil {
 				return fmt.Errorf("before %s: %w", c.Name, err)
@@ -189,6 +192,9 @@ func printTable(w io.Writer, results map[resultKey][]sample, peers []peer, cells
 		base := median(results[resultKey{peers[0].Name, c.Name}], func(s sample) float64 { return s.RPS })
 		for _, p := range peers {
 			all := results[resultKey{p.Name, c.Name}]
+			if len(all) == 0 {
+				continue
+			}
 			of := func(f func(sample) float64) float64 { return median(all, f) }
 			rps := of(func(s sample) float64 { return s.RPS })
 			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%s\t%s\t%.0f\t\n", c.Name, p.Name, rps, rps/base,

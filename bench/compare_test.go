@@ -64,7 +64,7 @@ func TestParseOfAnythingElseFails(t *testing.T) {
 }
 
 func TestChargeSharesAmongRequests(t *testing.T) {
-	r := &running{log: logOf("")}
+	r := &running{log: logOf("", "", "")}
 	before := spent{cpu: time.Second, written: 4096, log: logCounters{syncs: 10, entries: 100}}
 	after := spent{cpu: 3 * time.Second, written: 4096 + 1<<20, log: logCounters{syncs: 30, entries: 150}}
 	var s sample

@@ -67,7 +67,7 @@ func compareRoles(r *running, nodes []string, cells []cell, rounds int) error {
 	for _, c := range cells {
 		for round := range rounds {
 			for _, which := range [][]int{{0, 1}, {1, 0}}[round%2] {
-				r.addr, r.log = nodes[which], logOf(nodes[which])
+				r.addr, r.log = nodes[which], logOf(nodes[which], "raft_fsyncs", "raft_last_index")
 				s, err := load(r, c)
 				if err != nil {
 					return fmt.Errorf("%s on the %s: %w", c.Name, role[which].Name, err)

@@ -110,7 +110,12 @@ func run(o options) (err error) {
 	peers := []peer{redisAlways(o, base), rkvCluster(o, base, "leader")}
 	cases := grid(o.quick)
 	if !o.quick {
+		others, err := otherPeers(o, base)
+		if err != nil {
+			return err
+		}
 		peers = append(peers, rkvCluster(o, base, "follower"), redisEverysec(o, base))
+		peers = append(peers, others...)
 	}
 	if o.also != "" {
 		peers = peers[:2:2]
@@ -208,8 +213,12 @@ func writesOf(test string) float64 {
 
 func grid(quick bool) []cell {
 	mk := func(test string, c, p, n int, extra ...string) cell {
-		args := append([]string{"-t", test, "-c", fmt.Sprint(c), "-P", fmt.Sprint(p), "-r", "1000000", "-d", "64"}, extra...)
-		return cell{Name: fmt.Sprintf("%s c=%d P=%d", test, c, p), Args: args, Ops: n, Clients: c, Writes: writesOf(test)}
+		args := append([]string{"-t", test, "-c", fmt.Sprint(c), "-P", fmt.Sprint(p), "-r", fmt.Sprint(benchKeys), "-d", "64"}, extra...)
+		made := cell{Name: fmt.Sprintf("%s c=%d P=%d", test, c, p), Args: args, Ops: n, Clients: c, Writes: writesOf(test)}
+		if test == "get" {
+			made.before = fillOnce
+		}
+		return made
 	}
 	cells := []cell{
 		mk("set", 1, 1, 8_000), mk("set", 50, 1, 100_000), mk("set", 256, 1, 150_000),

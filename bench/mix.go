@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// mixKeys exist before mixed traffic begins.
-const mixKeys = 100_000
-
 // mixCell is half SET and half GET on the same connections, which redis-benchmark cannot
 // do: two of it at once are no mix, for the one with the GETs is through long before the
 // other. So the client is this process (traffic, without a rate: each connection sends
@@ -16,14 +13,14 @@ const mixKeys = 100_000
 func mixCell(clients, pipeline, ops int) cell {
 	return cell{
 		Name: fmt.Sprintf("mix c=%d P=%d", clients, pipeline), Ops: ops, Clients: clients, Writes: 0.5, mixed: pipeline,
-		before: func(r *running) error { return fill(r.addr, mixKeys) },
+		before: fillOnce,
 	}
 }
 
 // mix loads with a cell of mixed traffic and returns how many commands that were, in whole
 // pipelines.
 func (s *sample) mix(addr string, c cell) (ops int, err error) {
-	l := traffic{addr: addr, keys: mixKeys, conns: c.Clients, pipeline: c.mixed, each: c.Ops / c.Clients}
+	l := traffic{addr: addr, keys: benchKeys, conns: c.Clients, pipeline: c.mixed, each: c.Ops / c.Clients}
 	started := time.Now()
 	times, err := l.run(nil)
 	if err != nil {

@@ -78,12 +78,12 @@ func (p *panel) span() (low, high float64) {
 }
 
 const (
-	panelWidth, panelHeight = 460, 300
+	panelWidth, panelHeight = 460, 320
 	marginLeft, marginTop   = 70, 40
 	plotWidth, plotHeight   = 360, 200
 )
 
-var colours = []string{"#c6302b", "#1f5fa8", "#2b8a3e", "#b07d12", "#6a3fa0", "#444"}
+var colours = []string{"#c6302b", "#1f5fa8", "#2b8a3e", "#b07d12", "#6a3fa0", "#444", "#0a8a8a"}
 
 func draw(w io.Writer, panels []panel) error {
 	var b strings.Builder
@@ -112,6 +112,7 @@ func (p *panel) draw(b *strings.Builder) {
 	for i, x := range p.xs {
 		fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", p.xOf(i), marginTop+plotHeight+16, x)
 	}
+	drawn := 0 // a peer that was in none of the cells has no line and no name
 	for i, l := range p.lines {
 		colour := colours[i%len(colours)]
 		var points []string
@@ -120,9 +121,13 @@ func (p *panel) draw(b *strings.Builder) {
 				points = append(points, fmt.Sprintf("%.1f,%.1f", p.xOf(k), yOf(math.Log10(y))))
 			}
 		}
+		if len(points) == 0 {
+			continue
+		}
 		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), colour)
-		fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", marginLeft+i%2*170, marginTop+plotHeight+34+i/2*14,
-			colour, html.EscapeString(l.name))
+		fmt.Fprintf(b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", marginLeft+drawn%2*170,
+			marginTop+plotHeight+34+drawn/2*14, colour, html.EscapeString(l.name))
+		drawn++
 	}
 }
 

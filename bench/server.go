@@ -18,7 +18,11 @@ import (
 type peer struct {
 	Name  string
 	start func() (*running, error)
+	// does reports whether it takes part in a cell; nil: in all of them.
+	does func(cell) bool
 }
+
+func (p peer) takesPart(c cell) bool { return p.does == nil || p.does(c) }
 
 // running is a started peer: its processes and where to send the load.
 type running struct {
@@ -28,13 +32,16 @@ type running struct {
 	log  func() (logCounters, error)
 	dir  string
 	keep bool // leave the directory: something went wrong
+
+	plain  bool // knows little more than SET and GET: no MSET, no INFO
+	filled bool // has all the keys that GETs look for
 }
 
 func redisAlways(o options, base string) peer   { return redis(o, base, "always", 0) }
 func redisEverysec(o options, base string) peer { return redis(o, base, "everysec", 1) }
 
 func redis(o options, base, fsync string, n int, extra ...string) peer {
-	return peer{"redis x1 " + fsync, func() (*running, error) {
+	return peer{Name: "redis x1 " + fsync, start: func() (*running, error) {
 		dir, err := os.MkdirTemp(base, "redis-")
 		if err != nil {
 			return nil, err
@@ -60,7 +67,7 @@ func redis(o options, base, fsync string, n int, extra ...string) peer {
 
 // rkvCluster is three durable nodes; role says who gets the load.
 func rkvCluster(o options, base, role string) peer {
-	return peer{"rkv x3 via " + role, func() (*running, error) {
+	return peer{Name: "rkv x3 via " + role, start: func() (*running, error) {
 		dir, err := os.MkdirTemp(base, "rkv-")
 		if err != nil {
 			return nil, err
@@ -78,7 +85,7 @@ func rkvCluster(o options, base, role string) peer {
 
 // rkvAlone is one durable node, a cluster of one.
 func rkvAlone(o options, base string, extra ...string) peer {
-	return peer{"rkv x1", func() (*running, error) {
+	return peer{Name: "rkv x1", start: func() (*running, error) {
 		dir, err := os.MkdirTemp(base, "rkv-")
 		if err != nil {
 			return nil, err
@@ -150,7 +157,7 @@ func (r *running) pick(o options, role string) error {
 				if role == "follower" {
 					r.addr = fmt.Sprintf("127.0.0.1:%d", o.port+(i+1)%3)
 				}
-				r.log = logOf(r.addr)
+				r.log = logOf(r.addr, "raft_fsyncs", "raft_last_index")
 				return nil
 			}
 		}
@@ -208,15 +215,16 @@ func (r *running) stop() error {
 // than this makes it.
 type logCounters struct{ syncs, entries uint64 }
 
-func logOf(addr string) func() (logCounters, error) {
+// logOf reads them from fields of INFO.
+func logOf(addr, syncs, entries string) func() (logCounters, error) {
 	return func() (n logCounters, err error) {
 		m, err := info(addr)
 		if err != nil {
 			return n, err
 		}
 		var err1, err2 error
-		n.syncs, err1 = strconv.ParseUint(m["raft_fsyncs"], 10, 64)
-		n.entries, err2 = strconv.ParseUint(m["raft_last_index"], 10, 64)
+		n.syncs, err1 = strconv.ParseUint(m[syncs], 10, 64)
+		n.entries, err2 = strconv.ParseUint(m[entries], 10, 64)
 		return n, errors.Join(err1, err2)
 	}
 }
