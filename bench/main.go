@@ -114,7 +114,7 @@ func run(o options) (err error) {
 		if err != nil {
 			return err
 		}
-		peers = append(peers, rkvCluster(o, base, "follower"), redisEverysec(o, base))
+		peers = append(peers, rkvCluster(o, base, "follower"), redisEverysec(o, base), rkvLease(o, base))
 		peers = append(peers, others...)
 	}
 	if o.also != "" {

@@ -66,14 +66,14 @@ func redis(o options, base, fsync string, n int, extra ...string) peer {
 }
 
 // rkvCluster is three durable nodes; role says who gets the load.
-func rkvCluster(o options, base, role string) peer {
+func rkvCluster(o options, base, role string, extra ...string) peer {
 	return peer{Name: "rkv x3 via " + role, start: func() (*running, error) {
 		dir, err := os.MkdirTemp(base, "rkv-")
 		if err != nil {
 			return nil, err
 		}
 		r := &running{dir: dir}
-		if err := startNodes(r, o, dir); err != nil {
+		if err := startNodes(r, o, dir, extra...); err != nil {
 			return nil, errors.Join(err, r.stop())
 		}
 		if err := r.pick(o, role); err != nil {
@@ -81,6 +81,26 @@ func rkvCluster(o options, base, role string) peer {
 		}
 		return r, nil
 	}}
+}
+
+// rkvLease is the same cluster where the leader reads by its lease, without a round
+// (ADR 9). It takes part where that makes a difference.
+func rkvLease(o options, base string) peer {
+	p := rkvCluster(o, base, "leader", "--read-mode", "lease")
+	start := p.start
+	p.Name = "rkv x3 lease"
+	p.does = func(c cell) bool { return strings.HasPrefix(c.Name, "get ") }
+	p.start = func() (*running, error) {
+		r, err := start()
+		if err != nil {
+			return nil, err
+		}
+		if err := r.await(func(m map[string]string) bool { return m["raft_read_mode"] == "lease" }); err != nil {
+			return nil, errors.Join(fmt.Errorf("not in lease mode: %w", err), r.stop())
+		}
+		return r, nil
+	}
+	return p
 }
 
 // rkvAlone is one durable node, a cluster of one.
