@@ -139,6 +139,21 @@ func TestBusyScripts(t *testing.T) {
 	require.Equal(t, before, s.node.proposals.Load(), "no other node ran it")
 }
 
+// A function that is called in the pipeline that loads it runs as one called later: only
+// here, and until it is killed.
+func TestBusyFunctionBehindItsLibrary(t *testing.T) {
+	s := startServer(t, nil)
+	c, other := s.dial(), s.dial()
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "1"))
+	c.send(command("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() while true do end end)") +
+		command("FCALL", "f", "0") + command("PING"))
+	require.Eventually(t, func() bool { return strings.HasPrefix(other.do("PING"), "-BUSY") }, 5*time.Second, time.Millisecond)
+	require.Equal(t, "+OK", other.do("FUNCTION", "KILL"))
+	require.Equal(t, `"lib"`, c.reply())
+	require.Contains(t, c.reply(), "Script killed by user")
+	require.Equal(t, "+PONG", c.reply())
+}
+
 // Inside MULTI a command is refused room when it is queued, and EXEC for it.
 func TestMultiWithoutMemory(t *testing.T) {
 	s := startServer(t, nil)

@@ -197,9 +197,12 @@ func (s *session) collect(cmd *kv.Command, args [][]byte) {
 		s.chunk.AllowWait()
 	}
 	s.ran = append(s.ran, ran(cmd, args))
-	// With replies off or skipped the chunk is this command alone.
-	s.endChunk = s.endChunk || s.reply == replySkip
+	// With replies off or skipped the chunk is this command alone. A library ends it, so
+	// that a function called right behind it is known, and may run as a read.
+	s.endChunk = s.endChunk || s.reply == replySkip || cmd == functionLoad
 }
+
+var functionLoad = findRow("function|load")
 
 func tooBig(args [][]byte) string {
 	size := 0
