@@ -124,7 +124,10 @@ func (vm *luaVM) fromTape(L *lua.LState, b []byte) (lua.LValue, []byte) {
 		}
 	}
 	resp3 := vm.run.resp3
-	n, _ := strconv.Atoi(head)
+	n := 0
+	if !strings.ContainsRune("+-:,#(_N", rune(tag)) {
+		n, _ = strconv.Atoi(head)
+	}
 	switch tag {
 	case '+':
 		return vm.field(L, "ok", lua.LString(head)), rest
@@ -232,10 +235,14 @@ func (vm *luaVM) fromArray(L *lua.LState, b []byte, n int) (lua.LValue, []byte) 
 }
 
 func (vm *luaVM) field(L *lua.LState, name string, v lua.LValue) *lua.LTable {
-	t := vm.newTable(L, 1)
+	vm.meter.alloc(L, luaTableBytes+luaElemBytes)
+	t := L.CreateTable(0, 1) // RawSetString alone would make room for 32
 	t.RawSetString(name, v)
 	return t
 }
+
+// luaOneLine is what a status or a big number may be.
+var luaOneLine = strings.NewReplacer("\r", " ", "\n", " ")
 
 // maxScriptReplyDepth is how deep a script's reply may nest.
 const maxScriptReplyDepth = 1000
@@ -306,7 +313,7 @@ func (vm *luaVM) specialToTape(out *Reply, t *lua.LTable, depth int) (done, ok b
 		return true, true
 	}
 	if s, ok := t.RawGetString("ok").(lua.LString); ok {
-		out.Status(strings.NewReplacer("\r", " ", "\n", " ").Replace(string(s)))
+		out.Status(luaOneLine.Replace(string(s)))
 		return true, true
 	}
 	if f, ok := t.RawGetString("double").(lua.LNumber); ok {
@@ -320,7 +327,7 @@ func (vm *luaVM) specialToTape(out *Reply, t *lua.LTable, depth int) (done, ok b
 		return true, vm.pairsToTape(out, s, depth, false)
 	}
 	if s, ok := t.RawGetString("big_number").(lua.LString); ok {
-		out.BigNumber(strings.NewReplacer("\r", " ", "\n", " ").Replace(string(s)))
+		out.BigNumber(luaOneLine.Replace(string(s)))
 		return true, true
 	}
 	if v, ok := t.RawGetString("verbatim_string").(*lua.LTable); ok {
