@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -115,6 +116,7 @@ func (x *generator) command() []string {
 	if x.IntN(40) == 0 && x.maySpoil(name) {
 		args = x.spoil(args)
 	}
+	boundRandom(args)
 	if x.IntN(8) == 0 {
 		args[0] = strings.ToUpper(args[0])
 	}
@@ -385,6 +387,18 @@ func openOrder(args []string) bool {
 		return false
 	}
 	return hasWord(args, "alpha") || !strings.Contains(args[by+1], "*")
+}
+
+// boundRandom leaves no count at which Redis would make a reply of gigabytes.
+func boundRandom(args []string) {
+	if !strings.Contains(args[0], "rand") {
+		return
+	}
+	for i, a := range args {
+		if n, err := strconv.ParseInt(a, 10, 64); err == nil && n < -1000 {
+			args[i] = "-30"
+		}
+	}
 }
 
 // spoil breaks the syntax.
