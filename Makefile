@@ -15,7 +15,7 @@ LDFLAGS := -X main.release=$(VERSION)
 export PATH := $(PATH):$(CURDIR)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-types bench-stress cover soak tools
+.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-types bench-stress bench-stalls cover soak tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ soak: build tools ## ten minutes of load with snapshots: memory, descriptors, go
 
 bench-stress: build tools ## parts of the peak, slow and dead followers, floods: what clients notice
 	$(GO) run ./bench -rkv $(BIN) -stress
+
+bench-stalls: build tools ## how long commands on a million elements hold up others, beside Redis: STALLSFLAGS='-keys 100000 -only SORT'
+	@$(GO) run ./bench -rkv $(BIN) -stalls $(STALLSFLAGS)
 
 sim: ## whole clusters under faults on one goroutine each: SEEDS=N, or one SEED=s (V=1: its history)
 	@$(GO) run ./internal/sim/cmd/sim $(if $(SEED),-seed $(SEED) $(if $(V),-v),-seeds $(SEEDS)) $(SIMFLAGS)

@@ -169,7 +169,7 @@ func latencyOf(percent float64, report string) string {
 	return ""
 }
 
-func median(all []sample, f func(sample) float64) float64 {
+func median[T any](all []T, f func(T) float64) float64 {
 	if len(all) == 0 {
 		return 0
 	}

@@ -27,8 +27,9 @@ func main() {
 	flag.BoolVar(&o.snapshots, "snapshot", false, "instead: what clients notice of snapshots, installations and restarts")
 	flag.BoolVar(&o.stress, "stress", false, "instead: what clients notice at parts of the peak, of slow followers, of a flood")
 	flag.DurationVar(&o.phase, "phase", 10*time.Second, "with -stress: how long each is measured")
-	flag.IntVar(&o.keys, "keys", 0, "with -snapshot and -stress: so many keys (default 10 and 1 million)")
+	flag.IntVar(&o.keys, "keys", 0, "with -snapshot, -stress and -stalls: so many keys, or elements (default 10, 1 and 1 million)")
 	flag.StringVar(&o.steps, "steps", "", "with -snapshot (snapshot,idle,install,restart) and -stress (open,paused,dead,flood,greedy): measure only these")
+	flag.BoolVar(&o.stalls, "stalls", false, "instead: how long commands on a million elements hold up other clients, beside Redis")
 	flag.StringVar(&o.svg, "svg", "", "draw the results into this file")
 	flag.BoolVar(&o.follower, "follower", false, "instead: a follower's rate beside the leader's, and what a GET costs which node")
 	flag.BoolVar(&o.types, "types", false, "instead: what each type's hot commands cost one node's processor, beside Redis")
@@ -52,6 +53,7 @@ type options struct {
 	quick, noRedis bool
 	snapshots      bool
 	stress         bool
+	stalls         bool
 	phase          time.Duration
 	follower       bool
 	types          bool
@@ -67,7 +69,7 @@ func run(o options) (err error) {
 	if o.rounds == 0 {
 		o.rounds = 5
 		switch {
-		case o.quick:
+		case o.quick, o.stalls:
 			o.rounds = 2
 		case o.types:
 			o.rounds = 3
@@ -95,6 +97,9 @@ func run(o options) (err error) {
 	}
 	if o.stress {
 		return stress(o.defaults(1_000_000, "open,paused,dead,flood,greedy"), base)
+	}
+	if o.stalls {
+		return stalls(o.defaults(1_000_000, ""), base)
 	}
 	if o.follower {
 		return followers(o, base)
