@@ -336,6 +336,12 @@ func (s *Server) infoReplication(st *Status, _ *kv.Stats) (f infoFields) {
 			host, port, m.Match, 0))
 		n++
 	}
+	for _, c := range s.clients.all() { // servers that follow this node
+		if ip, port := splitAddr(c.s.addr.remote); c.s.isReplica() {
+			lines.str("slave"+strconv.Itoa(n), fmt.Sprintf("ip=%s,port=%s,state=online,offset=%d,lag=%d", ip, port, st.AppliedIndex, 0))
+			n++
+		}
+	}
 	f.int("connected_slaves", int64(n))
 	f = append(f, lines...)
 	f.str("master_failover_state", "no-failover")

@@ -97,6 +97,13 @@ func (s *session) follow(out *kv.Reply) {
 	}()
 }
 
+// isReplica may be asked from any goroutine.
+func (s *session) isReplica() bool {
+	s.vis.mu.Lock()
+	defer s.vis.mu.Unlock()
+	return s.vis.replica
+}
+
 // leaveReplica ends the feed with the connection.
 func (s *session) leaveReplica() {
 	if s.replica != nil {

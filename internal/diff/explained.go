@@ -24,6 +24,8 @@ func explained(oracle string, cmds [][]string, redis, rkv Value, before string) 
 		return "SORT leaves a sorted set as it is, Redis unpacks it"
 	case anyOf(names, "copy") && name == "object" && redis.Text == "1" && rkv.Text == "2147483647":
 		return "COPY of a small integer shares it"
+	case isOneOf(name, "expire", "pexpire", "hexpire", "hpexpire") && (hasWord(args, "gt") || hasWord(args, "lt")):
+		return "whether the clock moved between two commands"
 	case unsigned(redis) == unsigned(rkv):
 		return oneZero
 	case name == "zrange" && anyOf(names, "georadius", "georadiusbymember", "geosearchstore") && nearlyScores(redis, rkv):

@@ -65,6 +65,7 @@ func TestReplicaFollows(t *testing.T) {
 	follower, err := dial(cluster.Follower)
 	require.NoError(t, err)
 	require.Contains(t, do(t, follower, []string{"CLIENT", "LIST", "TYPE", "replica"})[0].Text, " flags=S ")
+	require.Contains(t, do(t, follower, []string{"INFO", "replication"})[0].Text, "\nslave0:ip=127.0.0.1,port=")
 	require.Equal(t, "1", do(t, follower, []string{"CLIENT", "KILL", "TYPE", "slave"})[0].Text)
 }
 
