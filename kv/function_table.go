@@ -11,9 +11,7 @@ import (
 
 // functionTable holds the replicated libraries of functions.
 type functionTable struct {
-	// libs are in the order of their names. The slice is replaced, never changed: cuts
-	// have it, too.
-	libs   []*functionLibrary
+	libs   []*functionLibrary   // in the order of their names
 	byName map[string]*function // in lower case
 	bytes  int                  // of code
 }
@@ -53,7 +51,7 @@ const (
 func (t *functionTable) find(name []byte) *function { return t.byName[strings.ToLower(string(name))] }
 
 // freeze is a copy for a cut.
-func (t *functionTable) freeze() functionTable { return functionTable{libs: t.libs} }
+func (t *functionTable) freeze() functionTable { return functionTable{libs: slices.Clone(t.libs)} }
 
 // rows are the libraries as a snapshot has them.
 func (t *functionTable) rows() (rows []functionRow) {
@@ -64,11 +62,7 @@ func (t *functionTable) rows() (rows []functionRow) {
 }
 
 func (t *functionTable) search(name string) (at int, found bool) {
-	return searchLibrary(t.libs, name)
-}
-
-func searchLibrary(libs []*functionLibrary, name string) (at int, found bool) {
-	return slices.BinarySearchFunc(libs, name, func(l *functionLibrary, n string) int { return strings.Compare(l.name, n) })
+	return slices.BinarySearchFunc(t.libs, name, func(l *functionLibrary, n string) int { return strings.Compare(l.name, n) })
 }
 
 func (t *functionTable) library(name string) *functionLibrary {
@@ -82,44 +76,69 @@ func (t *functionTable) library(name string) *functionLibrary {
 // add takes libraries in, which replace those of the same name if replace is set. If msg
 // is an error reply nothing was changed.
 func (t *functionTable) add(more []*functionLibrary, replace bool) (msg string) {
-	libs, bytes := slices.Clone(t.libs), t.bytes
-	names, gone := map[string]*function{}, map[*functionLibrary]bool{}
-	for _, lib := range more {
-		at, found := searchLibrary(libs, lib.name)
-		switch {
-		case !found:
-			libs = slices.Insert(libs, at, lib)
-		case replace:
-			gone[libs[at]] = true
-			bytes -= len(libs[at].code)
-			libs[at] = lib
-		default:
-			return "ERR Library " + lib.name + " already exists"
-		}
-		bytes += len(lib.code)
+	more, msg = lastOfName(more, replace)
+	if msg != "" {
+		return msg
 	}
+	gone, bytes := map[*functionLibrary]bool{}, t.bytes
+	for _, lib := range more {
+		bytes += len(lib.code)
+		if old := t.library(lib.name); old != nil {
+			if !replace {
+				return "ERR Library " + lib.name + " already exists"
+			}
+			gone[old] = true
+			bytes -= len(old.code)
+		}
+	}
+	names := map[string]bool{}
 	for _, lib := range more {
 		for _, f := range lib.functions {
 			name := strings.ToLower(f.name)
-			old := t.byName[name]
-			if names[name] != nil && !gone[names[name].lib] || old != nil && !gone[old.lib] {
+			if old := t.byName[name]; names[name] || old != nil && !gone[old.lib] {
 				return "ERR Function " + f.name + " already exists"
 			}
-			names[name] = f
+			names[name] = true
 		}
 	}
 	if bytes > maxFunctionBytes {
 		return "OOM the libraries of functions are larger than their limit"
 	}
-	for lib := range gone {
-		t.forget(lib)
+	for _, lib := range more {
+		t.put(lib)
 	}
+	return ""
+}
+
+// lastOfName leaves one library of each name, the last, if they may replace each other.
+func lastOfName(libs []*functionLibrary, replace bool) (left []*functionLibrary, msg string) {
+	last := make(map[string]int, len(libs))
+	for i, lib := range libs {
+		if _, twice := last[lib.name]; twice && !replace {
+			return nil, "ERR Library " + lib.name + " already exists"
+		}
+		last[lib.name] = i
+	}
+	for i, lib := range libs {
+		if last[lib.name] == i {
+			left = append(left, lib)
+		}
+	}
+	return left, ""
+}
+
+// put adds a library or puts it in the place of one of its name.
+func (t *functionTable) put(lib *functionLibrary) {
+	t.remove(lib.name)
+	at, _ := t.search(lib.name)
+	t.libs = slices.Insert(t.libs, at, lib)
+	t.bytes += len(lib.code)
 	if t.byName == nil {
 		t.byName = map[string]*function{}
 	}
-	maps.Copy(t.byName, names)
-	t.libs, t.bytes = libs, bytes
-	return ""
+	for _, f := range lib.functions {
+		t.byName[strings.ToLower(f.name)] = f
+	}
 }
 
 // forget takes a library's functions out of the index.
@@ -140,7 +159,7 @@ func (t *functionTable) remove(name string) bool {
 	lib := t.libs[at]
 	t.forget(lib)
 	t.bytes -= len(lib.code)
-	t.libs = slices.Concat(t.libs[:at], t.libs[at+1:])
+	t.libs = slices.Delete(t.libs, at, at+1)
 	return true
 }
 
