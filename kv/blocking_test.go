@@ -368,6 +368,9 @@ func TestSwapWakesNobodyForWhatIsDue(t *testing.T) {
 		n.do("SWAPDB", "0", "1")
 		require.Equal(t, blockedText, n.got(c))
 		require.Equal(t, left, n.do("DBSIZE"), version)
+		n.now++
+		require.Equal(t, "(integer) 0", n.do("EXISTS", "k"))
+		require.Equal(t, "(integer) 0", n.do("DBSIZE"), "it went because somebody asked")
 		n.do("RPUSH", "k", "w")
 		require.Contains(t, n.got(c), `"w"`)
 	}

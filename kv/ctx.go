@@ -100,8 +100,8 @@ func (c *Ctx) find(key []byte) (Value, bool) {
 	if c.logged {
 		c.ks.delete(key)
 		c.touched("expired", key)
-	} else if v.ExpireAt > c.store.st.Stamp {
-		c.needTick = true
+	} else if st := &c.store.st; v.ExpireAt > st.Stamp || st.Settings.ActiveExpire == 0 && c.now > st.Stamp {
+		c.needTick = true // without active expiry it goes because somebody asks for it
 	}
 	return Value{}, false
 }

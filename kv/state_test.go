@@ -20,7 +20,7 @@ var wiredState = map[string][]string{
 	"watch.pages":    {"Watch"},
 	"watch.flush":    {"Flush"},
 	"scripts.rows":   {"Scripts"},
-	"functions.rows": {"Functions"},
+	"functions.libs": {"Functions"},
 	"waiters.rows":   {"Waiters"},
 	"waiters.last":   {"LastTicket"},
 	"watch.swap":     {"Swap"},
@@ -34,7 +34,7 @@ var wiredState = map[string][]string{
 func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
 	derived := map[string]string{"watch.epoch": "which pages a cut shares",
 		"scripts.bySHA": "rows", "scripts.bytes": "rows", "scripts.evals": "rows",
-		"functions.libs": "rows", "functions.byName": "rows",
+		"functions.byName": "libs", "functions.bytes": "libs",
 		"waiters.byUnit": "rows", "waiters.queues": "rows", "waiters.due": "rows", "waiters.perSession": "rows",
 		"waiters.onNoKey": "rows", "waiters.bytes": "rows", "once.byID": "order", "once.bytes": "order"}
 	for name, why := range derivedState {
