@@ -300,7 +300,7 @@ func (c *Ctx) visible(v Value) bool {
 // cmdScan is SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]. The cursor is a
 // position in hash order: it survives resizes, restarts and a change of node.
 func cmdScan(c *Ctx) {
-	cursor, ok := parseCursor(c.Args[1])
+	cursor, ok := c.cursor(c.Args[1])
 	if !ok {
 		c.Out.Error("ERR invalid cursor")
 		return
@@ -348,8 +348,23 @@ func cmdScan(c *Ctx) {
 	c.Out.AppendTape(&body)
 }
 
-// parseCursor reads the cursor of SCAN and its kin as Redis does, by strtoul without
-// blanks before it: nothing is 0, and a sign turns the number round within 64 bits.
+// cursor reads the cursor of SCAN and its kin. Since Redis 7.4 it may not be empty and no
+// plain negative number, but blanks may stand before it.
+func (c *Ctx) cursor(b []byte) (uint64, bool) {
+	if c.settings().RedisVersion >= redis74 {
+		if n, isInt := parseInt(b); isInt && n < 0 || len(b) == 0 {
+			return 0, false
+		}
+		b = bytes.TrimLeft(b, " \t\n\v\f\r")
+		if len(b) == 0 {
+			return 0, false
+		}
+	}
+	return parseCursor(b)
+}
+
+// parseCursor reads a number as C's strtoul does, but without blanks before it: nothing is
+// 0, and a sign turns the number round within 64 bits.
 func parseCursor(b []byte) (uint64, bool) {
 	if len(b) == 0 {
 		return 0, true

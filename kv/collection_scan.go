@@ -24,7 +24,7 @@ const cursorBits = 52
 // scanCursor reads the cursor of HSCAN and its kin. If ok is false the error was
 // replied. The options follow by options, because Redis looks at the key first.
 func (c *Ctx) scanCursor() (s *elementScan, ok bool) {
-	cursor, ok := parseCursor(c.Args[2])
+	cursor, ok := c.cursor(c.Args[2])
 	if !ok {
 		c.Out.Error("ERR invalid cursor")
 		return nil, false

@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,6 +22,18 @@ func TestParseCursor(t *testing.T) {
 	for _, text := range []string{" 1", "1 ", "x", "-", "+", "--1", "+ 1", "0x10", "1.0", "18446744073709551616", "-18446744073709551616"} {
 		_, ok := parseCursor([]byte(text))
 		assert.False(t, ok, "%q", text)
+	}
+}
+
+// TestCursorOfVersion: Redis 7.4 reads them in another way.
+func TestCursorOfVersion(t *testing.T) {
+	n := newTestNode(t)
+	for version, refused := range map[string][]string{"7.0": {" ", " 0", "-"}, "7.4": {"", " ", "-1", "-"}} {
+		require.Equal(t, "OK", n.do("CONFIG", "SET", "redis-version", version))
+		for _, cursor := range []string{"", " ", " 0", "-1", "-0", "+0", "-"} {
+			got := n.do("SCAN", cursor)
+			require.Equal(t, slices.Contains(refused, cursor), strings.Contains(got, "invalid cursor"), "%s %q: %s", version, cursor, got)
+		}
 	}
 }
 

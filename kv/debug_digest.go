@@ -28,8 +28,8 @@ func (d *redisDigest) mix(b []byte) {
 
 func (d *redisDigest) mixNumber(n uint32) { d.mix(binary.BigEndian.AppendUint32(nil, n)) }
 
-// value adds a key's value.
-func (d *redisDigest) value(v Value) {
+// value adds a key's value; digits17: scores are printed as up to Redis 7.0.
+func (d *redisDigest) value(v Value, digits17 bool) {
 	d.mixNumber(redisTypeNumber(v.Type))
 	switch v.Type {
 	case TypeString:
@@ -41,7 +41,12 @@ func (d *redisDigest) value(v Value) {
 	case TypeHash:
 		d.pairs(v, func(val []byte) []byte { return val })
 	case TypeZSet:
-		d.pairs(v, func(val []byte) []byte { return (&Reply{digits17: true}).appendDouble(nil, readScore(val)) })
+		d.pairs(v, func(val []byte) []byte {
+			if digits17 {
+				return (&Reply{digits17: true}).appendDouble(nil, readScore(val))
+			}
+			return appendShortest(nil, readScore(val))
+		})
 	case TypeStream:
 		d.stream(v.Obj)
 	}
@@ -106,7 +111,7 @@ func debugDigest(c *Ctx) {
 		ks.each(func(key []byte, v Value) bool {
 			var d redisDigest
 			d.mix(key)
-			d.value(v)
+			d.value(v, c.settings().RedisVersion < redis72)
 			total.xor(d[:])
 			return true
 		})
@@ -120,7 +125,7 @@ func debugDigestValue(c *Ctx) {
 	for _, key := range c.Args[2:] {
 		var d redisDigest
 		if v, found := c.lookup(key); found {
-			d.value(v)
+			d.value(v, c.settings().RedisVersion < redis72)
 		}
 		c.Out.Status(hex.EncodeToString(d[:]))
 	}

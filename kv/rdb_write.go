@@ -269,7 +269,7 @@ func (w *RDBWriter) zsetListpack(p []byte) []byte {
 			break
 		}
 		w.pack = appendListpack(w.pack, member)
-		w.pack = appendListpack(w.pack, AppendDouble(text[:0], readScore(score)))
+		w.pack = appendListpack(w.pack, appendD2String(text[:0], readScore(score)))
 		n += 2
 	}
 	w.pack = endListpack(w.pack, 0, n)

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"math"
 	"strconv"
 )
 
@@ -193,49 +192,3 @@ func (r *Reply) BigNumber(digits string) {
 // Deferred appends the place of value number n, which package resp fills in while
 // it renders the tape ('!' in the tape; Chunk.AddDeferred).
 func (r *Reply) Deferred(n int) { r.complex = true; r.head('!', int64(n)) }
-
-// AppendDouble appends f as Redis prints scores: the shortest text that reads
-// back as f, integers without exponent up to 1e17 and so on (%.17g), inf, -inf, nan.
-func AppendDouble(dst []byte, f float64) []byte {
-	switch {
-	case math.IsInf(f, 1):
-		return append(dst, "inf"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-inf"...)
-	case math.IsNaN(f):
-		return append(dst, "nan"...)
-	case f == math.Trunc(f) && math.Abs(f) < 1e17:
-		if f == 0 && math.Signbit(f) {
-			return append(dst, "-0"...)
-		}
-		return strconv.AppendInt(dst, int64(f), 10)
-	}
-	return appendShortestG(dst, f)
-}
-
-// appendDouble is AppendDouble in the form of the Redis that is imitated: up to 7.0
-// scores have 17 digits, from 7.2 on as many as are needed.
-func (r *Reply) appendDouble(dst []byte, f float64) []byte {
-	if !r.digits17 || f == math.Trunc(f) && math.Abs(f) < 1e17 || math.IsInf(f, 0) || math.IsNaN(f) {
-		return AppendDouble(dst, f)
-	}
-	return strconv.AppendFloat(dst, f, 'g', 17, 64)
-}
-
-// appendShortestG prints the shortest digits that read back, in C's %.17g style:
-// scientific if the exponent is below -4 or at least 17, exponent of two digits.
-func appendShortestG(dst []byte, f float64) []byte {
-	var tmp [32]byte
-	e := strconv.AppendFloat(tmp[:0], f, 'e', -1, 64)
-	exp := 0
-	for i := len(e) - 1; i >= 0; i-- {
-		if e[i] == 'e' {
-			exp, _ = strconv.Atoi(string(e[i+1:]))
-			break
-		}
-	}
-	if exp < -4 || exp >= 17 {
-		return append(dst, e...)
-	}
-	return strconv.AppendFloat(dst, f, 'f', -1, 64)
-}
