@@ -39,11 +39,15 @@ func (d *redisDigest) value(v Value, digits17 bool) {
 	case TypeSet:
 		eachElement(v, d.xor)
 	case TypeHash:
+		if v.hasFieldTTL() {
+			d.expiring(v.Obj)
+			break
+		}
 		d.pairs(v, func(val []byte) []byte { return val })
 	case TypeZSet:
 		d.pairs(v, func(val []byte) []byte {
 			if digits17 {
-				return (&Reply{digits17: true}).appendDouble(nil, readScore(val))
+				return appendDigits17(nil, readScore(val))
 			}
 			return appendShortest(nil, readScore(val))
 		})
@@ -52,6 +56,20 @@ func (d *redisDigest) value(v Value, digits17 bool) {
 	}
 	if v.ExpireAt != 0 {
 		d.xor([]byte("!!expire!!"))
+	}
+}
+
+// expiring adds a hash with fields that expire.
+func (d *redisDigest) expiring(o *object) {
+	for it := o.t.first(); it.valid(); it.next() {
+		key, val := it.entry()
+		var one redisDigest
+		one.mix(hashedMember(key))
+		one.mix(val)
+		if o.fieldTTL(key) != 0 {
+			one.xor([]byte("!!hexpire!!"))
+		}
+		d.xor(one[:])
 	}
 }
 

@@ -11,9 +11,15 @@ import (
 
 // appendDouble prints f as the Redis does that is imitated.
 func (r *Reply) appendDouble(dst []byte, f float64) []byte {
+	if r.digits17 {
+		return appendDigits17(dst, f)
+	}
+	return appendD2String(dst, f)
+}
+
+// appendDigits17 is %.17g, in which ZSCAN shows a large set's scores whatever the version.
+func appendDigits17(dst []byte, f float64) []byte {
 	switch {
-	case !r.digits17:
-		return appendD2String(dst, f)
 	case f == math.Trunc(f) && math.Abs(f) < 1e17:
 		return appendWhole(dst, f)
 	case math.IsInf(f, 0) || math.IsNaN(f):

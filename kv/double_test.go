@@ -35,7 +35,7 @@ func TestAppendDoubleReadsBack(t *testing.T) {
 		if math.IsNaN(f) {
 			return
 		}
-		for _, text := range [][]byte{appendD2String(nil, f), appendShortest(nil, f), (&Reply{digits17: true}).appendDouble(nil, f)} {
+		for _, text := range [][]byte{appendD2String(nil, f), appendShortest(nil, f), appendDigits17(nil, f)} {
 			back, err := strconv.ParseFloat(string(text), 64)
 			require.NoError(t, err)
 			require.Equal(t, f, back, "%s", text)

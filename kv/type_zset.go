@@ -432,7 +432,7 @@ func cmdZScan(c *Ctx) {
 	}
 	if z.isTree() {
 		scan.tree(z.object().t2, func(key, val []byte) {
-			scan.emit(hashedMember(key), c.Out.appendDouble(nil, readScore(val)))
+			scan.emit(hashedMember(key), appendDigits17(nil, readScore(val)))
 		})
 	} else {
 		z.each(func(member []byte, score float64) bool {

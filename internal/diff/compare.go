@@ -122,7 +122,7 @@ func sameScan(args []string, a, b Value) bool {
 		return true // half a walk says nothing
 	}
 	n := 2
-	if name := strings.ToLower(args[0]); name == "scan" || name == "sscan" {
+	if name := strings.ToLower(args[0]); name == "scan" || name == "sscan" || hasWord(args, "novalues") {
 		n = 1
 	}
 	return multiset(a.Elems[1], n) == multiset(b.Elems[1], n)

@@ -17,11 +17,13 @@ func explained(oracle string, cmds [][]string, redis, rkv Value, before string) 
 	name := strings.ToLower(args[0])
 	bothErr := redis.Kind == '-' && rkv.Kind == '-'
 	switch {
-	case name == "xgroup" && bothErr && strings.HasPrefix(redis.Text, "ERR unknown subcommand or wrong number of arguments for '") &&
+	case (name == "xgroup" || name == "xinfo") && bothErr && strings.HasPrefix(redis.Text, "ERR unknown subcommand or wrong number of arguments for '") &&
 		strings.EqualFold(redis.Text, rkv.Text):
 		return "the log keeps commands, not their spelling"
 	case name == "object" && redis.Text == "skiplist" && rkv.Text == "listpack" && anyOf(names, "sort", "sort_ro"):
 		return "SORT leaves a sorted set as it is, Redis unpacks it"
+	case name == "object" && redis.Text == "listpackex" && rkv.Text == "listpack":
+		return "a hash is listpackex only while one of its fields expires"
 	case anyOf(names, "copy") && name == "object" && redis.Text == "1" && rkv.Text == "2147483647":
 		return "COPY of a small integer shares it"
 	case isOneOf(name, "expire", "pexpire", "hexpire", "hpexpire") && (hasWord(args, "gt") || hasWord(args, "lt")):

@@ -63,6 +63,7 @@ type generator struct {
 	commands []string // those to draw from, by weight
 	family   string   // what keys the present command wants
 	deleted  bool     // XDEL is in the sequence
+	oracle   string   // Redis's version; "": the oldest
 }
 
 // drawn are the commands by family of keys. A family's keys hold its type most times.
@@ -292,6 +293,14 @@ func (x *generator) repair(args []string) []string {
 		args[i] = "9-*"
 	}
 	for i, a := range args {
+		// Redis 7.4 looks at 32 bits of the index in a small list.
+		if n, err := strconv.ParseInt(a, 10, 64); i == 2 && args[0] == "lset" && err == nil && n != int64(int32(n)) {
+			args[i] = "100"
+		}
+		// Redis 7.4 counts a negative offset from the end, but only in a large set.
+		if i > 2 && x.oracle >= "7.4" && strings.EqualFold(args[i-1], "limit") && strings.HasPrefix(a, "-") && args[0][0] == 'z' {
+			args[i] = "1"
+		}
 		// Redis 7.0 negates the least integer here, 7.2 refuses it.
 		if a == "-9223372036854775808" && (args[0] == "lrem" || args[0] == "lpos") {
 			args[i] = "-9223372036854775807"

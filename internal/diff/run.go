@@ -117,7 +117,9 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	started := time.Now()
 	for seed := o.Seed; x.Result.Commands < o.Commands && (o.Time == 0 || time.Since(started) < o.Time) && x.Unexplained < o.Most && ctx.Err() == nil; seed++ {
-		if err := x.sequence(newGenerator(grammar, seed), seed); err != nil {
+		g := newGenerator(grammar, seed)
+		g.oracle = x.oracle
+		if err := x.sequence(g, seed); err != nil {
 			return x.Result, fmt.Errorf("seed %d: %w", seed, err)
 		}
 		if o.Progress != nil {
