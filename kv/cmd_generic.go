@@ -421,15 +421,24 @@ func cmdObjectEncoding(c *Ctx) {
 // sets of strings became listpacks in 7.2.
 func (c *Ctx) encodingOf(v Value) string {
 	name := objectEncoding(v)
-	if name == "listpack" && c.settings().RedisVersion < redis72 {
-		switch v.Type {
-		case TypeList:
-			return "quicklist"
-		case TypeSet:
-			return "hashtable"
-		}
+	old := c.settings().RedisVersion < redis72
+	switch {
+	case v.Type == TypeSet && old && name == "listpack":
+		return "hashtable"
+	case v.Type == TypeList && (old || v.Enc != EncPacked && !c.smallAgain(v)):
+		return "quicklist"
+	case v.Type == TypeList:
+		return "listpack"
 	}
 	return name
+}
+
+// smallAgain reports whether a list that outgrew its packed form has shrunk to half of
+// what that may be: Redis turns it back then.
+func (c *Ctx) smallAgain(v Value) bool {
+	elements, bytes := listLimits(c.settings())
+	t := v.Obj.t
+	return t.len() <= elements/2 && t.root.size <= int64(bytes/2)
 }
 
 // embstrMax is the longest string Redis keeps in one piece with its header.

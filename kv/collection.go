@@ -226,6 +226,7 @@ func (c *Ctx) touchedRemoving(event string, key []byte, left int) {
 	c.touched(event, key)
 	if left == 0 {
 		c.touched("del", key)
+		c.store.dirty-- // one change, as Redis counts
 	}
 }
 

@@ -42,6 +42,9 @@ type Effect struct {
 	Notify NotifyFlags
 	Key    []byte
 	Value  []byte
+	// ServerDel: the command is a DEL in the place of another command. A node that is set
+	// to lazyfree-lazy-server-del tells its replicas to UNLINK.
+	ServerDel bool
 	// Origin is the Waiter of the chunk whose command had the effect, if that chunk is
 	// this node's; nil otherwise. Index is the entry's, Op the number of the operation in
 	// that chunk: a read of the chunk that stands before a later operation

@@ -16,8 +16,9 @@ import (
 
 // fedCommand is a command of the block that is being gathered.
 type fedCommand struct {
-	db   int
-	args [][]byte
+	db        int
+	args      [][]byte
+	serverDel bool
 }
 
 // fedKey is a key that the present command modified.
@@ -99,7 +100,7 @@ func (c *Ctx) feedWords(name string, args ...[]byte) {
 }
 
 func (fx *effectLog) feedCommand(db int, args [][]byte) {
-	fx.feed.block = append(fx.feed.block, fedCommand{db, copyAll(args)})
+	fx.feed.block = append(fx.feed.block, fedCommand{db: db, args: copyAll(args)})
 }
 
 func copyAll(args [][]byte) [][]byte {
@@ -128,20 +129,27 @@ func (fx *effectLog) endBlock(together bool) {
 		if fx.feed.version < redis74 {
 			db = block[0].db
 		}
-		fx.addFed(fedCommand{db, [][]byte{[]byte("MULTI")}})
+		fx.addFed(fedCommand{db: db, args: [][]byte{[]byte("MULTI")}})
 	}
 	for _, f := range block {
 		fx.addFed(f)
 	}
 	if together {
-		fx.addFed(fedCommand{AllDatabases, [][]byte{[]byte("EXEC")}})
+		fx.addFed(fedCommand{db: AllDatabases, args: [][]byte{[]byte("EXEC")}})
 	}
 	clear(block)
 	fx.feed.block = block[:0]
 }
 
 func (fx *effectLog) addFed(f fedCommand) {
-	fx.add(Effect{Kind: EffectCommand, DB: f.db, Args: f.args, Index: fx.feed.index})
+	fx.add(Effect{Kind: EffectCommand, DB: f.db, Args: f.args, Index: fx.feed.index, ServerDel: f.serverDel})
+}
+
+// feedServerDel feeds that a command which is no DEL took the whole key away.
+func (c *Ctx) feedServerDel(key []byte) {
+	c.feedWords("DEL", key)
+	block := c.store.fx.feed.block
+	block[len(block)-1].serverDel = true
 }
 
 // feedGone feeds a key that expired or was evicted.
@@ -266,7 +274,7 @@ func (c *Ctx) feedRestore() {
 	key := c.Args[1]
 	v, ok := c.ks.get(key)
 	if !ok {
-		c.feedWords("DEL", key)
+		c.feedServerDel(key)
 		return
 	}
 	args := append([][]byte{key, strconv.AppendInt(nil, v.ExpireAt, 10)}, c.Args[3:]...)
@@ -282,7 +290,7 @@ func (c *Ctx) feedSPop(reply tapeValue) {
 	if len(c.Args) == 2 {
 		members = []tapeValue{reply}
 	} else if _, ok := c.ks.get(key); !ok {
-		c.feedWords("DEL", key)
+		c.feedServerDel(key)
 		return
 	}
 	args := [][]byte{[]byte("SREM"), key}

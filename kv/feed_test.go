@@ -108,3 +108,25 @@ func TestFeedOfVersion(t *testing.T) {
 		require.Equal(t, []int{tc.multi, 0, 0, AllDatabases}, l.dbs)
 	}
 }
+
+// TestFeedServerDel: a DEL that stands for another command is told from one that was sent.
+func TestFeedServerDel(t *testing.T) {
+	n := newTestNode(t)
+	var marks []bool
+	n.s.Listen(effectsFunc(func(f *Effects) {
+		for _, e := range f.List {
+			if e.Kind == EffectCommand && string(e.Args[0]) == "DEL" {
+				marks = append(marks, e.ServerDel)
+			}
+		}
+	})).Want(EffectCommand)
+	n.do("SADD", "s", "a", "b")
+	n.do("SPOP", "s", "5")
+	n.do("SET", "due", "v", "PX", "5")
+	n.tick(10)
+	require.Equal(t, []bool{true, false}, marks)
+}
+
+type effectsFunc func(f *Effects)
+
+func (fn effectsFunc) Effects(f *Effects) { fn(f) }

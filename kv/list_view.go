@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"math"
 	"slices"
 )
 
@@ -195,11 +196,17 @@ func (l *listView) fits(elems [][]byte) bool {
 	for _, e := range elems {
 		size += len(e) + uvarintLen(uint64(len(e)))
 	}
-	fill := int(l.c.settings().ListMaxListpackSize)
+	maxElems, maxBytes := listLimits(l.c.settings())
+	return size <= maxBytes && (maxElems == math.MaxInt || l.len()+len(elems) <= maxElems)
+}
+
+// listLimits is what one node of a quicklist holds at most.
+func listLimits(s *Settings) (elements, bytes int) {
+	fill := int(s.ListMaxListpackSize)
 	if fill >= 0 {
-		return size <= listNodeMaxBytes && l.len()+len(elems) <= max(fill, 1)
+		return max(fill, 1), listNodeMaxBytes
 	}
-	return size <= listNodeBytes[min(-fill, len(listNodeBytes))-1]
+	return math.MaxInt, listNodeBytes[min(-fill, len(listNodeBytes))-1]
 }
 
 func (l *listView) convert() {

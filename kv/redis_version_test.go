@@ -76,3 +76,20 @@ func TestLikeRedisByFuzzing(t *testing.T) {
 	require.Contains(t, n.do("INCRBYFLOAT", "f", "1e308"), "999999999999")
 	require.Contains(t, n.do("INCRBYFLOAT", "f", "1"), "999999999999", "309 digits are a number")
 }
+
+// TestListShrinksBack: since Redis 7.2 a list that has shrunk to half of what a listpack
+// holds is one again.
+func TestListShrinksBack(t *testing.T) {
+	n := newTestNode(t)
+	n.do("CONFIG", "SET", "redis-version", "7.4")
+	n.do("CONFIG", "SET", "list-max-listpack-size", "6")
+	n.do("RPUSH", "l", "1", "2", "3", "4", "5", "6", "7")
+	for _, want := range []string{"quicklist", "quicklist", "quicklist", "quicklist", "listpack", "listpack"} {
+		require.Equal(t, `"`+want+`"`, n.do("OBJECT", "ENCODING", "l"))
+		n.do("RPOP", "l")
+	}
+	dirty := n.s.Stats().Dirty
+	n.do("RPOP", "l")
+	require.Equal(t, dirty+1, n.s.Stats().Dirty, "the key's end is no change of its own")
+	require.Equal(t, "(integer) 0", n.do("EXISTS", "l"))
+}

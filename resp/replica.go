@@ -292,8 +292,12 @@ func (r *replica) append(b []byte, e *kv.Effect) []byte {
 		b = redcon.AppendBulkString(b, "SELECT")
 		b = redcon.AppendBulkString(b, strconv.Itoa(e.DB))
 	}
-	b = redcon.AppendArray(b, len(e.Args))
-	for _, a := range e.Args {
+	args := e.Args
+	if e.ServerDel && r.s.srv.live.memo("lazyfree-lazy-server-del", "no") == "yes" {
+		args = append([][]byte{[]byte("UNLINK")}, args[1:]...)
+	}
+	b = redcon.AppendArray(b, len(args))
+	for _, a := range args {
 		b = redcon.AppendBulk(b, a)
 	}
 	return b
