@@ -375,3 +375,24 @@ func TestSwapWakesNobodyForWhatIsDue(t *testing.T) {
 		require.Contains(t, n.got(c), `"w"`)
 	}
 }
+
+// TestSleepInATransaction: what stands before DEBUG SLEEP sees a time that is earlier by
+// that much, so that a key may expire within the transaction.
+func TestSleepInATransaction(t *testing.T) {
+	n := newTestNode(t)
+	n.do("CONFIG", "SET", "active-expire", "no")
+	c := n.startLine("BLPOP k 0")
+	exec := &Chunk{}
+	exec.BeginExecAgo(nil, 200)
+	addCommand(exec, "RPUSH", "k", "v")
+	addCommand(exec, "PEXPIRE", "k", "100")
+	addCommand(exec, "PTTL", "k")
+	exec.AppendOp(DebugCommand([]byte("sleep")), bytesOf("DEBUG", "SLEEP", "0.2"))
+	addCommand(exec, "PTTL", "k")
+	exec.EndExec()
+	n.run(exec)
+	require.Equal(t, "1) (integer) 1\n2) (integer) 1\n3) (integer) 100\n4) OK\n5) (integer) -2", tapeText(t, exec.Reply.Bytes()))
+	require.Equal(t, blockedText, n.got(c))
+	n.do("RPUSH", "k", "w")
+	require.Contains(t, n.got(c), `"w"`)
+}

@@ -118,6 +118,7 @@ type execGroup struct {
 	ops     int // operations in it, control operations included
 	values  int // values its array holds
 	watches []Watch
+	ago     uint32 // ms, see BeginExecAgo
 }
 
 // chunkKeep is the size above which an emptied chunk's memory is let go: one large
@@ -298,13 +299,20 @@ func (c *Chunk) AppendPresence(session uint64, here, gone bool) {
 
 // BeginExec opens a transaction: what is added until EndExec yields one value, an
 // array, or the null array if one of the watched keys was modified.
-func (c *Chunk) BeginExec(watches []Watch) {
+func (c *Chunk) BeginExec(watches []Watch) { c.BeginExecAgo(watches, 0) }
+
+// BeginExecAgo is BeginExec of a transaction in which DEBUG SLEEP waits for ms in all: its
+// first command's time is so much before the entry's stamp.
+func (c *Chunk) BeginExecAgo(watches []Watch, ms uint32) {
 	args := make([][]byte, 1, 1+len(watches))
-	args[0] = make([]byte, 4)
+	args[0] = make([]byte, 4, 8)
+	if ms > 0 {
+		args[0] = binary.LittleEndian.AppendUint32(args[0], ms)
+	}
 	for _, w := range watches {
 		args = append(args, w.append(nil))
 	}
-	c.groups = append(c.groups, execGroup{op: c.NumOps, watches: watches})
+	c.groups = append(c.groups, execGroup{op: c.NumOps, watches: watches, ago: ms})
 	c.inExec = true
 	// The count is patched at EndExec: it stands behind opcode, argc and its length.
 	c.execCount = len(c.Ops) + 1 + uvarintLen(uint64(len(args))) + 1

@@ -19,6 +19,7 @@ var debugCommands = []Command{
 	{Name: "debug|htstats-key", Group: "server", Arity: -3, Flags: FlagReadonly, Run: debugHTStatsKey},
 	{Name: "debug|populate", Group: "server", Arity: -3, Flags: FlagWrite | FlagDenyOOM, Op: 151, Run: debugPopulate},
 	{Name: "debug|set-active-expire", Group: "server", Arity: 3, Flags: FlagWrite, Op: 153, Run: debugActiveExpire},
+	{Name: "debug|sleep", Group: "server", Arity: 3, Flags: FlagWrite, Op: 154, Run: debugSleep},
 	{Name: "debug|set-disable-deny-scripts", Group: "server", Arity: 3, Flags: FlagWrite, Op: 152, Run: debugInScripts},
 }
 
@@ -31,6 +32,21 @@ func DebugCommand(sub []byte) *Command {
 		}
 	}
 	return nil
+}
+
+// debugSleep is DEBUG SLEEP seconds in a transaction: the client's node slept before it
+// proposed it (Chunk.BeginExecAgo), and what follows comes so much later than what stands
+// before it.
+func debugSleep(c *Ctx) {
+	seconds, ok := parseFloat(c.Args[2])
+	if !ok || !(seconds >= 0) {
+		c.Out.Error(errNotFloat)
+		return
+	}
+	if c.inExec {
+		c.now = min(c.now+int64(min(seconds, 60)*1000), c.store.st.Stamp)
+	}
+	c.Out.OK()
 }
 
 // debugObject is DEBUG OBJECT key. Addresses and reference counts mean nothing here;

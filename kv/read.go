@@ -208,7 +208,7 @@ func (r *runner) some(data []byte, first, count uint64, group int, skip bool) ([
 // exec runs one transaction: its count operations from ordinal first on.
 func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
 	r.groups++
-	hold := true
+	hold, ago := true, r.o.execAgo()
 	for _, enc := range r.o.args[1:] {
 		w, _ := parseWatch(enc)
 		hold = hold && r.s.watchHolds(&w, r.c)
@@ -222,7 +222,8 @@ func (r *runner) exec(data []byte, first, count uint64) ([]byte, error) {
 		r.out.Array(r.chunk.groups[r.groups-1].values)
 	}
 	r.c.inExec = true
-	defer func() { r.c.inExec = false }()
+	defer func(now int64) { r.c.inExec, r.c.now = false, now }(r.c.now)
+	r.c.now -= ago
 	return r.some(data, first, count, r.groups, !hold)
 }
 

@@ -55,7 +55,7 @@ func (b *scriptLogger) all() {
 		}
 		inside, _, _ := o.exec()
 		b.group++
-		b.next.BeginExec(b.old.groups[b.group-1].watches)
+		b.next.BeginExecAgo(b.old.groups[b.group-1].watches, b.old.groups[b.group-1].ago)
 		for range inside {
 			n++
 			b.readsBefore(n, b.group)

@@ -369,7 +369,7 @@ func (o *op) db() (int, bool) {
 
 // exec decodes EXEC's count and the watches' encodings (parseWatch).
 func (o *op) exec() (count int, watches [][]byte, ok bool) {
-	if len(o.args) == 0 || len(o.args[0]) != 4 {
+	if len(o.args) == 0 || len(o.args[0]) != 4 && len(o.args[0]) != 8 {
 		return 0, nil, false
 	}
 	n := binary.LittleEndian.Uint32(o.args[0])
@@ -379,6 +379,14 @@ func (o *op) exec() (count int, watches [][]byte, ok bool) {
 		}
 	}
 	return int(n), o.args[1:], n < 1<<31
+}
+
+// execAgo is by how many ms the transaction's time is behind the stamp at its begin.
+func (o *op) execAgo() int64 {
+	if len(o.args) == 0 || len(o.args[0]) != 8 {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint32(o.args[0][4:]))
 }
 
 // appendOp appends one operation.

@@ -74,6 +74,8 @@ func debugInExec(s *session, c *kv.Chunk, args [][]byte, out *kv.Reply) {
 	switch {
 	case msg != "":
 		out.Error(msg)
+	case sleeps(args):
+		c.AppendOp(kv.DebugCommand(args[1]), args) // EXEC slept already
 	case run != nil:
 		run(s, args, out)
 		if s.async != nil {
@@ -92,12 +94,11 @@ func (s *session) findDebug(args [][]byte) (cmd *kv.Command, run func(*session, 
 	if !s.debugAllowed() {
 		return nil, nil, debugRefused
 	}
-	if cmd = kv.DebugCommand(args[1]); cmd != nil {
-		if cmd.ArityOK(len(args)) {
-			return cmd, nil, ""
-		}
-	} else if run = debugSubs[strings.ToLower(string(cut(args[1], 64)))]; run != nil {
+	if run = debugSubs[strings.ToLower(string(cut(args[1], 64)))]; run != nil {
 		return nil, run, ""
+	}
+	if cmd = kv.DebugCommand(args[1]); cmd != nil && cmd.ArityOK(len(args)) {
+		return cmd, nil, ""
 	}
 	return nil, nil, "ERR unknown subcommand or wrong number of arguments for '" + string(cut(args[1], 128)) + "'. Try DEBUG HELP."
 }
@@ -105,14 +106,48 @@ func (s *session) findDebug(args [][]byte) (cmd *kv.Command, run func(*session, 
 // debugSleep is DEBUG SLEEP seconds. It holds up the event loop, that is all clients of
 // this node, as in Redis: that is what it is for.
 func debugSleep(_ *session, args [][]byte, out *kv.Reply) {
-	seconds, err := strconv.ParseFloat(string(args[len(args)-1]), 64)
-	if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 60 {
+	d, ok := sleepTime(args)
+	if !ok {
 		out.Error("ERR value is not a valid float")
 		return
 	}
-	time.Sleep(time.Duration(seconds * float64(time.Second)))
+	time.Sleep(d)
 	out.OK()
 }
+
+func sleepTime(args [][]byte) (d time.Duration, ok bool) {
+	seconds, err := strconv.ParseFloat(string(args[len(args)-1]), 64)
+	if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 60 {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)), true
+}
+
+// sleeps reports whether the command is a DEBUG SLEEP that is to be obeyed.
+func sleeps(args [][]byte) bool {
+	_, ok := sleepTime(args)
+	return ok && len(args) == 3 && equalFold(args[1], "sleep")
+}
+
+// sleepFirst sleeps for all DEBUG SLEEP of a transaction, whose commands then see the time
+// that they would have been executed at (kv.Chunk.BeginExecAgo).
+func (s *session) sleepFirst(cmds []queuedCmd) (ms uint32) {
+	if !s.debugAllowed() {
+		return 0
+	}
+	var all time.Duration
+	for _, q := range cmds {
+		if q.cmd == debugRow && sleeps(q.args) {
+			d, _ := sleepTime(q.args)
+			all += d
+		}
+	}
+	all = min(all, time.Minute)
+	time.Sleep(all)
+	return uint32(all.Milliseconds())
+}
+
+var debugRow = findRow("debug")
 
 // debugReload is DEBUG RELOAD and LOADAOF: the data is written as a snapshot, which is
 // read back and checked. It stays in memory, for the other nodes' would have to be

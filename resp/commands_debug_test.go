@@ -2,6 +2,7 @@ package resp
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -26,4 +27,17 @@ func TestDebug(t *testing.T) {
 	c.send("DEBUG PROTOCOL attrib\r\nDEBUG PROTOCOL true\r\nDEBUG NOSUCH\r\nDEBUG SLEEP x\r\n")
 	c.expect("$39\r\nSome real reply following the attribute\r\n:1\r\n" +
 		"-ERR unknown subcommand or wrong number of arguments for 'NOSUCH'. Try DEBUG HELP.\r\n-ERR value is not a valid float\r\n")
+}
+
+// DEBUG SLEEP in a transaction sleeps once, and keys may expire meanwhile.
+func TestDebugSleepInExec(t *testing.T) {
+	s := startServer(t, func(o *Options) { o.DebugCommand = "yes" })
+	c := s.dial()
+	require.Equal(t, "+OK", c.do("MULTI"))
+	for _, line := range []string{"SET k v PX 5", "GET k", "DEBUG SLEEP 0.02", "GET k"} {
+		require.Equal(t, "+QUEUED", c.line(line))
+	}
+	started := time.Now()
+	require.Equal(t, `[+OK "v" +OK nil]`, c.do("EXEC"))
+	require.GreaterOrEqual(t, time.Since(started), 20*time.Millisecond)
 }

@@ -110,7 +110,7 @@ func cmdExec(s *session, args [][]byte, out *kv.Reply) {
 	}
 	c := s.openChunk()
 	s.execDB = s.db
-	c.BeginExec(watches)
+	c.BeginExecAgo(watches, s.sleepFirst(m.cmds))
 	s.ran = append(s.ran, ran(execRow, args))
 	for _, q := range m.cmds {
 		s.monitored(q.cmd, q.args)
