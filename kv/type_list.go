@@ -368,6 +368,7 @@ func moveElement(c *Ctx, fromHead, toHead bool) {
 		c.Out.Bulk(src.at(0))
 		c.touched(endName(toHead, "lpush", "rpush"), c.Args[1])
 		c.touched(endName(fromHead, "lpop", "rpop"), c.Args[1])
+		c.store.dirty-- // one change, as Redis counts
 		return
 	}
 	// The popped element lives on in the reply while its list changes under it.
@@ -379,6 +380,7 @@ func moveElement(c *Ctx, fromHead, toHead bool) {
 	dst.save(dst.len())
 	c.touched(endName(toHead, "lpush", "rpush"), c.Args[2])
 	c.touchedRemoving(endName(fromHead, "lpop", "rpop"), c.Args[1], left) // in Redis's order
+	c.store.dirty--
 }
 
 // lastBulk is the text of the one bulk on the tape.

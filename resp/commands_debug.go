@@ -75,7 +75,9 @@ func debugInExec(s *session, c *kv.Chunk, args [][]byte, out *kv.Reply) {
 	case msg != "":
 		out.Error(msg)
 	case sleeps(args):
-		c.AppendOp(kv.DebugCommand(args[1]), args) // EXEC slept already
+		run(s, args, out)
+		out.Reset()
+		c.AppendOp(kv.DebugCommand(args[1]), args)
 	case run != nil:
 		run(s, args, out)
 		if s.async != nil {
@@ -129,9 +131,10 @@ func sleeps(args [][]byte) bool {
 	return ok && len(args) == 3 && equalFold(args[1], "sleep")
 }
 
-// sleepFirst sleeps for all DEBUG SLEEP of a transaction, whose commands then see the time
-// that they would have been executed at (kv.Chunk.BeginExecAgo).
-func (s *session) sleepFirst(cmds []queuedCmd) (ms uint32) {
+// sleepTime is how long the DEBUG SLEEPs of a transaction take in all. They sleep before it
+// is proposed; its commands see the time at which Redis would have executed them
+// (kv.Chunk.BeginExecAgo).
+func (s *session) sleepTime(cmds []queuedCmd) (ms uint32) {
 	if !s.debugAllowed() {
 		return 0
 	}
@@ -142,9 +145,7 @@ func (s *session) sleepFirst(cmds []queuedCmd) (ms uint32) {
 			all += d
 		}
 	}
-	all = min(all, time.Minute)
-	time.Sleep(all)
-	return uint32(all.Milliseconds())
+	return uint32(min(all, time.Hour).Milliseconds())
 }
 
 var debugRow = findRow("debug")

@@ -110,7 +110,7 @@ func cmdExec(s *session, args [][]byte, out *kv.Reply) {
 	}
 	c := s.openChunk()
 	s.execDB = s.db
-	c.BeginExecAgo(watches, s.sleepFirst(m.cmds))
+	c.BeginExecAgo(watches, s.sleepTime(m.cmds))
 	s.ran = append(s.ran, ran(execRow, args))
 	for _, q := range m.cmds {
 		s.monitored(q.cmd, q.args)
@@ -137,6 +137,10 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 		case s.local.Len() > 0:
 		case q.cmd == configSetRow:
 			s.ranAs(q.cmd, q.args)
+			return
+		case q.cmd == debugRow && sleeps(q.args): // the time is its own, not the log's
+			s.ran = append(s.ran, ranCommand{})
+			s.accountLocal(q.cmd, q.args, start, false)
 			return
 		default: // it became an operation or a read
 			s.ran = append(s.ran, ran(q.cmd, q.args))
