@@ -23,6 +23,10 @@ type traffic struct {
 	keys  int
 	conns int
 	rate  float64 // commands per second over all connections; 0: as fast as answers come
+	// reads: GETs alone. gap, instead of rate, is what each connection waits after an answer:
+	// then a command is timed from when it was sent.
+	reads bool
+	gap   time.Duration
 	// pipeline is how many commands a connection sends at once, in one request (0: one).
 	pipeline int
 	each     int // commands of each connection, in whole requests; 0: until it is stopped
@@ -119,6 +123,7 @@ func (l traffic) connection(i int, stop <-chan struct{}) (times latencies, err e
 			return times, err
 		}
 		due = due.Add(every)
+		time.Sleep(l.gap)
 	}
 	return times, nil
 }
@@ -130,7 +135,7 @@ func (l traffic) depth() int { return max(l.pipeline, 1) }
 func (l traffic) request(c *client, dice *rand.Rand, begun time.Time, times latencies) (latencies, error) {
 	for range l.depth() {
 		key := keyName(dice.IntN(l.keys))
-		if dice.IntN(2) == 0 {
+		if l.reads || dice.IntN(2) == 0 {
 			c.out = appendCommand(c.out, "GET", key)
 		} else {
 			c.out = appendCommand(c.out, "SET", key, randomValue(dice))
