@@ -76,7 +76,11 @@ func TestConversionBoundaries(t *testing.T) {
 			n.do(c.one...)
 			require.Equal(t, c.after, n.encoding("k"))
 			n.do(c.undo...)
-			require.Equal(t, c.after, n.encoding("k"), "the way back does not exist")
+			back := c.after // there is no way back, but for lists of half the size
+			if c.name == "list, long element" || c.name == "list insert" {
+				back = "listpack"
+			}
+			require.Equal(t, back, n.encoding("k"))
 			require.Equal(t, c.reply, n.do(strings.Fields(c.lookUp)...))
 		})
 	}

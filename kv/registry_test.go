@@ -91,7 +91,7 @@ func TestRowsAreWhole(t *testing.T) {
 		require.NotZero(t, cmd.Arity, cmd.Name)
 		runs := !cmd.IsLocal() && cmd.Sub == nil
 		require.Equal(t, runs, cmd.Run != nil, cmd.Name)
-		require.Equal(t, runs && (cmd.Logged() || cmd.Script), cmd.Op != 0, cmd.Name)
+		require.Equal(t, runs && (cmd.Logged() || cmd.Script || cmd.ReadFirst), cmd.Op != 0, cmd.Name)
 		require.True(t, !cmd.IsWrite() || cmd.Op != 0 || cmd.IsLocal(), cmd.Name)
 		if runs && cmd.Group != "scripting" && cmd.Group != "pubsub" && cmd.Flags&FlagAdmin == 0 {
 			require.NotEqual(t, cmd.Flags&FlagWrite != 0, cmd.Flags&FlagReadonly != 0 || strings.HasSuffix(cmd.Name, "|help") || cmd.Name == "pfselftest", cmd.Name)
