@@ -1,6 +1,9 @@
 package kv
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // fanBuilt is the width of inner nodes of a built tree: not full, so that the
 // first inserts split nothing.
@@ -22,16 +25,68 @@ func treeFrom(h *heap, next func() (key, val []byte, ok bool)) *tree {
 		}
 		if leaf.n > 0 && leaf.size+int64(entrySize(key, val)) > leafMax {
 			leaves = append(leaves, leaf)
-			leaf = t.newNode()
+			leaf = t.leafLike(leaf)
 		}
-		leaf.insertEntry(leaf.n, key, val)
-		prev, _ = leaf.entry(leaf.n - 1)
+		leaf.appendEntry(key, val)
+		prev = leaf.data[len(leaf.data)-len(val)-len(key) : len(leaf.data)-len(val)]
 	}
 	t.root = t.buildInner(append(leaves, leaf))
 	for ; ok; key, val, ok = next() {
 		t.put(key, val)
 	}
 	return t
+}
+
+// leafLike is an empty leaf with room for as much as one that is full: the first leaf
+// of a tree grows, the others need not. Of large entries a leaf may hold much less
+// than leafMax: they grow theirs.
+func (t *tree) leafLike(full *treeNode) *treeNode {
+	n := t.newNode()
+	if full.n >= 8 {
+		n.data = make([]byte, 0, leafMax)
+		n.offs = make([]uint16, 0, full.n+full.n/8+1)
+	}
+	return n
+}
+
+// appendEntry is insertEntry at the end.
+func (n *treeNode) appendEntry(key, val []byte) {
+	size, old := entrySize(key, val), len(n.data)
+	n.grow(size)
+	e := binary.AppendUvarint(n.data[:old], uint64(len(key)))
+	e = binary.AppendUvarint(e, uint64(len(val)))
+	e = append(e, key...)
+	copy(n.data[len(e):], val)
+	n.offs = append(n.offs, uint16(old))
+	n.n++
+	n.size += int64(size)
+}
+
+// rebuild makes the entries of next, as treeFrom takes them, the tree's only ones.
+// They may lie in the tree: its nodes do not change, they are left behind. This is
+// how a large part of a tree is changed: each entry costs a tenth of a search.
+func (t *tree) rebuild(next func() (key, val []byte, ok bool)) {
+	root := treeFrom(t.h, next).root
+	t.count(root.size - t.root.size)
+	t.root = root
+}
+
+// bulkShare says when rebuilding pays: if at least one in so many entries changes.
+const bulkShare = 16
+
+// keep removes the entries that fn is false for, in one pass over all.
+func (t *tree) keep(fn func(key, val []byte) bool) {
+	it := t.first()
+	t.rebuild(func() (key, val []byte, ok bool) {
+		for it.valid() {
+			key, val = it.entry()
+			it.next()
+			if fn(key, val) {
+				return key, val, true
+			}
+		}
+		return nil, nil, false
+	})
 }
 
 // buildInner builds the levels above leaves, sharing children out evenly.

@@ -187,14 +187,42 @@ func (z *zsetView) removeRange(lo, hi int) {
 		return
 	}
 	o := z.mutable()
-	var key []byte
-	for it, n := o.t.seekRank(lo), hi-lo; n > 0 && it.valid(); n-- {
-		member, _ := splitScored(it.key())
-		key = appendHashed(key[:0], z.heap(), member)
-		o.t2.del(key)
-		it.next()
+	if hi-lo > o.t.len()/bulkShare {
+		z.removeManyNames(lo, hi)
+	} else {
+		var key []byte
+		for it, n := o.t.seekRank(lo), hi-lo; n > 0 && it.valid(); n-- {
+			member, _ := splitScored(it.key())
+			key = appendHashed(key[:0], z.heap(), member)
+			o.t2.del(key)
+			it.next()
+		}
 	}
 	o.t.delRange(lo, hi)
+}
+
+// removeManyNames takes the members of the ranks lo <= r < hi out of t2, in one pass
+// over it: an entry's score, and only at the ends of the range its member too, says
+// whether it goes.
+func (z *zsetView) removeManyNames(lo, hi int) {
+	o := z.object()
+	if hi-lo >= o.t2.len() {
+		o.t2.delRange(0, o.t2.len())
+		return
+	}
+	first, _ := o.t.at(lo)
+	last, _ := o.t.at(hi - 1)
+	o.t2.keep(func(key, score []byte) bool {
+		return compareNamed(score, key, first) < 0 || compareNamed(score, key, last) > 0
+	})
+}
+
+// compareNamed compares an entry of t2 with a key of t.
+func compareNamed(score, hashed, scoredKey []byte) int {
+	if c := bytes.Compare(score, scoredKey[:scoreSize]); c != 0 {
+		return c
+	}
+	return bytes.Compare(hashedMember(hashed), scoredKey[scoreSize:])
 }
 
 // lowerBound is the number of elements below (score, member).
