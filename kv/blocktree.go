@@ -13,10 +13,14 @@ package kv
 // tree. Arguments are copied and must not lie in this tree. A single writer at a time; readers may share it
 // while nobody writes. While a cut is open, nodes the cut may see are copied
 // before they are changed (node.epoch < heap.shared), so a reader that holds an
-// older root needs no lock.
+// older root needs no lock. So are nodes that a copy of the tree has in common with it
+// (node.epoch < tree.commonBefore).
 type tree struct {
 	h    *heap // nil: the tree is in no cut (expiry index, scratch)
 	root *treeNode
+	// commonBefore: nodes made in an earlier epoch may be another tree's as well (share), and
+	// are copied before they are changed. 0: there are none.
+	commonBefore uint64
 	// counted: a key holds the tree, so its bytes are part of heapStats.
 	counted bool
 }
@@ -219,9 +223,9 @@ func (t *tree) count(size int64) {
 }
 
 // own makes the nodes on the path down to level safe to change: those an open cut
-// may see are replaced by copies.
+// or another tree may see are replaced by copies.
 func (t *tree) own(p *treePath, level int) {
-	if t.h == nil || t.h.shared == 0 {
+	if t.h == nil || t.h.shared|t.commonBefore == 0 {
 		return
 	}
 	for l := 0; l <= level; l++ {
@@ -235,14 +239,30 @@ func (t *tree) own(p *treePath, level int) {
 	}
 }
 
-// ownNode is n, or a copy of it when an open cut may see n.
+// ownNode is n, or a copy of it when an open cut or another tree may see n.
 func (t *tree) ownNode(n *treeNode) *treeNode {
-	if t.h == nil || n.epoch >= t.h.shared {
+	if t.h == nil || n.epoch >= max(t.h.shared, t.commonBefore) {
 		return n
 	}
 	c := n.clone()
 	c.epoch = t.h.epoch
 	return c
+}
+
+// share is another tree with the same entries, in O(1): the nodes become both trees',
+// and whichever changes one first makes a copy of it, as for a cut. In a new epoch,
+// nodes that either makes from now on are its own, and what is in a tree from before
+// is known by its age, however often it was shared since.
+//
+// The nodes are the collector's to free, so no one counts who holds them. treeBytes
+// counts them in both trees: it is what they may come to take.
+func (t *tree) share() *tree {
+	if t == nil {
+		return nil
+	}
+	t.h.epoch++
+	t.commonBefore = t.h.epoch
+	return &tree{h: t.h, root: t.root, commonBefore: t.commonBefore}
 }
 
 func (t *tree) newNode() *treeNode {

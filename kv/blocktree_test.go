@@ -261,6 +261,74 @@ func TestTreeBuildPutsDisorderRight(t *testing.T) {
 	require.True(t, ok)
 }
 
+// Trees that were copied from one another, before and after changes, go their own
+// ways, also while a cut is open.
+func TestSharedTreesGoTheirOwnWays(t *testing.T) {
+	type pair struct {
+		tr *tree
+		m  modelTree
+	}
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		h := newHeap(1)
+		all := []pair{{tr: newTree(h)}}
+		var c *cut
+		var seen []pair // what the cut sees: it stays as it was
+		for step := range 10_000 {
+			p := &all[r.IntN(len(all))]
+			switch op := r.IntN(2000); {
+			case op == 0 && len(all) < 6:
+				all = append(all, pair{p.tr.share(), slices.Clone(p.m)})
+			case op == 1:
+				*p = pair{all[0].tr.share(), slices.Clone(all[0].m)}
+			case op == 2 && c == nil:
+				c = h.openCut(nil)
+				for _, p := range all {
+					seen = append(seen, pair{&tree{h: h, root: p.tr.root}, slices.Clone(p.m)})
+				}
+			case op < 6 && c != nil:
+				for _, p := range seen {
+					requireTree(t, p.m, p.tr)
+				}
+				c.close()
+				c, seen = nil, nil
+			case op < 20:
+				lo := r.IntN(len(p.m) + 1)
+				hi := lo + r.IntN(len(p.m)-lo+1)/4
+				p.tr.delRange(lo, hi)
+				p.m = slices.Delete(p.m, lo, hi)
+			case op < 30:
+				odd := func(k []byte) bool { return k[len(k)-1]%7 == 1 }
+				p.tr.keep(func(k, _ []byte) bool { return !odd(k) })
+				p.m = slices.DeleteFunc(p.m, func(e modelEntry) bool { return odd(e.k) })
+			case op < 1500:
+				k, v := randomEntry(r, 5000)
+				i, found := p.m.find(k)
+				p.tr.put(k, v)
+				if found {
+					p.m[i] = modelEntry{k, v}
+				} else {
+					p.m = slices.Insert(p.m, i, modelEntry{k, v})
+				}
+			case len(p.m) > 0:
+				i := r.IntN(len(p.m))
+				require.True(t, p.tr.del(p.m[i].k))
+				p.m = slices.Delete(p.m, i, i+1)
+			}
+			if step%1000 == 0 {
+				for _, p := range all {
+					p.tr.check(t)
+					requireTree(t, p.m, p.tr)
+				}
+			}
+		}
+		for _, p := range all {
+			p.tr.check(t)
+			requireTree(t, p.m, p.tr)
+		}
+	}
+}
+
 // Sequential inserts must leave full leaves; random deletes must give memory back.
 func TestTreeStaysDense(t *testing.T) {
 	tr := newTree(newHeap(1))

@@ -87,7 +87,8 @@ func cmdCopy(c *Ctx) {
 	c.Out.Int(1)
 }
 
-// valueWork is the work that copying a value takes.
+// valueWork is the work that going through a value takes. COPY, which need not, is
+// charged for the changes to come, each of which may copy a block.
 func valueWork(v Value) int {
 	if v.Obj == nil || v.Obj.t == nil {
 		return len(v.str()) / bytesPerCost

@@ -3,7 +3,8 @@ package kv
 // heap is what the keyspaces of one store share: the arena, the object table, and
 // the cuts that are open.
 //
-// Epochs make cuts cheap. Opening a cut raises epoch; every segment, tree node and
+// Epochs make cuts cheap. Opening a cut raises epoch (as does a COPY, whose trees
+// tell by it what they have in common: tree.share); every segment, tree node and
 // object header carries the epoch it was made in, and one older than the newest
 // open cut (shared) may be seen by it and is copied before it is changed. Records
 // carry no epoch: the arena marks those allocated since that cut instead. What a
@@ -129,7 +130,9 @@ type retiredBatch struct {
 
 func (h *heap) retire(item uint64) {
 	last := len(h.retired) - 1
-	if last < 0 || h.retired[last].epoch != h.epoch || h.retired[last].n == retiredBatchSize {
+	// A batch as old as the newest open cut, or younger, waits for all of them. Were it
+	// only this epoch's, many copies under a cut would make a batch each.
+	if last < 0 || h.retired[last].epoch < h.shared || h.retired[last].n == retiredBatchSize {
 		h.retired = append(h.retired, &retiredBatch{epoch: h.epoch})
 		last++
 	}

@@ -59,28 +59,14 @@ func (t *tree) handOver() *tree {
 	return &c
 }
 
-// copyObject is a deep copy that shares nothing with o (COPY). O(size).
+// copyObject is an object with the same contents (COPY). A string is copied; trees
+// have their nodes in common until one of the two changes them.
 func (h *heap) copyObject(o *object) *object {
 	c := h.newObject()
 	c.str = append([]byte(nil), o.str...)
 	c.aux = o.aux
-	c.t, c.t2 = copyTree(h, o.t), copyTree(h, o.t2)
+	c.t, c.t2 = o.t.share(), o.t2.share()
 	return c
-}
-
-func copyTree(h *heap, t *tree) *tree {
-	if t == nil {
-		return nil
-	}
-	it := t.first()
-	return treeFrom(h, func() (key, val []byte, ok bool) {
-		if !it.valid() {
-			return nil, nil, false
-		}
-		key, val = it.entry()
-		it.next()
-		return key, val, true
-	})
 }
 
 // holdObject adds a key's hold on an object and keeps treeBytes.

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand"
 	"strconv"
@@ -74,12 +75,29 @@ func copyThrough(t *testing.T, from *Store, to *Store) {
 	for db := 0; db < cut.Databases; db++ {
 		require.NoError(t, cut.Each(db, func(key []byte, v Value) error {
 			if v.Obj != nil {
-				v.Obj = l.heap.copyObject(v.Obj)
+				v.Obj = deepCopy(l.heap, v.Obj)
 			}
 			return l.Add(db, key, v)
 		}))
 	}
 	require.NoError(t, l.Commit(cut.Index))
+}
+
+// deepCopy is the object in another store's heap.
+func deepCopy(h *heap, o *object) *object {
+	c := h.newObject()
+	c.str, c.aux = bytes.Clone(o.str), o.aux
+	c.t, c.t2 = deepTree(h, o.t), deepTree(h, o.t2)
+	return c
+}
+
+func deepTree(h *heap, t *tree) *tree {
+	if t == nil {
+		return nil
+	}
+	c := &tree{h: h, root: t.root}
+	c.keep(func(key, val []byte) bool { return true })
+	return c
 }
 
 func TestReplicasAgree(t *testing.T) {

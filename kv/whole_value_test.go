@@ -89,3 +89,46 @@ func TestZRemRangeOfManyMembers(t *testing.T) {
 		}
 	}
 }
+
+// A copy and its source change apart; so do copies of copies. When all are gone nothing
+// is left behind.
+func TestCopiesOfLargeValuesChangeApart(t *testing.T) {
+	n := newTestNode(t)
+	fill := map[string]string{"l": "RPUSH l e%", "s": "SADD s e%", "h": "HSET h f% v%", "z": "ZADD z % e%"}
+	change := map[string]string{"l": "LSET l 700 x", "s": "SREM s e700", "h": "HSET h f700 x", "z": "ZADD z 1 e700"}
+	for key, command := range fill {
+		fillBig(n, command, 3000)
+		dump := n.do("DUMP", key)
+		n.do("COPY", key, key+"1")
+		n.do("COPY", key+"1", key+"2")
+		require.Equal(t, dump, n.do("DUMP", key+"2"))
+		n.do(strings.Fields(change[key])...)
+		changed := n.do("DUMP", key)
+		require.NotEqual(t, dump, changed)
+		n.do(strings.Fields(strings.Replace(change[key], key, key+"1", 1))...)
+		require.Equal(t, changed, n.do("DUMP", key+"1"))
+		require.Equal(t, dump, n.do("DUMP", key+"2"))
+		requireTreeBytes(t, n)
+		n.do("DEL", key, key+"1")
+		require.Equal(t, dump, n.do("DUMP", key+"2"))
+		requireTreeBytes(t, n)
+		n.do("DEL", key+"2")
+	}
+	require.Zero(t, n.s.heap.treeBytes)
+}
+
+// Many copies under a cut do not take a batch each for what they replace.
+func TestCopiesUnderACutRetireTogether(t *testing.T) {
+	n := newTestNode(t)
+	fillBig(n, "RPUSH l e%", 3000)
+	n.do("SET", "s", "old")
+	n.do("COPY", "l", "d")
+	cut := n.s.OpenCut()
+	for i := range 100 {
+		n.do("COPY", "l", "d", "REPLACE")
+		n.do("SET", "s"+strconv.Itoa(i), "x")
+		n.do("SET", "s", strings.Repeat("x", i))
+	}
+	require.LessOrEqual(t, len(n.s.heap.retired), 2)
+	cut.Close()
+}
