@@ -2,6 +2,8 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"slices"
 )
 
@@ -82,13 +84,6 @@ func (q *sortQuery) parse(c *Ctx, readOnly bool) (ok bool) {
 	return true
 }
 
-// sortItem is an element with what it is ordered by.
-type sortItem struct {
-	elem, text []byte
-	score      float64
-	missing    bool // BY found nothing
-}
-
 // sort is SORT and SORT_RO.
 func (c *Ctx) sort(readOnly bool) {
 	var q sortQuery
@@ -104,27 +99,31 @@ func (c *Ctx) sort(readOnly bool) {
 		// A set has no order of its own that could be stored, or that scripts may rely on.
 		q.native, q.alpha, q.by = false, true, nil
 	}
+	if v.Obj == nil {
+		// Looking up what a pattern names may remove expired keys, and with that move
+		// the source's bytes. A tree's nodes stay what they are.
+		v.Bytes = bytes.Clone(v.Bytes)
+	}
 	src := c.sortSource(v)
 	first, n := q.window(src.n)
-	items := make([]sortItem, 0, n)
+	var elems [][]byte
 	if q.native {
-		src.copy(&items, first, n, q.desc)
+		elems = src.elements(first, n, q.desc)
 	} else {
-		src.copy(&items, 0, src.n, false)
-		if !c.weigh(items, &q) {
+		o := sorter{q: &q, elems: src.elements(0, src.n, false)}
+		if !o.weigh(c) {
 			c.Out.Error("ERR One or more scores can't be converted into double")
 			return
 		}
-		slices.SortStableFunc(items, q.compare)
-		items = items[first : first+n]
+		elems = o.sorted(first, n)
 	}
 	c.work(src.n + n*len(q.get))
 	if q.store {
-		c.storeSorted(items, &q)
+		c.storeSorted(elems, &q)
 		return
 	}
-	c.Out.Array(len(items) * max(len(q.get), 1))
-	c.eachSorted(items, &q, func(e []byte, found bool) {
+	c.Out.Array(len(elems) * max(len(q.get), 1))
+	c.eachSorted(elems, &q, func(e []byte, found bool) {
 		if found {
 			c.Out.Bulk(e)
 		} else {
@@ -172,24 +171,30 @@ func (c *Ctx) sortSource(v Value) sortSource {
 	case TypeSet:
 		s := setView{x}
 		return sortSource{s.len(), func(first, n int, _ bool, visit func(elem []byte)) {
+			if v.Enc == EncIntset {
+				for _, e := range intsetTexts(v.Bytes)[first : first+n] {
+					visit(e)
+				}
+				return
+			}
 			rank := 0
-			eachElement(v, func(e []byte) {
+			s.each(func(e []byte) bool {
 				if rank >= first && rank < first+n {
 					visit(e)
 				}
 				rank++
+				return rank < first+n
 			})
 		}}
 	}
 	return sortSource{0, func(int, int, bool, func([]byte)) {}}
 }
 
-// copy copies the elements: looking up what a pattern names may remove expired
-// keys, and with that move the source's bytes.
-func (src *sortSource) copy(items *[]sortItem, first, n int, desc bool) {
-	src.walk(first, n, desc, func(e []byte) {
-		*items = append(*items, sortItem{elem: bytes.Clone(e)})
-	})
+// elements lists the elements, which alias the source.
+func (src *sortSource) elements(first, n int, desc bool) [][]byte {
+	elems := make([][]byte, 0, n)
+	src.walk(first, n, desc, func(e []byte) { elems = append(elems, e) })
+	return elems
 }
 
 // window is what LIMIT leaves of n elements.
@@ -202,27 +207,130 @@ func (q *sortQuery) window(n int) (first, length int) {
 	return first, length
 }
 
-// weigh finds what the items are ordered by; false if a number is none.
-func (c *Ctx) weigh(items []sortItem, q *sortQuery) bool {
+// sorter sorts elements by their keys.
+type sorter struct {
+	q     *sortQuery
+	elems [][]byte
+	keys  []sortKey
+	// texts are what ALPHA orders by: the elements, or what BY names for them, nil
+	// where it names nothing.
+	texts [][]byte
+}
+
+// sortKey stands for an element where it is compared and moved: most comparisons need
+// no more, and moving it is cheaper than moving texts.
+type sortKey struct {
+	// weight is in the order of the numbers, or the first bytes of the text.
+	weight uint64
+	at     int // in elems
+}
+
+// weigh finds what the elements are ordered by; false if a number is none.
+func (o *sorter) weigh(c *Ctx) bool {
+	o.keys = make([]sortKey, len(o.elems))
+	if o.texts = o.elems; o.q.by != nil && o.q.alpha {
+		o.texts = make([][]byte, len(o.elems))
+	}
+	var kept byteStore
 	sound := true
-	for i := range items {
-		it := &items[i]
-		it.text = it.elem
-		if q.by != nil {
-			found := false
-			if it.text, found = c.byPattern(q.by, it.elem); !found {
-				it.missing = true
-				continue
-			}
-			it.text = bytes.Clone(it.text)
+	for i, text := range o.elems {
+		found := true
+		if o.q.by != nil {
+			text, found = c.byPattern(o.q.by, text)
 		}
-		if !q.alpha {
+		weight := 0.0
+		switch {
+		case o.q.alpha && o.q.by != nil && found:
+			text = kept.clone(text)
+			o.texts[i] = text
+		case !o.q.alpha && found:
 			var ok bool
-			it.score, ok = parseWeight(it.text)
+			weight, ok = parseWeight(text)
 			sound = sound && ok
+		}
+		o.keys[i] = sortKey{encodeScore(weight), i}
+		if o.q.alpha {
+			o.keys[i].weight = textWeight(text)
 		}
 	}
 	return sound
+}
+
+// textWeight is the first eight bytes, as if zeros followed the text.
+func textWeight(text []byte) uint64 {
+	var head [8]byte
+	copy(head[:], text)
+	return binary.BigEndian.Uint64(head[:])
+}
+
+// sorted is n of the elements in order, from the first on.
+func (o *sorter) sorted(first, n int) [][]byte {
+	if end := first + n; end < len(o.keys)/8 {
+		o.smallest(end)
+	}
+	slices.SortFunc(o.keys, o.compare)
+	result := make([][]byte, n)
+	for i, k := range o.keys[first : first+n] {
+		result[i] = o.elems[k.at]
+	}
+	return result
+}
+
+// smallest drops all keys but the n that come first: each of the others is mostly
+// only compared with the last of those so far, the top of a heap.
+func (o *sorter) smallest(n int) {
+	if n == 0 {
+		o.keys = nil
+		return
+	}
+	top := o.keys[:n]
+	for i := n/2 - 1; i >= 0; i-- {
+		o.siftDown(top, i)
+	}
+	for _, k := range o.keys[n:] {
+		if o.compare(k, top[0]) < 0 {
+			top[0] = k
+			o.siftDown(top, 0)
+		}
+	}
+	o.keys = top
+}
+
+func (o *sorter) siftDown(top []sortKey, i int) {
+	for {
+		kid := 2*i + 1
+		if kid >= len(top) {
+			return
+		}
+		if kid+1 < len(top) && o.compare(top[kid], top[kid+1]) < 0 {
+			kid++
+		}
+		if o.compare(top[i], top[kid]) >= 0 {
+			return
+		}
+		top[i], top[kid] = top[kid], top[i]
+		i = kid
+	}
+}
+
+// byteStore keeps copies of many byte slices, in few pieces of memory, each twice as
+// large as the one before: a short command takes little.
+type byteStore struct{ piece []byte }
+
+const (
+	byteStoreFirst = 256
+	byteStoreMost  = 32 << 10
+)
+
+// clone is a copy, never nil.
+func (s *byteStore) clone(b []byte) []byte {
+	if s.piece == nil || cap(s.piece)-len(s.piece) < len(b) {
+		room := min(max(2*cap(s.piece), byteStoreFirst), byteStoreMost)
+		s.piece = make([]byte, 0, max(room, len(b)))
+	}
+	from := len(s.piece)
+	s.piece = append(s.piece, b...)
+	return s.piece[from:len(s.piece):len(s.piece)]
 }
 
 // parseWeight reads a number as strtod does: nothing at all is 0, and blanks in
@@ -234,34 +342,42 @@ func parseWeight(b []byte) (float64, bool) {
 	if len(b) == 0 {
 		return 0, true
 	}
+	if n, ok := parseInt(b); ok && n > -1<<53 && n < 1<<53 {
+		return float64(n), true
+	}
 	return parseFloat(bytes.TrimLeft(b, " \t\n\v\f\r"))
 }
 
-// compare orders two items. Equal weights are ordered by the elements, so that the
-// result depends on the contents alone.
-func (q *sortQuery) compare(a, b sortItem) int {
-	cmp := 0
+// compare orders two keys. Equal weights are ordered by the elements, then by their
+// place in the source, so that the result depends on the contents alone.
+func (o *sorter) compare(a, b sortKey) int {
+	c := cmp.Compare(a.weight, b.weight)
+	if c == 0 && o.q.alpha {
+		c = compareTexts(o.texts[a.at], o.texts[b.at])
+	} else if c == 0 {
+		c = bytes.Compare(o.elems[a.at], o.elems[b.at])
+	}
 	switch {
-	case q.alpha && (a.missing || b.missing):
-		if cmp = 0; a.missing != b.missing {
-			cmp = 1
-			if a.missing {
-				cmp = -1
-			}
+	case c == 0:
+		return cmp.Compare(a.at, b.at)
+	case o.q.desc:
+		return -c
+	}
+	return c
+}
+
+// compareTexts has what BY did not find in front of all texts.
+func compareTexts(a, b []byte) int {
+	if a == nil || b == nil {
+		switch {
+		case a != nil:
+			return 1
+		case b != nil:
+			return -1
 		}
-	case q.alpha:
-		cmp = bytes.Compare(a.text, b.text)
-	case a.score < b.score:
-		cmp = -1
-	case a.score > b.score:
-		cmp = 1
-	default:
-		cmp = bytes.Compare(a.elem, b.elem)
+		return 0
 	}
-	if q.desc {
-		return -cmp
-	}
-	return cmp
+	return bytes.Compare(a, b)
 }
 
 // byPattern looks up what a pattern of BY or GET names for an element: "#" is the
@@ -293,22 +409,26 @@ func (c *Ctx) byPattern(pattern, elem []byte) (val []byte, found bool) {
 	return v.str(), true
 }
 
-// eachSorted calls fn for every value of the result.
-func (c *Ctx) eachSorted(items []sortItem, q *sortQuery, fn func(e []byte, found bool)) {
-	for i := range items {
+// eachSorted calls fn for every value of the result; found is whether there is one.
+func (c *Ctx) eachSorted(elems [][]byte, q *sortQuery, fn func(e []byte, found bool)) {
+	for _, e := range elems {
 		if len(q.get) == 0 {
-			fn(items[i].elem, true)
+			fn(e, true)
 		}
 		for _, pattern := range q.get {
-			fn(c.byPattern(pattern, items[i].elem))
+			fn(c.byPattern(pattern, e))
 		}
 	}
 }
 
 // storeSorted makes the result the destination's list; missing values are empty.
-func (c *Ctx) storeSorted(items []sortItem, q *sortQuery) {
-	var result [][]byte
-	c.eachSorted(items, q, func(e []byte, _ bool) { result = append(result, bytes.Clone(e)) })
+func (c *Ctx) storeSorted(elems [][]byte, q *sortQuery) {
+	result := elems
+	if len(q.get) > 0 {
+		var kept byteStore
+		result = make([][]byte, 0, len(elems)*len(q.get))
+		c.eachSorted(elems, q, func(e []byte, _ bool) { result = append(result, kept.clone(e)) })
+	}
 	l := listView{c.newCollection(q.dest, TypeList)}
 	if len(result) > 0 {
 		l.push(result, false)

@@ -82,6 +82,14 @@ func (l *listView) push(elems [][]byte, head bool) {
 		for _, e := range elems {
 			t.insertAt(0, e)
 		}
+	case l.isTree() && l.len() == 0:
+		l.mutable().t.rebuild(func() (key, val []byte, ok bool) {
+			if len(elems) == 0 {
+				return nil, nil, false
+			}
+			val, elems = elems[0], elems[1:]
+			return nil, val, true
+		})
 	case l.isTree():
 		t := l.mutable().t
 		for _, e := range elems {

@@ -1,7 +1,9 @@
 package kv
 
 import (
+	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,4 +133,58 @@ func TestCopiesUnderACutRetireTogether(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(n.s.heap.retired), 2)
 	cut.Close()
+}
+
+// SORT of large sources, whole and in part, equals a stable sort of the elements.
+func TestSortOfManyElements(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 5))
+	n := newTestNode(t)
+	var elems []string
+	for range 3000 {
+		e := strconv.Itoa(r.IntN(900) - 450)
+		switch r.IntN(6) {
+		case 0:
+			e = "0" + strings.TrimPrefix(e, "-")
+		case 1:
+			e += ".0"
+		}
+		elems = append(elems, e)
+		n.do("RPUSH", "k", e)
+		n.do("SET", "w_"+e, strconv.Itoa(r.IntN(40)))
+	}
+	weight := func(e string) string { v, _ := n.s.dbs[0].get([]byte("w_" + e)); return string(v.Bytes) }
+	number := func(s string) float64 { f, _ := strconv.ParseFloat(s, 64); return f }
+	for name, compare := range map[string]func(a, b string) int{
+		"":      func(a, b string) int { return cmp.Or(cmp.Compare(number(a), number(b)), cmp.Compare(a, b)) },
+		"ALPHA": cmp.Compare[string],
+		"BY w_*": func(a, b string) int {
+			return cmp.Or(cmp.Compare(number(weight(a)), number(weight(b))), cmp.Compare(a, b))
+		},
+		"BY w_* ALPHA": func(a, b string) int { return cmp.Compare(weight(a), weight(b)) },
+	} {
+		for _, desc := range []bool{false, true} {
+			want := slices.Clone(elems)
+			slices.SortStableFunc(want, func(a, b string) int {
+				if desc {
+					return compare(b, a)
+				}
+				return compare(a, b)
+			})
+			args := append([]string{"SORT", "k"}, strings.Fields(name)...)
+			if desc {
+				args = append(args, "DESC")
+			}
+			require.Equal(t, want, doLines(n, args...), args)
+			require.Equal(t, want[70:100], doLines(n, append(args, "LIMIT", "70", "30")...), args)
+			require.Equal(t, want[2900:], doLines(n, append(args, "LIMIT", "2900", "200")...), args)
+			n.do(append(args, "STORE", "d")...)
+			require.Equal(t, want, doLines(n, "LRANGE", "d", "0", "-1"))
+			n.do(append(args, "GET", "w_*", "GET", "missing_*", "STORE", "d")...)
+			require.Equal(t, weight(want[5]), doLines(n, "LINDEX", "d", "10")[0])
+			require.Equal(t, "", doLines(n, "LINDEX", "d", "11")[0])
+		}
+	}
+	n.do("SORT", "k", "STORE", "k")
+	require.Equal(t, "(integer) 3000", n.do("LLEN", "k"))
+	requireTreeBytes(t, n)
 }
