@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"math/rand/v2"
@@ -187,4 +188,67 @@ func TestSortOfManyElements(t *testing.T) {
 	n.do("SORT", "k", "STORE", "k")
 	require.Equal(t, "(integer) 3000", n.do("LLEN", "k"))
 	requireTreeBytes(t, n)
+}
+
+// Combinations of large inputs equal those of maps.
+func TestCombinationsOfManyMembers(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 5))
+	n := newTestNode(t)
+	in := make([]map[string]float64, 3)
+	for i, size := range []int{3000, 2000, 40} {
+		in[i] = map[string]float64{}
+		for range size {
+			m, score := "m"+strconv.Itoa(r.IntN(4000)), float64(r.IntN(50))
+			in[i][m] = score
+			n.do("ZADD", "z"+strconv.Itoa(i), strconv.Itoa(int(score)), m)
+			n.do("SADD", "s"+strconv.Itoa(i), m)
+		}
+	}
+	for op, has := range map[string]func(found []bool) bool{
+		"UNION": func([]bool) bool { return true },
+		"INTER": func(f []bool) bool { return f[0] && f[1] && f[2] },
+		"DIFF":  func(f []bool) bool { return f[0] && !f[1] && !f[2] },
+	} {
+		want := map[string]float64{}
+		for _, m := range in {
+			for member := range m {
+				sum, found := 0.0, []bool{false, false, false}
+				for i := range in {
+					var s float64
+					s, found[i] = in[i][member]
+					sum += s
+				}
+				if has(found) {
+					want[member] = sum
+				}
+			}
+		}
+		size := fmt.Sprintf("(integer) %d", len(want))
+		require.Equal(t, size, n.do("Z"+op+"STORE", "dst", "3", "z0", "z1", "z2"))
+		require.Equal(t, size, n.do("S"+op+"STORE", "sdst", "s0", "s1", "s2"))
+		for member, sum := range want {
+			require.Equal(t, strconv.Quote(strconv.Itoa(int(sum))), n.do("ZSCORE", "dst", member))
+			require.Equal(t, "(integer) 1", n.do("SISMEMBER", "sdst", member))
+		}
+		if len(want) > 200 {
+			requireSoundZSet(t, n, "dst")
+			v, _ := n.s.dbs[0].get([]byte("sdst"))
+			v.Obj.t.check(t)
+		}
+		require.Equal(t, doLines(n, "ZRANGE", "dst", "0", "-1", "WITHSCORES"), doLines(n, "Z"+op, "3", "z0", "z1", "z2", "WITHSCORES"))
+		requireTreeBytes(t, n)
+	}
+}
+
+func TestSortHashedIsStable(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 5))
+	for n := range 300 {
+		ms := make([]scored, n)
+		for i := range ms {
+			ms[i] = scored{[]byte{byte(r.IntN(20)), byte(r.IntN(3))}, float64(i)}
+		}
+		want := slices.Clone(ms)
+		slices.SortStableFunc(want, func(a, b scored) int { return bytes.Compare(a.hashed, b.hashed) })
+		require.Equal(t, want, append([]scored{}, sortHashed(ms)...))
+	}
 }

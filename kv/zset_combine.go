@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 )
@@ -22,13 +23,21 @@ func (in *zinput) len() int {
 	return in.z.len()
 }
 
-// score is the member's weighted score. It may be no number: an intersection leaves that
-// to the aggregate, as Redis does.
-func (in *zinput) score(member []byte) (score float64, ok bool) {
-	if in.isSet {
-		score, ok = 1, in.s.has(member)
-	} else {
-		score, ok = in.z.score(member)
+// score is the weighted score of a member, given as in scored. It may be no number: an
+// intersection leaves that to the aggregate, as Redis does.
+func (in *zinput) score(hashed []byte) (score float64, ok bool) {
+	switch {
+	case in.isSet && in.s.isTree():
+		_, ok = in.s.object().t.get(hashed)
+		score = 1
+	case in.isSet:
+		score, ok = 1, in.s.has(hashedMember(hashed))
+	case in.z.isTree():
+		var val []byte
+		val, ok = in.z.object().t2.get(hashed)
+		score = readScore(val)
+	default:
+		_, score, ok = in.z.find(hashedMember(hashed))
 	}
 	return in.times(score), ok
 }
@@ -46,34 +55,116 @@ func (in *zinput) weighted(score float64) float64 {
 	return score
 }
 
-// each visits all members with their weighted scores until visit returns false. A
-// member stays valid until the next change to the keyspace.
+// each visits all members with their weighted scores, in the order of scored.hashed,
+// until visit returns false: what asks other inputs for them then walks through those
+// in order, too. A member stays valid until the next change to the keyspace.
 func (in *zinput) each(visit func(m scored) bool) {
-	if !in.isSet {
-		in.z.each(func(member []byte, score float64) bool {
-			return visit(scored{member, in.weighted(score)})
-		})
-		return
-	}
-	if in.s.v.Enc == EncIntset {
-		for _, member := range intsetTexts(in.s.v.Bytes) {
-			if !visit(scored{member, in.weighted(1)}) {
+	switch {
+	case in.isSet && in.s.isTree():
+		score := in.weighted(1)
+		for it := in.s.object().t.first(); it.valid() && visit(scored{it.key(), score}); it.next() {
+		}
+	case !in.isSet && in.z.isTree():
+		for it := in.z.object().t2.first(); it.valid(); it.next() {
+			if hashed, score := it.entry(); !visit(scored{hashed, in.weighted(readScore(score))}) {
 				return
 			}
 		}
-		return
+	default:
+		for _, m := range in.small() {
+			if !visit(m) {
+				return
+			}
+		}
 	}
-	in.s.each(func(member []byte) bool { return visit(scored{member, in.weighted(1)}) })
 }
 
+// small lists the members of an input that is no tree.
+func (in *zinput) small() []scored {
+	var kept byteStore
+	var key []byte
+	ms := make([]scored, 0, in.len())
+	add := func(h *heap, member []byte, score float64) bool {
+		key = appendHashed(key[:0], h, member)
+		ms = append(ms, scored{kept.clone(key), in.weighted(score)})
+		return true
+	}
+	if in.isSet {
+		in.s.each(func(member []byte) bool { return add(in.s.heap(), member, 1) })
+	} else {
+		in.z.each(func(member []byte, score float64) bool { return add(in.z.heap(), member, score) })
+	}
+	return sortHashed(ms)
+}
+
+// scored is a member with its score. The member is in the form of the trees' keys, its
+// hash in front (appendHashed): in their order combinations are made without a
+// search, and trees of the result without sorting.
 type scored struct {
-	member []byte
+	hashed []byte
 	score  float64
 }
 
-// sortScored sorts as a sorted set does.
-func sortScored(ms []scored) {
-	slices.SortFunc(ms, func(a, b scored) int { return compareScored(a.score, a.member, b.score, b.member) })
+func (m *scored) member() []byte { return hashedMember(m.hashed) }
+
+// sortHashed sorts by hashed; what is equal stays in its order. It merges the runs that
+// are in order already: a member of a tree costs a comparison for each doubling of
+// the number of trees.
+func sortHashed(ms []scored) []scored {
+	var runs [][]scored
+	for from, i := 0, 1; i <= len(ms); i++ {
+		if i == len(ms) || bytes.Compare(ms[i-1].hashed, ms[i].hashed) > 0 {
+			runs = append(runs, ms[from:i])
+			from = i
+		}
+	}
+	if len(runs) < 2 {
+		return ms
+	}
+	from, to := ms, make([]scored, len(ms))
+	for len(runs) > 1 {
+		merged, room := runs[:0], to
+		for i := 0; i < len(runs); i += 2 {
+			a, b := runs[i], []scored(nil)
+			if i+1 < len(runs) {
+				b = runs[i+1]
+			}
+			n := len(a) + len(b)
+			mergeHashed(room[:n], a, b)
+			merged, room = append(merged, room[:n]), room[n:]
+		}
+		runs = merged
+		from, to = to, from
+	}
+	return from
+}
+
+func mergeHashed(to, a, b []scored) {
+	for len(a) > 0 && len(b) > 0 {
+		if bytes.Compare(a[0].hashed, b[0].hashed) <= 0 {
+			to[0], a = a[0], a[1:]
+		} else {
+			to[0], b = b[0], b[1:]
+		}
+		to = to[1:]
+	}
+	copy(to, a)
+	copy(to[len(a):], b)
+}
+
+// sortScored sorts as a sorted set does. The keys' weights are the scores.
+func sortScored(ms []scored) []sortKey {
+	keys := make([]sortKey, len(ms))
+	for i, m := range ms {
+		keys[i] = sortKey{encodeScore(m.score), i}
+	}
+	slices.SortFunc(keys, func(a, b sortKey) int {
+		if c := cmp.Compare(a.weight, b.weight); c != 0 {
+			return c
+		}
+		return bytes.Compare(ms[a.at].member(), ms[b.at].member())
+	})
+	return keys
 }
 
 // zcombineArgs is what ZUNION and its kin are asked for.
@@ -84,7 +175,7 @@ type zcombineArgs struct {
 	limit      int // ZINTERCARD; 0: none
 }
 
-// zcombiner computes a combination, in no particular order.
+// zcombiner computes a combination, in the order of scored.hashed.
 type zcombiner struct {
 	run     func(a *zcombineArgs) []scored
 	event   string
@@ -109,14 +200,14 @@ func zcombine(c *Ctx, op zcombiner) {
 		return
 	}
 	result := op.run(&a)
-	sortScored(result)
 	if a.withScores {
 		c.Out.Pairs(len(result))
 	} else {
 		c.Out.Array(len(result))
 	}
-	for _, m := range result {
-		c.Out.Bulk(m.member)
+	for _, k := range sortScored(result) {
+		m := &result[k.at]
+		c.Out.Bulk(m.member())
 		if a.withScores {
 			c.Out.Double(m.score)
 		}
@@ -131,15 +222,18 @@ func zstore(c *Ctx, op zcombiner) {
 		return
 	}
 	result := op.run(&a)
-	sortScored(result)
 	dst := c.newZSet(c.Args[1])
 	longest := 0
-	for _, m := range result {
-		longest = max(longest, len(m.member))
+	for i := range result {
+		longest = max(longest, len(result[i].member()))
 	}
 	dst.expect(len(result), longest)
-	for _, m := range result {
-		dst.put(m.member, m.score, 0, false)
+	if dst.isTree() {
+		dst.fill(result)
+	} else {
+		for _, k := range sortScored(result) {
+			dst.put(result[k.at].member(), result[k.at].score, 0, false)
+		}
 	}
 	dst.replaceKey(op.event, len(result))
 	c.Out.Int(int64(len(result)))
@@ -294,10 +388,10 @@ func unionScored(a *zcombineArgs) []scored {
 		inputs[i].each(func(m scored) bool { all = append(all, m); return true })
 	}
 	// Equal members become neighbours, in the order of the inputs.
-	slices.SortStableFunc(all, func(x, y scored) int { return bytes.Compare(x.member, y.member) })
+	all = sortHashed(all)
 	out := all[:0]
 	for _, m := range all {
-		if n := len(out); n > 0 && bytes.Equal(out[n-1].member, m.member) {
+		if n := len(out); n > 0 && bytes.Equal(out[n-1].hashed, m.hashed) {
 			out[n-1].score = a.aggregate(out[n-1].score, m.score)
 			continue
 		}
@@ -319,7 +413,7 @@ func eachInter(a *zcombineArgs, visit func(m scored) bool) {
 	inputs := a.bySize()
 	inputs[0].each(func(m scored) bool {
 		for i := range inputs[1:] {
-			score, ok := inputs[1+i].score(m.member)
+			score, ok := inputs[1+i].score(m.hashed)
 			if !ok {
 				return true
 			}
@@ -332,7 +426,7 @@ func eachInter(a *zcombineArgs, visit func(m scored) bool) {
 func diffScored(a *zcombineArgs) (out []scored) {
 	a.inputs[0].each(func(m scored) bool {
 		for i := range a.inputs[1:] {
-			if _, ok := a.inputs[1+i].score(m.member); ok {
+			if _, ok := a.inputs[1+i].score(m.hashed); ok {
 				return true
 			}
 		}

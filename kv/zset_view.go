@@ -140,6 +140,34 @@ func (z *zsetView) put(member []byte, score, old float64, exists bool) {
 	o.t2.put(appendHashed(keyBuf[:0], z.heap(), member), appendScore(valBuf[:0], score))
 }
 
+// fill makes the members, in the order of scored.hashed, all that is in a new set of
+// trees.
+func (z *zsetView) fill(ms []scored) {
+	o := z.mutable()
+	names := ms
+	var score []byte
+	o.t2.rebuild(func() (key, val []byte, ok bool) {
+		if len(names) == 0 {
+			return nil, nil, false
+		}
+		m := names[0]
+		names = names[1:]
+		score = appendScore(score[:0], m.score)
+		return m.hashed, score, true
+	})
+	keys := sortScored(ms)
+	var key []byte
+	o.t.rebuild(func() (_, val []byte, ok bool) {
+		if len(keys) == 0 {
+			return nil, nil, false
+		}
+		m := &ms[keys[0].at]
+		keys = keys[1:]
+		key = appendScored(key[:0], m.score, m.member())
+		return key, nil, true
+	})
+}
+
 // expect prepares for adding n members, the longest of so many bytes, as Redis does:
 // if they are more than may be packed a new sorted set is a skiplist at once. They may
 // not come to it (XX), so one that is there already waits and sees; only since 7.2
