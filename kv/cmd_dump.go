@@ -47,11 +47,22 @@ func cmdDump(c *Ctx) {
 // dumpValue is the payload of a value.
 func dumpValue(v Value) ([]byte, error) {
 	w := NewRDBWriter(nil)
+	w.b = make([]byte, 0, dumpRoom(v))
 	if err := w.dumped(v); err != nil {
 		return nil, err
 	}
 	p := binary.LittleEndian.AppendUint16(w.b, rdbVersionOf(w.b[0]))
 	return binary.LittleEndian.AppendUint64(p, crc64Update(0, p)), nil
+}
+
+// dumpRoom is about what the payload takes, seldom less: what is large must not be
+// copied again and again while it grows.
+func dumpRoom(v Value) int {
+	n := 64 + len(v.str())
+	if v.Obj != nil && v.Obj.t != nil {
+		n += int(v.Obj.t.root.size)
+	}
+	return n
 }
 
 // rdbVersionOf is the first RDB version with a type of value.
