@@ -165,12 +165,23 @@ func (l *listView) removeEqual(elem []byte, limit int, tail bool) (removed int) 
 	if tail {
 		slices.Reverse(ranks)
 	}
-	if l.isTree() {
+	switch {
+	case l.isTree() && len(ranks) > l.len()/bulkShare:
+		rank, gone := -1, ranks
+		l.mutable().t.keep(func(_, _ []byte) bool {
+			rank++
+			if len(gone) > 0 && gone[0] == rank {
+				gone = gone[1:]
+				return false
+			}
+			return true
+		})
+	case l.isTree():
 		t := l.mutable().t
 		for _, rank := range slices.Backward(ranks) {
 			t.delAt(rank)
 		}
-	} else {
+	default:
 		l.endEdit(packedWithout(l.beginEdit(), l.v.Bytes, ranks))
 	}
 	return len(ranks)

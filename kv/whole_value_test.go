@@ -252,3 +252,27 @@ func TestSortHashedIsStable(t *testing.T) {
 		require.Equal(t, want, append([]scored{}, sortHashed(ms)...))
 	}
 }
+
+// LREM of many elements leaves the others in order.
+func TestLRemOfManyElements(t *testing.T) {
+	for _, tc := range []struct {
+		count string
+		want  int
+	}{{"0", 1000}, {"900", 900}, {"-900", 900}, {"-3", 3}} {
+		n := newTestNode(t)
+		fillBig(n, "RPUSH l a b% c%", 1000)
+		want := slices.DeleteFunc(doLines(n, "LRANGE", "l", "0", "-1"), func(e string) bool { return e == "a" })
+		require.Equal(t, fmt.Sprintf("(integer) %d", tc.want), n.do("LREM", "l", tc.count, "a"))
+		got := doLines(n, "LRANGE", "l", "0", "-1")
+		left := 1000 - tc.want
+		first := slices.Index(got, "a") // those that are left are at the other end
+		require.Equal(t, map[bool]int{true: -1, false: first}[left == 0], first)
+		if left > 0 && tc.count[0] == '-' {
+			require.Zero(t, first)
+		} else if left > 0 {
+			require.Equal(t, 2*tc.want, first)
+		}
+		require.Equal(t, want, slices.DeleteFunc(got, func(e string) bool { return e == "a" }))
+		requireTreeBytes(t, n)
+	}
+}
