@@ -40,6 +40,11 @@ func (t *tree) bytes() int64 {
 	return treeNodeBytes + t.root.size + t.root.size/2 + 2*int64(t.root.n)
 }
 
+// sizeBetween is the bytes of the entries of ranks lo <= r < hi.
+func (t *tree) sizeBetween(lo, hi int) int64 {
+	return t.root.sizeBetween(max(lo, 0), min(hi, t.root.n))
+}
+
 // get is the value under key.
 func (t *tree) get(key []byte) (val []byte, ok bool) {
 	n := t.root

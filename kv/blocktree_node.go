@@ -85,6 +85,23 @@ func (n *treeNode) kidAt(rank int) (i, within int) {
 	return i, rank
 }
 
+// sizeBetween is the bytes of the entries of ranks lo <= r < hi below n.
+func (n *treeNode) sizeBetween(lo, hi int) (size int64) {
+	switch {
+	case lo >= hi:
+		return 0
+	case lo == 0 && hi == n.n:
+		return n.size
+	case n.kids == nil:
+		return int64(n.offset(hi) - n.offset(lo))
+	}
+	for i, kid := range n.kids {
+		size += kid.sizeBetween(min(max(lo, 0), n.counts[i]), min(max(hi, 0), n.counts[i]))
+		lo, hi = lo-n.counts[i], hi-n.counts[i]
+	}
+	return size
+}
+
 // search is the first entry of a leaf whose key is >= key, and whether it is equal.
 func (n *treeNode) search(key []byte) (i int, ok bool) {
 	lo, hi := 0, len(n.offs)

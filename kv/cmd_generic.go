@@ -272,18 +272,21 @@ func (c *Ctx) rename(nx bool) {
 func cmdKeys(c *Ctx) {
 	pattern := c.Args[1]
 	all := len(pattern) == 1 && pattern[0] == '*'
-	n := 0
-	var body Reply
+	n, guess := 0, 0
+	if all {
+		guess = c.ks.len()
+	}
+	c.Out.expect(guess)
+	head := c.Out.beginLate('*', guess)
 	c.ks.each(func(key []byte, v Value) bool {
 		if (all || matchGlob(pattern, key)) && c.visible(v) {
-			body.Bulk(key)
+			c.Out.Bulk(key)
 			n++
 		}
 		return true
 	})
 	c.work(c.ks.len())
-	c.Out.Array(n)
-	c.Out.AppendTape(&body)
+	c.Out.endLate(head, n)
 }
 
 // visible is lookup's judgement for a value met on the way: it removes nothing.

@@ -95,6 +95,27 @@ func (x *collection) becomeTree(o *object) {
 // object returns the object for reading.
 func (x *collection) object() *object { return x.v.Obj }
 
+// growReply makes room in the reply for the entries of ranks lo <= r < hi, each with
+// perEntry bytes beyond what the tree has of it. A packed collection needs no hint.
+func (x *collection) growReply(lo, hi, perEntry int) {
+	if x.isTree() && lo < hi {
+		x.c.Out.Grow(int(x.object().t.sizeBetween(lo, hi)) + (hi-lo)*perEntry)
+	}
+}
+
+// growParts is growReply for n parts of entries, HKEYS's: the tree does not know which
+// part takes how much, and fields are short.
+func (x *collection) growParts(n int) {
+	const shortBulk = 24
+	if x.isTree() {
+		x.c.Out.Grow(min(int(x.object().t.root.size)+n*bulkRoom, n*shortBulk))
+	}
+}
+
+// bulkRoom is what a bulk takes beyond its bytes, that of the lengths in a tree's
+// entry already taken off.
+const bulkRoom = 6
+
 // mutable returns the object for changing it in place.
 func (x *collection) mutable() *object {
 	if !x.owned {

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"slices"
 	"strconv"
 )
 
@@ -65,6 +66,11 @@ func (r *Reply) head(tag byte, n int64) {
 	r.b = append(r.b, '\r', '\n')
 }
 
+func (r *Reply) aggregate(tag byte, n, values int) {
+	r.expect(values)
+	r.head(tag, int64(n))
+}
+
 // OK appends the status OK.
 func (r *Reply) OK() { r.b = append(r.b, "+OK\r\n"...) }
 
@@ -104,6 +110,7 @@ func (r *Reply) Bool(v bool) {
 
 // Bulk appends a bulk string.
 func (r *Reply) Bulk(p []byte) {
+	r.makeRoom(len(p))
 	r.head('$', int64(len(p)))
 	r.b = append(r.b, p...)
 	r.b = append(r.b, '\r', '\n')
@@ -111,6 +118,7 @@ func (r *Reply) Bulk(p []byte) {
 
 // BulkString appends a bulk string.
 func (r *Reply) BulkString(s string) {
+	r.makeRoom(len(s))
 	r.head('$', int64(len(s)))
 	r.b = append(r.b, s...)
 	r.b = append(r.b, '\r', '\n')
@@ -129,19 +137,44 @@ func (r *Reply) Null() { r.complex = true; r.b = append(r.b, "_\r\n"...) }
 func (r *Reply) NullArray() { r.complex = true; r.b = append(r.b, "N\r\n"...) }
 
 // Array announces n values.
-func (r *Reply) Array(n int) { r.head('*', int64(n)) }
+func (r *Reply) Array(n int) { r.aggregate('*', n, n) }
+
+// beginLate begins an aggregate whose number of values shows while they are appended;
+// probably there will be guess of them. endLate puts the number in.
+func (r *Reply) beginLate(tag byte, guess int) lateHead {
+	at := len(r.b)
+	r.head(tag, int64(guess))
+	return lateHead{at, len(r.b)}
+}
+
+// lateHead is the place of a head that is not final.
+type lateHead struct{ at, end int }
+
+// beginLateSet is beginLate for a set.
+func (r *Reply) beginLateSet(guess int) lateHead {
+	r.complex = true
+	return r.beginLate('~', guess)
+}
+
+// endLate makes it n values. What follows the head moves if the guess had another number
+// of digits: in place, which is less than a tape of its own and its copy.
+func (r *Reply) endLate(h lateHead, n int) {
+	var tmp [24]byte
+	head := append(strconv.AppendInt(append(tmp[:0], r.b[h.at]), int64(n), 10), '\r', '\n')
+	r.b = slices.Replace(r.b, h.at, h.end, head...)
+}
 
 // Map announces n pairs: 2n values follow.
-func (r *Reply) Map(n int) { r.complex = true; r.head('%', int64(n)) }
+func (r *Reply) Map(n int) { r.complex = true; r.aggregate('%', n, 2*n) }
 
 // Set announces n values.
-func (r *Reply) Set(n int) { r.complex = true; r.head('~', int64(n)) }
+func (r *Reply) Set(n int) { r.complex = true; r.aggregate('~', n, n) }
 
 // Push announces a push of n values: an array to a RESP2 client ('>' in the tape).
 func (r *Reply) Push(n int) { r.complex = true; r.head('>', int64(n)) }
 
 // Pairs announces n pairs as 2n values (see Reply).
-func (r *Reply) Pairs(n int) { r.complex = true; r.head('P', int64(n)) }
+func (r *Reply) Pairs(n int) { r.complex = true; r.aggregate('P', n, 2*n) }
 
 // KeyedArrays announces n pairs as 2n values (see Reply).
 func (r *Reply) KeyedArrays(n int) { r.complex = true; r.head('K', int64(n)) }

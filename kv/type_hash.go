@@ -220,6 +220,7 @@ func cmdHMGet(c *Ctx) {
 // cmdHGetAll is HGETALL key.
 func cmdHGetAll(c *Ctx) {
 	if h, ok := c.openHash(c.Args[1]); ok {
+		h.growReply(0, h.len(), bulkRoom) // the field's hash is the other length
 		c.Out.Map(h.len())
 		h.each(func(field, val []byte) {
 			c.Out.Bulk(field)
@@ -231,6 +232,7 @@ func cmdHGetAll(c *Ctx) {
 // cmdHKeys is HKEYS key.
 func cmdHKeys(c *Ctx) {
 	if h, ok := c.openHash(c.Args[1]); ok {
+		h.growParts(h.len())
 		c.Out.Array(h.len())
 		h.each(func(field, _ []byte) { c.Out.Bulk(field) })
 	}
@@ -239,6 +241,7 @@ func cmdHKeys(c *Ctx) {
 // cmdHVals is HVALS key.
 func cmdHVals(c *Ctx) {
 	if h, ok := c.openHash(c.Args[1]); ok {
+		h.growParts(h.len())
 		c.Out.Array(h.len())
 		h.each(func(_, val []byte) { c.Out.Bulk(val) })
 	}

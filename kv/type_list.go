@@ -186,6 +186,7 @@ func cmdLRange(c *Ctx) {
 		return
 	}
 	lo, hi := rankRange(start, stop, l.len())
+	l.growReply(lo, hi, bulkRoom)
 	c.Out.Array(hi - lo)
 	if lo < hi {
 		l.forward(lo, func(rank int, elem []byte) bool { c.Out.Bulk(elem); return rank+1 < hi })

@@ -188,6 +188,7 @@ func cmdSMove(c *Ctx) {
 // cmdSMembers is SMEMBERS key.
 func cmdSMembers(c *Ctx) {
 	if s, ok := c.openSet(c.Args[1]); ok {
+		s.growReply(0, s.len(), 0) // a member has its hash before it
 		c.Out.Set(s.len())
 		s.each(func(member []byte) bool { c.Out.Bulk(member); return true })
 	}
@@ -281,15 +282,13 @@ func combineSets(c *Ctx, op setOp) {
 	if !ok {
 		return
 	}
-	var members Reply
-	n := 0
+	head, n := c.Out.beginLateSet(sets[0].len()), 0
 	op(sets, func(member []byte) bool {
-		members.Bulk(member)
+		c.Out.Bulk(member)
 		n++
 		return true
 	})
-	c.Out.Set(n)
-	c.Out.AppendTape(&members)
+	c.Out.endLate(head, n)
 }
 
 // storeSets is SINTERSTORE, SUNIONSTORE, SDIFFSTORE destination key [key ...].

@@ -195,6 +195,13 @@ func xrange(c *Ctx, start, end []byte, rev bool) {
 	}
 }
 
+// streamSample is how many entries tell what the others of a reply take.
+const streamSample = 16
+
+// replyBound is what n entries hardly exceed in a reply: ids as text and fields by name,
+// which a node has once for most.
+func (s *streamView) replyBound(n int) int64 { return 4*s.object().t.root.size + 64*int64(n) }
+
 // replyRange appends the entries of an interval as an array, at most count of them
 // if that is positive, and returns their number.
 func (s *streamView) replyRange(lo, hi streamID, rev bool, count int64) (n int) {
@@ -210,11 +217,13 @@ func (s *streamView) replyRange(lo, hi streamID, rev bool, count int64) (n int) 
 		n = int(min(int64(n), count))
 	}
 	s.c.Out.Array(n)
-	left := n
+	start, left := s.c.Out.Len(), n
 	if left > 0 {
 		s.walk(lo, hi, rev, func(e *streamEntry) bool {
 			e.reply(s.c.Out)
-			left--
+			if left--; n-left == streamSample {
+				s.c.Out.growLike(start, streamSample, left, s.replyBound(left))
+			}
 			return left > 0
 		})
 	}
