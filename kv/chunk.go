@@ -187,6 +187,7 @@ func (c *Chunk) callErrorReplied(msg string) {
 // Reset empties the chunk and keeps its memory and its Waiter.
 func (c *Chunk) Reset() {
 	if c.Size() > chunkKeep || cap(c.Reply.b) > chunkKeep {
+		SpareTape(c.Reply.Take())
 		*c = Chunk{Waiter: c.Waiter}
 		return
 	}

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestReplyRoomIsNotWasted(t *testing.T) {
 			"ZRANGE zset 0 -1", "ZRANGE zset 0 -1 WITHSCORES", "XRANGE stream - +", "XREVRANGE stream + -", "KEYS *", "SUNION set none",
 		} {
 			r := &readReplyOf(n, words).Reply
-			require.LessOrEqual(t, cap(r.b), max(2*r.Len(), largeTape)+largeTape, "%s elements: %s has %d bytes", name, words, r.Len())
+			require.LessOrEqual(t, cap(r.b), max(2*r.Len(), LargeTape)+LargeTape, "%s elements: %s has %d bytes", name, words, r.Len())
 		}
 	}
 }
@@ -135,4 +136,28 @@ func TestTreeSizeBetween(t *testing.T) {
 	}
 	require.Equal(t, sizes[3000], tr.sizeBetween(-5, 5000))
 	require.Zero(t, newTree(nil).sizeBetween(0, 10))
+}
+
+// TestSpareTapes: a buffer is given to one taker only, and not for much smaller a need.
+func TestSpareTapes(t *testing.T) {
+	b := append(NewTape(1<<20), "old"...)
+	first := &b[0]
+	SpareTape(b)
+	require.NotSame(t, first, &NewTape(LargeTape)[:1][0], "too large")
+	a := NewTape(1<<20 - 5000)
+	c := NewTape(1<<20 - 5000)
+	require.NotSame(t, &a[:1][0], &c[:1][0])
+	require.Empty(t, a)
+	require.GreaterOrEqual(t, cap(a), 1<<20-5000)
+	SpareTape(make([]byte, 10)) // too small to be kept
+}
+
+// TestSparesAreGarbage: what was given away is collected.
+func TestSparesAreGarbage(t *testing.T) {
+	SpareTape(make([]byte, 8<<20))
+	runtime.GC()
+	runtime.GC()
+	for _, s := range spares.list {
+		require.True(t, s.size < 8<<20 || s.first.Value() == nil)
+	}
 }

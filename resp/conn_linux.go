@@ -14,6 +14,9 @@ import (
 const (
 	firstBuffer  = 16 << 10
 	maxTurnBytes = 256 << 10 // read per connection and turn: others want their share
+	// maxTurnWrite is what is written per connection and turn. A socket whose client reads
+	// all the time takes a reply of any size at once, while others wait.
+	maxTurnWrite = 512 << 10
 )
 
 // conn is a socket around a session. It moves bytes, runs the session's steps and
@@ -430,11 +433,15 @@ func (c *conn) markDirty() {
 	}
 }
 
-// write sends what the socket takes.
+// write sends what the socket takes, up to a turn's share.
 func (c *conn) write() {
 	s := c.s
 	if s.unsent() > 0 {
-		n, err := rawWrite(c.fd, s.out[s.sent:])
+		share := s.out[s.sent:]
+		if len(share) <= c.hardLimit() { // else the socket decides whether it ends here
+			share = share[:min(len(share), maxTurnWrite)]
+		}
+		n, err := rawWrite(c.fd, share)
 		if err != nil && !errors.Is(err, unix.EAGAIN) {
 			c.close()
 			return

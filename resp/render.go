@@ -34,6 +34,9 @@ type frame struct {
 // appendTape renders a whole tape. A tape both protocols spell alike is copied: that
 // is every hot command.
 func (r renderer) appendTape(dst []byte, tape *kv.Reply) []byte {
+	if n := len(dst) + tape.Len(); n > cap(dst) && n >= kv.LargeTape {
+		dst = append(kv.NewTape(n+tape.Len()/8), dst...) // pairs take more in RESP3
+	}
 	if tape.Plain() {
 		return append(dst, tape.Bytes()...)
 	}

@@ -288,10 +288,13 @@ func (s *Server) getChunk() *kv.Chunk {
 // garbage collector: the pool would keep its memory for ever.
 func (s *Server) putChunk(c *kv.Chunk) {
 	const keep = 1 << 20
-	if c.Size() > keep || c.Reply.Len() > keep {
+	c.Waiter = nil
+	if c.Reply.Len() > keep {
+		kv.SpareTape(c.Reply.Take())
+	}
+	if c.Size() > keep {
 		return
 	}
-	c.Waiter = nil
 	c.Reset()
 	s.chunks.Put(c)
 }

@@ -90,9 +90,12 @@ type session struct {
 	// lastWrite is the index of the connection's last applied write, for WAIT.
 	lastWrite uint64
 
-	// out holds rendered replies that are not sent yet, from sent on.
-	out  []byte
-	sent int
+	// out holds rendered replies that are not sent yet, from sent on. It is the session's
+	// alone but for the moment in which it is the chunk's tape, too (outIsTape): then
+	// what is appended lies behind the tape's end, which nobody else looks at.
+	out       []byte
+	sent      int
+	outIsTape bool
 
 	guard guard
 	args  [][]byte
@@ -473,14 +476,7 @@ func (s *session) finish() {
 		if c.Index > 0 {
 			s.lastWrite = c.Index
 		}
-		if !drop || len(s.deferred) > 0 {
-			mark := len(s.out)
-			r := renderer{proto: s.proto, deferred: s.runDeferred}
-			s.out = r.appendTape(s.out, &c.Reply)
-			if drop {
-				s.out = s.out[:mark]
-			}
-		}
+		s.render(&c.Reply, drop)
 		s.account()
 		s.leaveExec(c)
 		if len(c.Misses) > 0 {
@@ -499,6 +495,23 @@ func (s *session) finish() {
 	s.releaseChunk()
 	if s.track != nil {
 		s.hub().tracking.tellHeld(s)
+	}
+}
+
+// render appends the chunk's replies to out; with drop only what renders itself runs.
+func (s *session) render(tape *kv.Reply, drop bool) {
+	if drop && len(s.deferred) == 0 {
+		return
+	}
+	if !drop && s.unsent() == 0 && tape.Len() >= kv.LargeTape && tape.Plain() && tape.Tight() {
+		s.out, s.sent, s.outIsTape = tape.Bytes(), 0, true
+		return
+	}
+	mark := len(s.out)
+	r := renderer{proto: s.proto, deferred: s.runDeferred}
+	s.out = r.appendTape(s.out, tape)
+	if drop {
+		s.out = s.out[:mark]
 	}
 }
 
@@ -527,6 +540,10 @@ func (s *session) failChunk(err error, drop bool) {
 
 // releaseChunk gives the chunk back: an idle connection holds none.
 func (s *session) releaseChunk() {
+	if s.outIsTape {
+		s.chunk.Reply.Take() // it is ours
+		s.outIsTape = false
+	}
 	if s.chunk != nil {
 		s.srv.putChunk(s.chunk)
 	}
@@ -582,6 +599,7 @@ func (s *session) resetOutput() {
 	const keep = 256 << 10
 	s.out, s.sent = s.out[:0], 0
 	if cap(s.out) > keep {
+		kv.SpareTape(s.out)
 		s.out = nil
 	}
 }

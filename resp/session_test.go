@@ -240,3 +240,39 @@ func TestAuthThrottleOfTheNode(t *testing.T) {
 	require.True(t, th.exceeded(5999))
 	require.False(t, th.exceeded(6000))
 }
+
+// TestLargeRepliesChangeHands: a large tape becomes the session's output; what the chunk
+// and other sessions do afterwards does not show in it.
+func TestLargeRepliesChangeHands(t *testing.T) {
+	srv, node := newTestSession(t, func(o *Options) { o.OutputSoftLimit = 64 << 20 })
+	fillLarge(srv, 20_000)
+	for _, words := range []string{"LRANGE list 0 -1", "HGETALL hash", "ZRANGE zset 0 -1 WITHSCORES", "SMEMBERS set", "KEYS *", "GET string"} {
+		for _, proto := range []int{resp2, resp3} {
+			s, other := newSession(srv, 1, clientAddr{}, node.Now()), newSession(srv, 2, clientAddr{}, node.Now())
+			s.proto, other.proto = proto, proto
+			answer := func(s *session, words string) []byte {
+				_, st := s.feed([]byte(command(strings.Fields(words)...)))
+				require.Equal(t, stepRead, st)
+				node.store.Read(s.chunk, 0)
+				s.finish()
+				return s.out
+			}
+			out := answer(s, words)
+			require.GreaterOrEqual(t, len(out), kv.LargeTape)
+			want := append([]byte(nil), out...)
+			for range 3 {
+				answer(other, "HGETALL hash")
+				answer(other, words)
+				other.resetOutput()
+			}
+			require.True(t, bytes.Equal(want, s.out), words)
+			require.LessOrEqual(t, cap(s.out), 2*len(s.out), "what a slow client makes us hold")
+			checkReplies(t, out)
+			s.out = append(s.out, "+pushed\r\n"...)
+			answer(s, "GET nosuch")
+			require.True(t, bytes.HasPrefix(s.out, want))
+			require.True(t, bytes.HasPrefix(s.out[len(want):], []byte("+pushed\r\n")))
+			require.Less(t, len(s.out), len(want)+20)
+		}
+	}
+}

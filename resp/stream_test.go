@@ -76,6 +76,21 @@ func TestSlowReaderCostsBoundedMemory(t *testing.T) {
 	}
 }
 
+// TestLargeReplyInTurns: a reply of many turns arrives whole, between others, and does not
+// keep other clients waiting.
+func TestLargeReplyInTurns(t *testing.T) {
+	s := startServer(t, nil)
+	c, other := s.dial(), s.dial()
+	value := strings.Repeat("0123456789abcdef", 1<<20)
+	require.Equal(t, "+OK", c.do("SET", "k", value))
+	for range 3 {
+		c.send("PING\r\nGET k\r\nGETRANGE k 0 299999\r\nPING\r\n")
+		require.Equal(t, "+PONG", other.do("PING"))
+		c.expect(fmt.Sprintf("+PONG\r\n$%d\r\n%s\r\n$300000\r\n%s\r\n+PONG\r\n", len(value), value, value[:300000]))
+		require.Equal(t, "+PONG", other.do("PING"))
+	}
+}
+
 func TestWriteTimeout(t *testing.T) {
 	s := startServer(t, func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
 	c := s.dial()
