@@ -66,7 +66,10 @@ type Chunk struct {
 	NoTouch bool
 	// Stale: the client takes answers that may be old, so its reads ask for nothing that
 	// needs the leader.
-	Stale    bool
+	Stale bool
+	// RESP2: the tape is for a client of RESP2, which what does not go through the log
+	// makes use of (Reply).
+	RESP2    bool
 	grows    bool // an operation may need room
 	wantsLog bool // a script among the reads wants to write
 	tooLong  bool // a script among the reads needs more time (ReadBriefly)
@@ -201,6 +204,7 @@ func (c *Chunk) Reset() {
 	c.CallErrors = nil
 	c.db, c.sentDB, c.writes, c.inExec, c.execCount = 0, 0, 0, false, 0
 	c.grows, c.mayWait, c.waits, c.wait, c.Misses = false, false, false, nil, nil
+	c.RESP2 = false
 	c.TrackReads, c.NoTouch, c.Stale, c.ReadKeys, c.ReadMore = false, false, false, nil, false
 	c.Reply.Reset()
 }

@@ -47,6 +47,7 @@ const briefSteps = 50_000
 func (s *Store) read(c *Chunk, now, brief int64) (needTick bool) {
 	r := &c.run
 	r.begin(s, &c.ctx, c)
+	c.Reply.resp2 = c.RESP2
 	c.ctx.now = max(now, s.st.Stamp)
 	r.entry.Seed = s.readSeed.Add(1)
 	r.readOnly, c.ctx.mayLog, c.ctx.brief = true, true, brief

@@ -29,10 +29,14 @@ type Reply struct {
 	failed  bool
 	// digits17: doubles have up to 17 digits, as before Redis 7.2.
 	digits17 bool
+	// resp2: the client is known to speak RESP2, so maps, sets, pairs and doubles are
+	// written as it reads them and the tape stays plain. Only reads for one chunk have
+	// it: what is in the log, or is read by a script, is the same for every client.
+	resp2 bool
 }
 
 // Reset empties the tape and keeps its memory.
-func (r *Reply) Reset() { r.b, r.complex, r.failed = r.b[:0], false, false }
+func (r *Reply) Reset() { r.b, r.complex, r.failed, r.resp2 = r.b[:0], false, false, false }
 
 // Bytes is the tape; it is valid until the next append or Reset.
 func (r *Reply) Bytes() []byte { return r.b }
@@ -64,6 +68,25 @@ func (r *Reply) head(tag byte, n int64) {
 	r.b = append(r.b, tag)
 	r.b = strconv.AppendInt(r.b, n, 10)
 	r.b = append(r.b, '\r', '\n')
+}
+
+// pairs begins n pairs, which RESP2 has as an array of 2n values.
+func (r *Reply) pairs(tag byte, n int) {
+	if r.resp2 {
+		r.Array(2 * n)
+		return
+	}
+	r.complex = true
+	r.aggregate(tag, n, 2*n)
+}
+
+// setTag is how a set begins for the client.
+func (r *Reply) setTag() byte {
+	if r.resp2 {
+		return '*'
+	}
+	r.complex = true
+	return '~'
 }
 
 func (r *Reply) aggregate(tag byte, n, values int) {
@@ -152,8 +175,7 @@ type lateHead struct{ at, end int }
 
 // beginLateSet is beginLate for a set.
 func (r *Reply) beginLateSet(guess int) lateHead {
-	r.complex = true
-	return r.beginLate('~', guess)
+	return r.beginLate(r.setTag(), guess)
 }
 
 // endLate makes it n values. What follows the head moves if the guess had another number
@@ -165,22 +187,27 @@ func (r *Reply) endLate(h lateHead, n int) {
 }
 
 // Map announces n pairs: 2n values follow.
-func (r *Reply) Map(n int) { r.complex = true; r.aggregate('%', n, 2*n) }
+func (r *Reply) Map(n int) { r.pairs('%', n) }
 
 // Set announces n values.
-func (r *Reply) Set(n int) { r.complex = true; r.aggregate('~', n, n) }
+func (r *Reply) Set(n int) { r.aggregate(r.setTag(), n, n) }
 
 // Push announces a push of n values: an array to a RESP2 client ('>' in the tape).
 func (r *Reply) Push(n int) { r.complex = true; r.head('>', int64(n)) }
 
 // Pairs announces n pairs as 2n values (see Reply).
-func (r *Reply) Pairs(n int) { r.complex = true; r.aggregate('P', n, 2*n) }
+func (r *Reply) Pairs(n int) { r.pairs('P', n) }
 
 // KeyedArrays announces n pairs as 2n values (see Reply).
 func (r *Reply) KeyedArrays(n int) { r.complex = true; r.head('K', int64(n)) }
 
 // Double appends a score: a double in RESP3, a bulk in RESP2, in Redis's form.
 func (r *Reply) Double(f float64) {
+	if r.resp2 {
+		var tmp [32]byte
+		r.Bulk(r.appendDouble(tmp[:0], f))
+		return
+	}
 	r.complex = true
 	r.b = append(r.b, ',')
 	r.b = r.appendDouble(r.b, f)
@@ -189,6 +216,10 @@ func (r *Reply) Double(f float64) {
 
 // DoubleText appends a double given as text: a double in RESP3, a bulk in RESP2.
 func (r *Reply) DoubleText(text []byte) {
+	if r.resp2 {
+		r.Bulk(text)
+		return
+	}
 	r.complex = true
 	r.b = append(r.b, ',')
 	r.b = append(r.b, text...)

@@ -44,10 +44,11 @@ func (r renderer) appendTape(dst []byte, tape *kv.Reply) []byte {
 }
 
 // appendValues renders the values in tape, however many there are. It is iterative:
-// the nesting of a reply must not become the depth of our stack.
+// the nesting of a reply must not become the depth of our stack. Runs of values that are
+// spelled alike in all protocols are copied together.
 func (r renderer) appendValues(dst, tape []byte) []byte {
 	var few [8]frame
-	stack := few[:0]
+	stack, run := few[:0], tape // run begins with what is not copied yet
 	for len(tape) > 0 {
 		if n := len(stack); n > 0 {
 			top := &stack[n-1]
@@ -56,21 +57,42 @@ func (r renderer) appendValues(dst, tape []byte) []byte {
 				continue
 			}
 			if top.pairs && top.left%2 == 0 {
-				dst = redcon.AppendArray(dst, 2)
+				dst = append(dst, run[:len(run)-len(tape)]...)
+				dst, run = redcon.AppendArray(dst, 2), tape
 			}
 			top.left--
 		}
 		tag, text, rest := cutHeader(tape)
 		if rest == nil {
-			return dst // a damaged tape; nothing sensible is left to say
+			break // a damaged tape; nothing sensible is left to say
 		}
-		if f, ok := r.appendAggregate(&dst, tag, text); ok {
-			tape, stack = rest, append(stack, f)
+		if behind, ok := skipAlike(tag, text, rest); ok {
+			tape = behind
 			continue
 		}
-		dst, tape = r.appendScalar(dst, tag, text, rest)
+		dst = append(dst, run[:len(run)-len(tape)]...)
+		if f, ok := r.appendAggregate(&dst, tag, text); ok {
+			tape, stack = rest, append(stack, f)
+		} else {
+			dst, tape = r.appendScalar(dst, tag, text, rest)
+		}
+		run = tape
 	}
-	return dst
+	return append(dst, run[:len(run)-len(tape)]...)
+}
+
+// skipAlike returns the tape behind a value that is no aggregate and is spelled alike in
+// all protocols.
+func skipAlike(tag byte, text, rest []byte) (behind []byte, ok bool) {
+	switch tag {
+	case '+', '-', ':':
+		return rest, true
+	case '$':
+		if n := atoi(text); n >= 0 && len(rest) >= n+2 {
+			return rest[n+2:], true
+		}
+	}
+	return nil, false
 }
 
 // cutHeader splits a value's tag and text from what follows. rest is nil if there is

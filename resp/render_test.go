@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,33 @@ func TestRender(t *testing.T) {
 			require.Equal(t, "x"+tc.resp2, string(renderer{resp2, deferred}.appendTape([]byte("x"), &tape)))
 			require.Equal(t, "x"+tc.resp3, string(renderer{resp3, deferred}.appendTape([]byte("x"), &tape)))
 		})
+	}
+}
+
+// TestReadsForRESP2: what reads write for a client of RESP2 at once is what would have
+// been rendered for it.
+func TestReadsForRESP2(t *testing.T) {
+	srv, node := newTestSession(t, nil)
+	fillLarge(srv, 1000)
+	drive(srv, []byte(command("ZADD", "scores", "1.5", "a", "-inf", "b", "1e300", "c", "0.1", "d")), 1<<20)
+	for _, words := range []string{
+		"HGETALL hash", "HGETALL nosuch", "SMEMBERS set", "SUNION set nosuch", "SINTER set nosuch", "ZRANGE zset 0 -1 WITHSCORES",
+		"ZRANGE scores 0 -1 WITHSCORES", "ZSCORE scores d", "ZSCORE scores nosuch", "ZMSCORE scores a nosuch c",
+		"XREAD COUNT 3 STREAMS stream 0", "GEOPOS scores a nosuch",
+		"HGETALL list", "ZDIFF 2 scores zset WITHSCORES", "MGET string nosuch",
+	} {
+		args := [][]byte{}
+		for _, w := range strings.Fields(words) {
+			args = append(args, []byte(w))
+		}
+		var chunks [2]kv.Chunk
+		for i := range chunks {
+			chunks[i].RESP2 = i == 1
+			chunks[i].AddRead(kv.Lookup(args[0]), args)
+			node.store.Read(&chunks[i], 0)
+		}
+		require.Equal(t, string(renderer{proto: resp2}.appendTape(nil, &chunks[0].Reply)),
+			string(renderer{proto: resp2}.appendTape(nil, &chunks[1].Reply)), words)
 	}
 }
 

@@ -386,6 +386,7 @@ func (s *session) flushChunk() step {
 		return s.flushPublishing()
 	}
 	s.begun()
+	s.chunk.RESP2 = s.proto == resp2
 	if s.chunk.Logged() {
 		s.chunk.LogScripts() // as reads they would run on this node only
 		return stepPropose
