@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,11 +56,18 @@ type process struct {
 }
 
 func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		// Never one twice: what was closed a moment ago may come again.
+		if _, given := givenPorts.LoadOrStore(l.Addr().String(), true); !given {
+			return l.Addr().String()
+		}
+	}
 }
+
+var givenPorts sync.Map
 
 func startCluster(t *testing.T, n int, extra ...string) *cluster {
 	c := &cluster{t: t, dir: t.TempDir(), extra: extra}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -182,12 +183,19 @@ func Ask(addr string, args ...string) (string, error) {
 	return line[1:], nil
 }
 
+// freePort never gives one twice: what was closed a moment ago may come again.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		_ = l.Close()
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if _, given := givenPorts.LoadOrStore(port, true); !given || err != nil {
+			return port, err
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
+
+var givenPorts sync.Map
