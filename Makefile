@@ -44,7 +44,7 @@ lint: ## gofmt, vet, staticcheck
 fuzz: ## every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) ./bench/fuzz.sh
 
-bench: build tools ## the whole comparison with a durable Redis, half an hour; docs/bench.json and .svg
+bench: build tools ## the whole comparison with a durable Redis, tens of minutes; docs/bench.json and .svg
 	$(GO) run ./bench -rkv $(BIN) -rounds 3 -json docs/bench.json -svg docs/bench.svg
 
 bench-quick: build tools ## a first look, about two minutes

@@ -46,16 +46,16 @@ func (c *Ctx) note(key []byte, found bool) {
 			c.misses++
 		}
 	}
-	if found {
-		c.used(key)
+	if found && c.noting&noteUse != 0 {
+		c.used(c.store.hash(key))
 	}
 }
 
 // used notes that the key was read or written.
-func (c *Ctx) used(key []byte) {
+func (c *Ctx) used(hash uint64) {
 	if c.noting&noteUse != 0 {
 		lfu := usesFrequency(c.settings().MaxMemoryPolicy)
-		c.store.access.use(c.db, c.store.hash(key), c.now, lfu)
+		c.store.access.use(c.db, hash, c.now, lfu)
 	}
 }
 

@@ -130,7 +130,6 @@ func (c *Ctx) typed(key []byte, t Type) (v Value, found, ok bool) {
 // bytes are copied; they may alias the arena.
 func (c *Ctx) put(key []byte, v Value) {
 	created := c.ks.set(key, v)
-	c.used(key)
 	c.modified(key)
 	if created && c.store.fx.notify != 0 {
 		c.event("new", key)
@@ -141,7 +140,6 @@ func (c *Ctx) put(key []byte, v Value) {
 // anew (RENAME, COPY, RESTORE): to listeners the key is new in any case.
 func (c *Ctx) putNew(key []byte, v Value) {
 	c.ks.set(key, v)
-	c.used(key)
 	c.modified(key)
 	if c.store.fx.notify != 0 {
 		c.event("new", key)
@@ -183,13 +181,15 @@ func (c *Ctx) touched(event string, key []byte) {
 	c.noteReady(key)
 }
 
-// modified notes the key for WATCH.
+// modified notes the key for WATCH, and that it was used.
 func (c *Ctx) modified(key []byte) {
 	if len(key) > 0 && len(key) == len(c.marked) && &key[0] == &c.marked[0] && c.db == c.markedDB {
 		return
 	}
 	c.marked, c.markedDB = key, c.db
-	c.store.st.watch.touch(c.db, c.store.hash(key), c.store.st.Version)
+	hash := c.store.hash(key)
+	c.store.st.watch.touch(c.db, hash, c.store.st.Version)
+	c.used(hash)
 	if fx := &c.store.fx; fx.want&(EffectKey|EffectCommand) != 0 {
 		if fx.want&EffectKey != 0 {
 			fx.add(Effect{Kind: EffectKey, DB: c.db, Key: key})

@@ -1,8 +1,8 @@
 package kv
 
 // warmer reads the memory that the next units of an entry will need. A key's command
-// misses the cache three times in a large table, one miss after the other: its slot, its
-// record, its slot in the table of modifications. Done for many keys at a time, one step
+// misses the cache four times in a large table, one miss after the other: its slot, its
+// record, its slots in the tables of modifications and of uses. Done for many keys at a time, one step
 // for all of them before the next, the misses overlap. It changes nothing and decides
 // nothing: what it cannot read it leaves to apply.
 type warmer struct {
@@ -20,7 +20,7 @@ type warmKey struct {
 }
 
 const (
-	// warmKeys are looked ahead at most: three lines each stay in the first cache.
+	// warmKeys are looked ahead at most: four lines each stay in the first cache.
 	warmKeys = 64
 	// warmTable is the number of keys below which a table is in the cache anyway.
 	warmTable = 1 << 13
@@ -96,6 +96,7 @@ func (w *warmer) touch(s *Store) {
 		if page := s.st.watch.pages[slot/watchPageSlots]; page != nil {
 			sum += page.slots[slot%watchPageSlots]
 		}
+		sum += uint64(s.access.noted(int(k.db), k.hash))
 		if t := s.dbs[k.db].t; t.n >= warmTable {
 			k.slot = t.dir[t.index(k.hash)]
 		}

@@ -398,10 +398,16 @@ func (s *speaker) fill(w string) string {
 	return w
 }
 
+// logged reports whether the command is proposed. What may come back through the log after
+// it was read goes there at once: the clients here do not ask twice.
+func logged(cmd *kv.Command) bool {
+	return cmd.Logged() || cmd.ReadFirst || cmd.Script && cmd.Flags&kv.FlagReadonly == 0
+}
+
 // appendCommand adds one command to a chunk.
 func appendCommand(ch *kv.Chunk, db int, cmd *kv.Command, args [][]byte) {
 	ch.AppendSelect(db)
-	if cmd.Logged() || cmd.Script && cmd.Flags&kv.FlagReadonly == 0 {
+	if logged(cmd) {
 		ch.AppendOp(cmd, args)
 	} else {
 		ch.AddRead(cmd, args)
@@ -422,7 +428,7 @@ func (c *client) anything() {
 	for range 1 + c.w.rng.IntN(4)*c.w.rng.IntN(3) {
 		cmd, args := s.say()
 		list = append(list, said{cmd, args})
-		read = read && !cmd.Logged()
+		read = read && !logged(cmd)
 		random = random || atRandom[cmd.Name]
 		c.w.stats.Commands[cmd.Name]++
 	}
