@@ -52,6 +52,9 @@ func (d *RDBLoader) run() error {
 		return err
 	}
 	for {
+		if err := d.shortStrings(); err != nil {
+			return err
+		}
 		op, err := d.in.byte()
 		if err != nil {
 			return err
@@ -171,6 +174,44 @@ func (d *RDBLoader) entry(op byte) (err error) {
 	}
 	d.key = append(d.key[:0], key...) // the value may be in the next block
 	return d.value(op, expireAt)
+}
+
+// shortStrings decodes what most files consist of, strings without an expiry whose key is
+// shorter than 64 bytes and whose value has up to 16,383, as long as they lie in the block
+// at hand in one piece and their lengths in no more bytes than they need. It stops before
+// whatever is anything else.
+func (d *RDBLoader) shortStrings() error {
+	if d.l.heap == nil || d.gone != nil {
+		return nil
+	}
+	for {
+		b := d.in.buf[d.in.pos:]
+		if len(b) < 2 || b[0] != rdbString || b[1] > 0x3f {
+			return nil
+		}
+		n := 2 + int(b[1])
+		if len(b) < n+2 {
+			return nil
+		}
+		key, b := b[2:n:n], b[n:]
+		switch {
+		case b[0] <= 0x3f:
+			n, b = n+1+int(b[0]), b[1:1+min(int(b[0]), len(b)-1)]
+		case b[0] <= 0x7f && (b[0] > 0x40 || b[1] > embstrMax): // else see RDBWriter.marked
+			size := int(b[0]&0x3f)<<8 | int(b[1])
+			n, b = n+2+size, b[2:2+min(size, len(b)-2)]
+		default:
+			return nil
+		}
+		if n > len(d.in.buf)-d.in.pos {
+			return nil
+		}
+		d.in.pos += n
+		d.Keys++
+		if err := d.l.Add(d.db, key, Value{Type: TypeString, Enc: EncRaw, Bytes: b}); err != nil {
+			return err
+		}
+	}
 }
 
 func (d *RDBLoader) expiry(width int) (int64, error) {

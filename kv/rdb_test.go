@@ -274,6 +274,24 @@ func TestRDBKeepsTheEncodingOfStrings(t *testing.T) {
 	require.Equal(t, held(t, n.s), held(t, copied))
 }
 
+// The short way that most strings are decoded on ends where the long one must take over.
+func TestRDBStringsOfAllLengths(t *testing.T) {
+	n := newTestNode(t)
+	for _, key := range []int{1, 62, 63, 64, 65, 300} {
+		for _, size := range []int{0, 1, 2, 44, 45, 63, 64, 65, 255, 256, 257, 16383, 16384} {
+			name := strings.Repeat("k", key-1) + string(rune('a'+size%26))
+			n.do("SET", name, strings.Repeat("v", size))
+			n.do("SETEX", name+"x", "1000", strings.Repeat("v", size))
+			n.do("SET", name+"n", strconv.Itoa(size*size))
+		}
+	}
+	rdb, _ := blocksOf(t, n.s)
+	want := held(t, n.s)
+	for _, piece := range []int{1, 5, 66, 1000, 1 << 20} {
+		require.Equal(t, want, held(t, load(t, rdb, piece)), "pieces of %d bytes", piece)
+	}
+}
+
 // A large collection that shrank stays in trees, a packed one stays packed though
 // the thresholds are lower now.
 func TestRDBKeepsTheEncoding(t *testing.T) {

@@ -77,6 +77,10 @@ func (ks *keyspace) has(hash uint64, key []byte) bool {
 // indexDue: a tree that is built from sorted keys costs a fifth of one they are put
 // into.
 func (ks *keyspace) addNew(hash uint64, key []byte, v Value, due []dueKey) []dueKey {
+	if v.Type == TypeString && v.Obj == nil && v.ExpireAt == 0 && len(v.Bytes) <= maxRecordString && !hasObject(v.Enc) {
+		ks.t.insert(hash, ks.write(&record{typ: TypeString, enc: v.Enc, key: key, val: v.Bytes}))
+		return due
+	}
 	var id [objectIDBytes]byte
 	rec := ks.h.compose(key, &v, &id)
 	r := ks.write(&rec)
