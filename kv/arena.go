@@ -60,8 +60,8 @@ type arena struct {
 	tracking bool
 	marked   []uint32 // pages with born set
 
-	// eager: new chunks are of huge pages from the start (see Loader.Hurry).
-	eager bool
+	// ahead, if not nil, has chunks of huge pages that are there already (see Loader.Hurry).
+	ahead *memoryAhead
 
 	live   int64 // bytes of allocated slots
 	mapped int64 // bytes of pages in use or warm, and of big blocks
@@ -283,11 +283,13 @@ func (a *arena) unlink(pn uint32) {
 }
 
 func (a *arena) addChunk() {
-	mem := mapMemory(chunkBytes)
-	id := a.addMapping(mem)
-	if a.eager && id > chunksSmall {
-		adviseHuge(mem)
+	var mem []byte
+	if a.ahead != nil && len(*a.chunks.Load()) > chunksSmall {
+		mem = a.ahead.take()
+	} else {
+		mem = mapMemory(chunkBytes)
 	}
+	id := a.addMapping(mem)
 	for i := range uint32(pagesPerChunk) {
 		pn := id*pagesPerChunk + (pagesPerChunk - 1 - i)
 		a.pages[pn].class = idlePage

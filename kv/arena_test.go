@@ -106,3 +106,33 @@ func TestArenaKnowsWhatWasBornSinceTrack(t *testing.T) {
 	a.untrack()
 	require.True(t, a.isBorn(old[1]))
 }
+
+// Chunks made ahead are used like others; what is left of them at the end is given back.
+func TestArenaTakesMemoryMadeAhead(t *testing.T) {
+	a := newArena()
+	a.ahead = newMemoryAhead()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.ahead.run()
+	}()
+	var blocks []ref
+	for range (chunksSmall + 4*chunksAhead) * chunkBytes / maxClassBytes {
+		r := a.alloc(maxClassBytes)
+		mem := a.at(r)[:maxClassBytes]
+		require.True(t, mem[0] == 0 && mem[maxClassBytes-1] == 0)
+		mem[0], mem[maxClassBytes-1] = byte(len(blocks)), byte(len(blocks))
+		blocks = append(blocks, r)
+	}
+	a.ahead.stop()
+	<-done
+	require.Empty(t, a.ahead.ready)
+	for i, r := range blocks {
+		mem := a.at(r)[:maxClassBytes]
+		require.True(t, mem[0] == byte(i) && mem[maxClassBytes-1] == byte(i))
+	}
+	idle := newMemoryAhead()
+	idle.stop()
+	idle.run()
+	require.Empty(t, idle.ready)
+}

@@ -16,7 +16,7 @@ type Loader struct {
 	due     [][]dueKey // by database
 	top     []uint64   // by database: the highest hash so far
 	st      state
-	hurry   bool
+	ahead   *memoryAhead
 	abandon runtime.Cleanup
 }
 
@@ -24,8 +24,13 @@ type Loader struct {
 func (s *Store) NewLoader() *Loader { return &Loader{s: s} }
 
 // Hurry is for a process that serves nobody yet: memory comes in huge pages at once. That
-// is far fewer faults, but one of them may take milliseconds. Call it before SetState.
-func (l *Loader) Hurry() { l.hurry = true }
+// is far fewer faults, but one of them may take milliseconds; so prepare, in a goroutine
+// of the caller's, has memory ready before it is needed, until stop is called, which must
+// be when the load ends. Call Hurry before SetState.
+func (l *Loader) Hurry() (prepare, stop func()) {
+	l.ahead = newMemoryAhead()
+	return l.ahead.run, l.ahead.stop
+}
 
 var errLoadOrder = errors.New("snapshot does not begin with one system state")
 
@@ -47,7 +52,7 @@ func (l *Loader) SetState(b []byte) error {
 	}
 	l.st = st
 	l.heap, l.dbs = newKeyspaces(st.HashSeed, l.s.databases)
-	l.heap.arena.eager = l.hurry
+	l.heap.arena.ahead = l.ahead
 	l.due, l.top = make([][]dueKey, len(l.dbs)), make([]uint64, len(l.dbs))
 	l.abandon = runtime.AddCleanup(l, (*heap).unmap, l.heap)
 	return nil
@@ -123,7 +128,7 @@ func (l *Loader) swap() {
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	s.acl.Store(s.st.acl)
 	s.showMemory()
-	s.heap.arena.eager = false
+	s.heap.arena.ahead = nil
 	l.heap, l.dbs = nil, nil
 	if len(old.cuts) == 0 { // else the last Cut.Close does it
 		old.unmap()

@@ -93,7 +93,9 @@ func TestLoaderRefusesARepeatedKey(t *testing.T) {
 	cut := from.s.OpenCut()
 	defer cut.Close()
 	l := New(Options{}).NewLoader()
-	l.Hurry()
+	prepare, stop := l.Hurry()
+	go prepare()
+	defer stop()
 	require.NoError(t, l.SetState(cut.State()))
 	v := Value{Type: TypeString, Bytes: []byte("v")}
 	for i := range 1000 {

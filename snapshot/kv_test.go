@@ -79,7 +79,9 @@ func (m *machine) fill(keys int) {
 func restore(r *snapshot.Reader) (*kv.Store, error) {
 	store := kv.New(kv.Options{})
 	loader := store.NewLoader()
-	loader.Hurry()
+	prepare, stop := loader.Hurry()
+	go prepare()
+	defer stop()
 	decoder := kv.NewRDBLoader(loader)
 	defer decoder.Abort()
 	if err := r.Restore(decoder.Feed); err != nil {
@@ -209,21 +211,23 @@ func largeMachine(b *testing.B, command string) *machine {
 
 func benchmarkRestore(b *testing.B, command string) {
 	m := largeMachine(b, command)
-	s, err := snapshot.Open(vfs.NewMem(), "/a", snapshot.Options{})
+	s, err := snapshot.Open(vfs.OS{}, b.TempDir(), snapshot.Options{})
 	require.NoError(b, err)
 	cut := m.store.OpenCut()
 	info, err := s.Write(context.Background(), raftcore.SnapshotMeta{Index: cut.Index}, cut)
 	require.NoError(b, err)
 	cut.Close()
+	m.store.Close()
 	b.SetBytes(info.RawSize)
 	b.ResetTimer()
 	before := cpuTime(b)
 	for range b.N {
 		r, err := s.OpenNewest()
 		require.NoError(b, err)
-		_, err = restore(r)
+		restored, err := restore(r)
 		require.NoError(b, err)
 		require.NoError(b, r.Close())
+		restored.Close()
 	}
 	n := float64(info.Keys) * float64(b.N)
 	b.ReportMetric(n/b.Elapsed().Seconds(), "keys/s")
@@ -231,7 +235,7 @@ func benchmarkRestore(b *testing.B, command string) {
 }
 
 // cpuTime is what this process used so far.
-func cpuTime(b *testing.B) time.Duration {
+func cpuTime(b testing.TB) time.Duration {
 	var u syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())

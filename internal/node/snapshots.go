@@ -231,7 +231,11 @@ func (n *Node) load(index uint64, beside bool) error {
 	defer r.Close()
 	loader := n.store.NewLoader()
 	if !beside {
-		loader.Hurry()
+		prepare, stop := loader.Hurry()
+		defer stop()
+		if !n.cfg.Inline {
+			go prepare()
+		}
 	}
 	total := r.Info().RawSize
 	read, lastWord := int64(0), n.cfg.Now()
