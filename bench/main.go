@@ -34,6 +34,7 @@ func main() {
 	flag.BoolVar(&o.follower, "follower", false, "instead: a follower's rate beside the leader's, and what a GET costs which node")
 	flag.BoolVar(&o.types, "types", false, "instead: what each type's hot commands cost one node's processor, beside Redis")
 	flag.BoolVar(&o.pause, "pause", false, "with -snapshot: once filled, wait for Enter: filling may take longer than the machine can be kept free")
+	flag.BoolVar(&o.seconds, "seconds", false, "with -snapshot: print the longest time of each second, too")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
 	flag.StringVar(&o.only, "only", "", "only the cells whose names match this regular expression")
 	flag.StringVar(&o.also, "also", "", "further rkv binaries, separated by commas, to compare with in the same run")
@@ -60,7 +61,7 @@ type options struct {
 	rounds, port   int
 	keys           int
 	steps          string
-	pause          bool
+	pause, seconds bool
 	soak           time.Duration
 	scale          float64
 }

@@ -131,13 +131,28 @@ func (b *clusterBench) phase(what string, work func() error) (latencies, error) 
 	if err != nil {
 		return nil, err
 	}
-	times, err := b.load.while(work)
+	times, err := b.timed(what, work)
 	if err != nil {
 		return nil, err
 	}
 	after, err := b.cpu()
-	fmt.Printf("%s%s; nodes used %.2f processors\n", what, times, (after-before).Seconds()/time.Since(started).Seconds())
+	fmt.Printf("%31s nodes used %.2f processors\n", "", (after-before).Seconds()/time.Since(started).Seconds())
 	return times, err
+}
+
+// timed is a phase in which nodes may end.
+func (b *clusterBench) timed(what string, work func() error) (latencies, error) {
+	load := b.load
+	load.seconds = newTimeline()
+	times, err := load.while(work)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Printf("%s%s\n", what, times)
+	if b.o.seconds {
+		fmt.Printf("  the longest of each second from %s\n", load.seconds)
+	}
+	return times, nil
 }
 
 // snapshotWhileIdle looks for pauses: no client but one, that reads a millisecond after
@@ -165,13 +180,12 @@ func (b *clusterBench) install() error {
 	if err := b.letGo(); err != nil {
 		return err
 	}
-	usual, err := b.load.during(quietTime)
+	usual, err := b.phase("under load, three nodes:      ", func() error { time.Sleep(quietTime); return nil })
 	if err != nil {
 		return err
 	}
-	fmt.Println("under load, three nodes:      ", usual)
 	took := time.Duration(0)
-	times, err := b.load.while(func() error {
+	times, err := b.timed("under load, one is replaced:  ", func() error {
 		started := time.Now()
 		if err := b.wipe(victim); err != nil {
 			return err
@@ -182,7 +196,6 @@ func (b *clusterBench) install() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("under load, one is replaced:  ", times)
 	fmt.Printf("p99 of the others during an installation: %.2f x (%.1f s from the kill to the installed snapshot)\n", ratio(times, usual), took.Seconds())
 	return nil
 }

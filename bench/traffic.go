@@ -32,6 +32,7 @@ type traffic struct {
 	each     int // commands of each connection, in whole requests; 0: until it is stopped
 	// refused counts error replies that say that nothing was done, instead of failing.
 	refused *atomic.Int64
+	seconds *timeline // nil: nobody asks when something was slow
 }
 
 // tolerant is the same traffic, which counts refusals.
@@ -153,9 +154,45 @@ func (l traffic) request(c *client, dice *rand.Rand, begun time.Time, times late
 		if err != nil {
 			return times, err
 		}
-		times = append(times, time.Since(begun))
+		took := time.Since(begun)
+		times = append(times, took)
+		l.seconds.note(took)
 	}
 	return times, nil
+}
+
+// timeline is the longest that an answer took in each second: what a percentile is made
+// of, a stall of a moment or a slow minute.
+type timeline struct {
+	mu      sync.Mutex
+	started time.Time
+	worst   []time.Duration
+}
+
+func newTimeline() *timeline { return &timeline{started: time.Now()} }
+
+func (t *timeline) note(took time.Duration) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	second := int(time.Since(t.started).Seconds())
+	for len(t.worst) <= second {
+		t.worst = append(t.worst, 0)
+	}
+	t.worst[second] = max(t.worst[second], took)
+}
+
+// String is the time of day at the beginning, and a number of milliseconds for each second.
+func (t *timeline) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := t.started.Format("15:04:05") + ":"
+	for _, took := range t.worst {
+		out += fmt.Sprintf(" %d", took.Milliseconds())
+	}
+	return out
 }
 
 // at is the latency that a part of all commands did not exceed.
