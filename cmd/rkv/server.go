@@ -76,7 +76,7 @@ func runServer(cfg *serverConfig) error {
 	}
 	cfg.node.Logger = log
 	procs := newProcessors()
-	cfg.node.LongWork = procs.begin
+	cfg.node.LongWork, cfg.node.Idle = procs.begin, machineIdle
 	opened := procs.begin()
 	n, err := node.Open(ctx, cfg.node)
 	opened()

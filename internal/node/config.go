@@ -81,6 +81,9 @@ type Config struct {
 	// machine sleeps. Nil: CLOCK_BOOTTIME, or Now if that is given.
 	Elapsed func() int64
 
+	// Idle, if set, is how long the machine's processors have had nothing to do so far, all
+	// added up. Snapshots take more of what nobody uses.
+	Idle func() time.Duration
 	// LongWork, if set, is called when work begins that keeps processors busy for long
 	// and that nobody is served beside (the load at a start); what it returns, when that
 	// ends.

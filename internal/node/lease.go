@@ -52,8 +52,11 @@ func (v *leaseView) show(c *raftcore.Core) {
 // says so after they ran: this node leads by lease and has applied all that is committed.
 // Any goroutine may call it.
 func (n *Node) LeaseRead() (term uint64, ok bool) {
-	term = n.lease.term.Load()
-	return term, term != 0 && n.applier.index.Load() >= n.lease.commit.Load()
+	if term = n.lease.term.Load(); term == 0 {
+		return 0, false
+	}
+	n.asked.Add(1)
+	return term, n.applier.index.Load() >= n.lease.commit.Load()
 }
 
 // LeaseHolds validates what was read since LeaseRead returned term: nobody else can have

@@ -62,6 +62,7 @@ type Node struct {
 	snapping atomic.Bool // one was asked for, or is being written
 	writing  atomic.Bool // one is being written
 	pace     pace
+	asked    atomic.Uint64 // reads, by round or by lease
 	asking   atomic.Bool
 	// introducing: silent members are being told where this node is.
 	introducing atomic.Bool

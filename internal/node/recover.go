@@ -67,16 +67,29 @@ func (n *Node) recover(ctx context.Context) error {
 func (n *Node) snapshotOptions() snapshot.Options {
 	o := snapshot.Options{Logger: n.log}
 	if !n.cfg.Inline {
-		n.pace.applied = func() uint64 {
-			if n.applier == nil {
-				return 0
-			}
-			return n.applier.index.Load()
-		}
-		n.pace.memory = n.store.Held
+		n.pace.requests, n.pace.memory, n.pace.log, n.pace.idle = n.requests, n.store.Held, n.logRoom, n.cfg.Idle
 		o.BytesPerSecond, o.Share = n.cfg.SnapshotBytesPerSecond, n.pace.Share
 	}
 	return o
+}
+
+// requests counts what clients asked for, by entry or by round of reads.
+func (n *Node) requests() uint64 {
+	if !n.running.Load() {
+		return 0
+	}
+	return n.applier.index.Load() + n.asked.Load()
+}
+
+// logRoom is what the log since the last snapshot has grown to, and what it may grow to
+// before the next one is begun. A log as large as the snapshot that it follows costs no
+// more to keep.
+func (n *Node) logRoom() (bytes, room int64) {
+	if !n.running.Load() {
+		return 0, 0
+	}
+	newest, _ := n.snaps.Newest()
+	return n.logBytes(), max(n.cfg.SnapshotLogBytes, newest.Size)
 }
 
 // logID marks a new log; the log draws one itself unless it has to be repeatable.

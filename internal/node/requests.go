@@ -42,6 +42,7 @@ func (o *origin) outstanding() uint64 {
 // ReadBarrier calls done once this node is fresh enough for a linearizable read. Flush
 // makes the question leave.
 func (n *Node) ReadBarrier(done func(err error)) {
+	n.asked.Add(1)
 	if !n.inbox.add(func(in *input) { in.barriers = append(in.barriers, done) }) {
 		done(errStopped)
 	}

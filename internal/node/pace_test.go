@@ -1,0 +1,91 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// paced is a pace whose surroundings the test sets.
+type paced struct {
+	pace
+	asked       uint64
+	held, live  int64
+	bytes, room int64
+	idled       time.Duration
+}
+
+func newPaced() *paced {
+	p := &paced{live: 1 << 30, room: 1 << 28}
+	p.requests = func() uint64 { return p.asked }
+	p.memory = func() (int64, int64, bool) { return p.held, p.live, true }
+	p.log = func() (int64, int64) { return p.bytes, p.room }
+	return p
+}
+
+// next is the answer after clients have asked for something.
+func (p *paced) next(requests uint64) float64 {
+	p.asked += requests
+	p.looked = p.looked.Add(-paceInterval)
+	return p.Share()
+}
+
+// A snapshot rests most of the time while clients ask for anything.
+func TestPaceOfASnapshot(t *testing.T) {
+	p := newPaced()
+	require.Equal(t, idleShare, p.Share())
+	p.asked = 100
+	require.Equal(t, idleShare, p.Share(), "looked at a moment ago")
+	require.Equal(t, busyShare, p.next(0))
+	require.Equal(t, idleShare, p.next(1), "a heartbeat's worth")
+	end := p.load()
+	require.Equal(t, loadShare, p.next(0))
+	end()
+	require.Equal(t, idleShare, p.next(0))
+}
+
+// It hurries as what it keeps grows, of the old state and of the log.
+func TestPaceOfASnapshotThatKeepsTooMuch(t *testing.T) {
+	p := newPaced()
+	p.held = p.live * 3 / 20
+	require.InDelta(t, busyShare, p.next(100), 0.01)
+	p.held = p.live / 4
+	require.InDelta(t, 0.55, p.next(100), 0.01)
+	p.held = p.live * 2 / 5
+	require.Equal(t, 1.0, p.next(100))
+	p.held, p.live = 1<<20, 1<<10
+	require.InDelta(t, busyShare, p.next(100), 0.01, "a small store need not hurry")
+
+	p = newPaced()
+	p.bytes = 2 * p.room
+	require.InDelta(t, busyShare, p.next(100), 0.01)
+	p.bytes = 3 * p.room
+	require.InDelta(t, 0.55, p.next(100), 0.01)
+	p.bytes = 4 * p.room
+	require.Equal(t, 1.0, p.next(100))
+}
+
+// What the machine has to spare is taken, in part.
+func TestPaceOnAMachineThatIsFree(t *testing.T) {
+	p := newPaced()
+	p.idle = func() time.Duration { return p.idled }
+	require.Equal(t, idleShare, p.next(0), "the first look")
+	free := func(processors float64) {
+		p.free.at = p.free.at.Add(-freeInterval)
+		p.idled += time.Duration(processors * float64(time.Since(p.free.at)))
+	}
+	free(0.4)
+	require.Equal(t, busyShare, p.next(100), "two processors with three nodes on them")
+	free(2)
+	require.InDelta(t, 0.25, p.next(100), 0.01)
+	free(30)
+	require.Equal(t, mostBusyShare, p.next(100), "the hot path has few")
+	defer p.load()()
+	require.Equal(t, mostLoadShare, p.next(100))
+	free(0.4)
+	require.InDelta(t, loadShare, p.next(100), 0.01)
+	p.free.at = p.free.at.Add(-time.Hour)
+	p.idled += 10 * time.Hour
+	require.InDelta(t, loadShare, p.next(100), 0.01, "what was idle since the last snapshot says nothing")
+}
