@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"bytes"
+	"crypto/subtle"
 	"encoding/binary"
 	"math/bits"
 )
@@ -90,38 +92,50 @@ func parseBitOp(b []byte) (bitOp, bool) {
 	return 0, false
 }
 
-// combineBits combines the sources, each extended with zeros to length n.
-func combineBits(op bitOp, sources [][]byte, n int) []byte {
-	out := make([]byte, n)
-	copy(out, sources[0])
+// combineBits combines the sources, each extended with zeros to the length of the longest.
+func combineBits(op bitOp, sources [][]byte) []byte {
+	longest := 0
+	for i, s := range sources {
+		if len(s) > len(sources[longest]) {
+			longest = i
+		}
+	}
+	out := bytes.Clone(sources[longest])
 	if op == bitNot {
 		for i := range out {
 			out[i] = ^out[i]
 		}
 		return out
 	}
-	for _, s := range sources[1:] {
-		i := 0
-		for ; i+8 <= len(s); i += 8 {
-			a, b := binary.LittleEndian.Uint64(out[i:]), binary.LittleEndian.Uint64(s[i:])
-			binary.LittleEndian.PutUint64(out[i:], op.word(a, b))
-		}
-		for ; i < len(s); i++ {
-			out[i] = byte(op.word(uint64(out[i]), uint64(s[i])))
-		}
-		if op == bitAnd {
+	for i, s := range sources {
+		switch {
+		case i == longest:
+		case op == bitAnd:
+			andBytes(out, s)
 			clear(out[len(s):])
+		case op == bitOr:
+			orBytes(out, s)
+		default:
+			subtle.XORBytes(out, out[:len(s)], s)
 		}
 	}
 	return out
 }
 
-func (op bitOp) word(a, b uint64) uint64 {
-	switch op {
-	case bitAnd:
-		return a & b
-	case bitOr:
-		return a | b
+func andBytes(out, s []byte) {
+	for ; len(s) >= 8; out, s = out[8:], s[8:] {
+		binary.LittleEndian.PutUint64(out, binary.LittleEndian.Uint64(out)&binary.LittleEndian.Uint64(s))
 	}
-	return a ^ b
+	for i, b := range s {
+		out[i] &= b
+	}
+}
+
+func orBytes(out, s []byte) {
+	for ; len(s) >= 8; out, s = out[8:], s[8:] {
+		binary.LittleEndian.PutUint64(out, binary.LittleEndian.Uint64(out)|binary.LittleEndian.Uint64(s))
+	}
+	for i, b := range s {
+		out[i] |= b
+	}
 }

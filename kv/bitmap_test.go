@@ -91,6 +91,39 @@ func TestBitsAgainstAWalk(t *testing.T) {
 }
 
 // A bitmap above the size of a record is an object, changed in place.
+func TestBitOpsAgainstBytes(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 5))
+	for range 500 {
+		sources := make([][]byte, 1+r.IntN(3))
+		longest := 0
+		for i := range sources {
+			sources[i] = make([]byte, r.IntN(40))
+			for j := range sources[i] {
+				sources[i][j] = byte(r.Uint32())
+			}
+			longest = max(longest, len(sources[i]))
+		}
+		for op, of := range map[bitOp]func(a, b byte) byte{
+			bitAnd: func(a, b byte) byte { return a & b },
+			bitOr:  func(a, b byte) byte { return a | b },
+			bitXor: func(a, b byte) byte { return a ^ b },
+		} {
+			want := make([]byte, longest)
+			copy(want, sources[0])
+			for _, s := range sources[1:] {
+				for i := range want {
+					b := byte(0)
+					if i < len(s) {
+						b = s[i]
+					}
+					want[i] = of(want[i], b)
+				}
+			}
+			require.Equal(t, want, append([]byte{}, combineBits(op, sources)...))
+		}
+	}
+}
+
 func TestLargeBitmap(t *testing.T) {
 	n := newTestNode(t)
 	require.Equal(t, "(integer) 0", n.do("SETBIT", "b", "8000000", "1"))

@@ -263,7 +263,7 @@ func cmdBitOp(c *Ctx) {
 			c.touched("del", dest)
 		}
 	} else {
-		c.putEdited(dest, combineBits(op, sources, longest), 0)
+		c.putOwnEdited(dest, combineBits(op, sources))
 		c.touched("set", dest)
 	}
 	c.Out.Int(int64(longest))

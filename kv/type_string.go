@@ -100,6 +100,18 @@ func (c *Ctx) putEdited(key, p []byte, expireAt int64) {
 	c.put(key, Value{Type: TypeString, Enc: editedEncoding(p), ExpireAt: expireAt, Bytes: p})
 }
 
+// putOwnEdited is putEdited without expiry of bytes that nobody else has: a long string
+// keeps them.
+func (c *Ctx) putOwnEdited(key, p []byte) {
+	if len(p) <= maxRecordString {
+		c.putEdited(key, p, 0)
+		return
+	}
+	o := c.store.heap.newObject()
+	o.str = p
+	c.put(key, Value{Type: TypeString, Enc: EncBigString, Obj: o})
+}
+
 func editedEncoding(p []byte) Encoding {
 	if len(p) <= embstrMax {
 		return EncEdited
