@@ -121,46 +121,70 @@ func (a *streamTrimArgs) check(c *Ctx, xadd bool) bool {
 	return true
 }
 
-// trim removes entries from the head and returns how many. saveHead must follow.
-// It goes node by node as Redis does: that decides what ~ and LIMIT remove.
+// trim removes entries from the head and returns how many. saveHead must follow. It
+// goes node by node as Redis does, which decides what ~ and LIMIT remove; what is
+// decided goes at once.
 func (s *streamView) trim(how *streamTrim) (removed int) {
+	nodes, part := 0, 0 // what goes: whole nodes, and so many entries of the next
+	closed := true
+	it := s.firstNode()
 	for {
-		node, ok := nodeAt(s.firstNode())
-		if !ok || how.by == trimMaxLen && int64(s.len()) <= how.maxLen {
+		node, ok := nodeAt(it)
+		if !ok || how.by == trimMaxLen && int64(s.len()-removed) <= how.maxLen {
 			break
 		}
-		entries := s.len()
+		entries := s.len() - removed
 		if node.closed {
-			entries = s.rank(node.end)
+			entries = s.rank(node.end) - removed
 		}
 		if how.limit > 0 && int64(removed+entries) > how.limit {
 			break
 		}
-		gone := s.trimmable(how, entries)
+		gone := s.trimmable(how, removed, entries)
 		if gone < entries && how.approx || gone == 0 {
 			break
 		}
 		removed += gone
 		if gone < entries {
-			_, size := s.nodeEntries(&node, gone)
-			s.mutable().t.delRange(0, gone)
-			s.bury(&node, gone, size)
+			part = gone
 			break
 		}
-		s.mutable().t.delRange(0, gone)
-		s.dropNode(node.id)
-		if !node.closed {
-			s.head.tail = streamTail{}
-		}
+		nodes, closed = nodes+1, node.closed
+		it.next()
+	}
+	if removed > 0 {
+		s.cutHead(removed, nodes, part)
+	}
+	if !closed {
+		s.head.tail = streamTail{}
 	}
 	s.c.work(removed)
 	return removed
 }
 
-// trimmable is how many of the first node's entries have to go.
-func (s *streamView) trimmable(how *streamTrim, entries int) int {
-	if how.by == trimMaxLen {
-		return int(min(int64(entries), int64(s.len())-how.maxLen))
+// cutHead removes the first entries, which are those of some nodes and a part of the
+// next.
+func (s *streamView) cutHead(entries, nodes, part int) {
+	o := s.mutable()
+	first, _ := o.t2.rank([]byte{streamNodes})
+	o.t2.delRange(first, first+nodes)
+	if part == 0 {
+		o.t.delRange(0, entries)
+		return
 	}
-	return min(entries, s.rank(how.minID))
+	// Counting the part walks from the node's first entry on: while it is there.
+	o.t.delRange(0, entries-part)
+	node, _ := nodeAt(s.firstNode())
+	_, size := s.nodeEntries(&node, part)
+	o.t.delRange(0, part)
+	s.bury(&node, part, size)
+}
+
+// trimmable is how many of the first node's entries have to go when those before it are
+// gone.
+func (s *streamView) trimmable(how *streamTrim, before, entries int) int {
+	if how.by == trimMaxLen {
+		return int(min(int64(entries), int64(s.len()-before)-how.maxLen))
+	}
+	return min(entries, s.rank(how.minID)-before)
 }

@@ -190,6 +190,41 @@ func TestSortOfManyElements(t *testing.T) {
 	requireTreeBytes(t, n)
 }
 
+// XTRIM takes what is to go at once, as if it went node by node.
+func TestXTrimOfManyNodes(t *testing.T) {
+	for _, by := range []string{"MAXLEN = ", "MAXLEN ~ ", "MINID = ", "MINID ~ ", "MAXLEN ~ 1 LIMIT ", "MINID ~ 9999 LIMIT "} {
+		for _, at := range []int{0, 1, 99, 100, 101, 500, 950, 999, 1000} {
+			many, few := newTestNode(t), newTestNode(t)
+			for _, n := range []*testNode{many, few} {
+				for i := range 1000 {
+					n.do("XADD", "s", strconv.Itoa(i+1)+"-1", "f", strings.Repeat("v", i%10))
+				}
+				n.do("XDEL", "s", "150-1", "300-1")
+				n.do("XGROUP", "CREATE", "s", "g", "0")
+			}
+			args := append([]string{"XTRIM", "s"}, strings.Fields(by+strconv.Itoa(at))...)
+			removed := many.do(args...)
+			// The same number of entries, one by one.
+			for range intReply(removed) {
+				few.do("XTRIM", "s", "MAXLEN", "=", strconv.Itoa(intReply(few.do("XLEN", "s"))-1))
+			}
+			require.Equal(t, few.do("XINFO", "STREAM", "s"), many.do("XINFO", "STREAM", "s"), args)
+			require.Equal(t, few.do("XRANGE", "s", "-", "+"), many.do("XRANGE", "s", "-", "+"), args)
+			for _, n := range []*testNode{many, few} {
+				n.do("XADD", "s", "5000-1", "f", "v")
+				requireTreeBytes(t, n)
+			}
+			require.Equal(t, few.do("DUMP", "s"), many.do("DUMP", "s"), args)
+		}
+	}
+}
+
+// intReply is the number in an integer reply.
+func intReply(reply string) int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(reply, "(integer) "))
+	return n
+}
+
 // Combinations of large inputs equal those of maps.
 func TestCombinationsOfManyMembers(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 5))
