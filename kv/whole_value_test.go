@@ -225,6 +225,36 @@ func intReply(reply string) int {
 	return n
 }
 
+// A range of a large sorted set is stored as its members would be one by one, and the
+// source and the copy change apart.
+func TestZRangeStoreOfManyMembers(t *testing.T) {
+	for _, part := range []int{100, 129, 200, 400, 1999, 2000} {
+		for _, from := range []int{0, 100, 2000 - part} {
+			n := newTestNode(t)
+			for i := range 2000 {
+				n.do("ZADD", "z", strconv.Itoa(i/300), fmt.Sprintf("m%04d", i))
+			}
+			all := doLines(n, "ZRANGE", "z", "0", "-1", "WITHSCORES")
+			to := min(from+part, 2000)
+			size := fmt.Sprintf("(integer) %d", to-from)
+			require.Equal(t, size, n.do("ZRANGESTORE", "d", "z", strconv.Itoa(from), strconv.Itoa(to-1)))
+			require.Equal(t, all[2*from:2*to], doLines(n, "ZRANGE", "d", "0", "-1", "WITHSCORES"))
+			if to-from > 128 {
+				requireSoundZSet(t, n, "d")
+			}
+			n.do("ZADD", "z", "9", "m0100")
+			n.do("ZREMRANGEBYRANK", "d", "0", "20")
+			require.Equal(t, all[2*(from+21):2*to], doLines(n, "ZRANGE", "d", "0", "-1", "WITHSCORES"))
+			requireTreeBytes(t, n)
+			n.do("ZRANGESTORE", "z", "z", "0", "1500", "REV")
+			require.Equal(t, "(integer) 1501", n.do("ZCARD", "z"))
+			requireSoundZSet(t, n, "z")
+			n.do("DEL", "z", "d")
+			require.Zero(t, n.s.heap.treeBytes)
+		}
+	}
+}
+
 // Combinations of large inputs equal those of maps.
 func TestCombinationsOfManyMembers(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 5))

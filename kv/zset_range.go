@@ -71,13 +71,17 @@ func cmdZRangeStore(c *Ctx) {
 	lo, hi := q.ranks(&src)
 	c.work(hi - lo)
 	dst := c.newZSet(c.Args[1])
-	if q.kind == byRank {
-		dst.expect(hi-lo, 0)
+	if src.isTree() && hi-lo > max(int(c.settings().ZSetMaxListpackEntries), src.len()/bulkShare) {
+		dst.takeRange(&src, lo, hi)
+	} else {
+		if q.kind == byRank {
+			dst.expect(hi-lo, 0)
+		}
+		src.walk(lo, hi, false, func(member []byte, score float64) bool {
+			dst.put(member, score, 0, false)
+			return true
+		})
 	}
-	src.walk(lo, hi, false, func(member []byte, score float64) bool {
-		dst.put(member, score, 0, false)
-		return true
-	})
 	dst.replaceKey("zrangestore", hi-lo)
 	c.Out.Int(int64(hi - lo))
 }

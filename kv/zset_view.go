@@ -229,6 +229,14 @@ func (z *zsetView) removeRange(lo, hi int) {
 	o.t.delRange(lo, hi)
 }
 
+// takeRange makes the ranks lo <= r < hi of a set in trees, many, all that is in a new
+// one: it is a copy that the others are removed from.
+func (z *zsetView) takeRange(src *zsetView, lo, hi int) {
+	z.becomeTree(z.heap().copyObject(src.object()))
+	z.removeRange(hi, src.len())
+	z.removeRange(0, lo)
+}
+
 // removeManyNames takes the members of the ranks lo <= r < hi out of t2, in one pass
 // over it: an entry's score, and only at the ends of the range its member too, says
 // whether it goes.
