@@ -121,8 +121,11 @@ func (n *treeNode) search(key []byte) (i int, ok bool) {
 }
 
 // entry is entry i of a leaf. The slices cannot grow into their neighbours.
-func (n *treeNode) entry(i int) (key, val []byte) {
-	d := n.data[n.offs[i]:]
+func (n *treeNode) entry(i int) (key, val []byte) { return n.entryAt(int(n.offs[i])) }
+
+// entryAt is the entry that begins at an offset.
+func (n *treeNode) entryAt(off int) (key, val []byte) {
+	d := n.data[off:]
 	if len(d) > 1 && d[0]|d[1] < 0x80 { // the common case: both below 128 bytes
 		k, e := 2+int(d[0]), 2+int(d[0])+int(d[1])
 		return d[2:k:k], d[k:e:e]
@@ -132,6 +135,28 @@ func (n *treeNode) entry(i int) (key, val []byte) {
 	s := kw + vw
 	k, e := s+int(klen), s+int(klen)+int(vlen)
 	return d[s:k:k], d[k:e:e]
+}
+
+// findValue is the first entry of a leaf from i on that has val and, as all entries of a
+// list, no key; n.n if there is none.
+func (n *treeNode) findValue(i int, val []byte) int {
+	if len(val) == 0 || len(val) >= 0x80 {
+		for ; i < n.n; i++ {
+			if _, v := n.entry(i); bytes.Equal(v, val) {
+				break
+			}
+		}
+		return i
+	}
+	// Most elements differ in their length or, if they are numbered, at the end.
+	end := len(val) + 1
+	for ; i < len(n.offs); i++ {
+		d := n.data[n.offs[i]:]
+		if int(d[1]) == len(val) && d[end] == val[end-2] && bytes.Equal(d[2:end+1], val) {
+			break
+		}
+	}
+	return i
 }
 
 func entrySize(key, val []byte) int {

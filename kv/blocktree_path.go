@@ -110,6 +110,36 @@ func (t *tree) last() treeIter {
 	return it
 }
 
+// eachValue visits the ranks of a list at which val is, in order, until visit returns
+// false.
+func (t *tree) eachValue(val []byte, visit func(rank int) bool) {
+	rank := 0
+	for it := t.first(); it.valid(); it.nextLeaf() {
+		leaf := it.p.leaf()
+		for i := leaf.findValue(0, val); i < leaf.n; i = leaf.findValue(i+1, val) {
+			if !visit(rank + i) {
+				return
+			}
+		}
+		rank += leaf.n
+	}
+}
+
+// leaves are the leaves in order.
+func (t *tree) leaves() []*treeNode {
+	return t.root.appendLeaves(make([]*treeNode, 0, 1+t.root.size/(leafMax/2)))
+}
+
+func (n *treeNode) appendLeaves(to []*treeNode) []*treeNode {
+	if n.kids == nil {
+		return append(to, n)
+	}
+	for _, kid := range n.kids {
+		to = kid.appendLeaves(to)
+	}
+	return to
+}
+
 // seek is at the first entry whose key is >= key; invalid if there is none.
 func (t *tree) seek(key []byte) treeIter {
 	var it treeIter
@@ -151,6 +181,12 @@ func (it *treeIter) entry() (key, val []byte) { return it.p.leaf().entry(it.p.po
 
 func (it *treeIter) next() { it.move(1) }
 func (it *treeIter) prev() { it.move(-1) }
+
+// nextLeaf moves to the first entry of the next leaf.
+func (it *treeIter) nextLeaf() {
+	it.p.at[it.p.depth].i = it.p.leaf().n - 1
+	it.next()
+}
 
 func (it *treeIter) move(by int) {
 	p := &it.p

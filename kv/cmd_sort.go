@@ -2,8 +2,6 @@ package kv
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/binary"
 	"slices"
 )
 
@@ -106,30 +104,44 @@ func (c *Ctx) sort(readOnly bool) {
 	}
 	src := c.sortSource(v)
 	first, n := q.window(src.n)
-	var elems [][]byte
+	var next func() []byte
 	if q.native {
-		elems = src.elements(first, n, q.desc)
+		elems := src.elements(first, n, q.desc)
+		next = func() (e []byte) {
+			e, elems = elems[0], elems[1:]
+			return e
+		}
 	} else {
-		o := sorter{q: &q, elems: src.elements(0, src.n, false)}
+		o := sorter{q: &q, src: &src}
 		if !o.weigh(c) {
 			c.Out.Error("ERR One or more scores can't be converted into double")
 			return
 		}
-		elems = o.sorted(first, n)
+		o.sort(first, n)
+		next = o.next
 	}
 	c.work(src.n + n*len(q.get))
 	if q.store {
-		c.storeSorted(elems, &q)
+		c.storeSorted(n, next, &q)
 		return
 	}
-	c.Out.Array(len(elems) * max(len(q.get), 1))
-	c.eachSorted(elems, &q, func(e []byte, found bool) {
-		if found {
+	if src.t != nil && len(q.get) == 0 {
+		c.Out.Grow(int(float64(src.t.root.size)*float64(n)/float64(src.n)) + n*bulkRoom)
+	}
+	c.Out.Array(n * max(len(q.get), 1))
+	for range n {
+		e := next()
+		if len(q.get) == 0 {
 			c.Out.Bulk(e)
-		} else {
-			c.Out.Null()
 		}
-	})
+		for _, pattern := range q.get {
+			if val, found := c.byPattern(pattern, e); found {
+				c.Out.Bulk(val)
+			} else {
+				c.Out.Null()
+			}
+		}
+	}
 }
 
 // sortSource is the collection to sort: walk visits n elements from a rank on, or
@@ -137,6 +149,10 @@ func (c *Ctx) sort(readOnly bool) {
 type sortSource struct {
 	n    int
 	walk func(first, n int, desc bool, visit func(elem []byte))
+	// t is the tree that the elements are in, in that order: behind so many bytes of the
+	// keys, or, if there are none, as values. nil: they are packed.
+	t      *tree
+	behind int
 }
 
 func (c *Ctx) sortSource(v Value) sortSource {
@@ -144,7 +160,7 @@ func (c *Ctx) sortSource(v Value) sortSource {
 	switch v.Type {
 	case TypeList:
 		l := listView{x}
-		return sortSource{l.len(), func(first, n int, desc bool, visit func(elem []byte)) {
+		return sortSource{n: l.len(), t: x.tree(), walk: func(first, n int, desc bool, visit func(elem []byte)) {
 			next := func(_ int, e []byte) bool {
 				visit(e)
 				n--
@@ -158,7 +174,7 @@ func (c *Ctx) sortSource(v Value) sortSource {
 		}}
 	case TypeZSet:
 		z := zsetView{x}
-		return sortSource{z.len(), func(first, n int, desc bool, visit func(elem []byte)) {
+		return sortSource{n: z.len(), t: x.tree(), behind: scoreSize, walk: func(first, n int, desc bool, visit func(elem []byte)) {
 			lo := first
 			if desc {
 				lo = z.len() - first - n
@@ -170,7 +186,7 @@ func (c *Ctx) sortSource(v Value) sortSource {
 		}}
 	case TypeSet:
 		s := setView{x}
-		return sortSource{s.len(), func(first, n int, _ bool, visit func(elem []byte)) {
+		return sortSource{n: s.len(), t: x.tree(), behind: hashSize, walk: func(first, n int, _ bool, visit func(elem []byte)) {
 			if v.Enc == EncIntset {
 				for _, e := range intsetTexts(v.Bytes)[first : first+n] {
 					visit(e)
@@ -187,7 +203,7 @@ func (c *Ctx) sortSource(v Value) sortSource {
 			})
 		}}
 	}
-	return sortSource{0, func(int, int, bool, func([]byte)) {}}
+	return sortSource{walk: func(int, int, bool, func([]byte)) {}}
 }
 
 // elements lists the elements, which alias the source.
@@ -205,112 +221,6 @@ func (q *sortQuery) window(n int) (first, length int) {
 		length = int(min(q.count, int64(length)))
 	}
 	return first, length
-}
-
-// sorter sorts elements by their keys.
-type sorter struct {
-	q     *sortQuery
-	elems [][]byte
-	keys  []sortKey
-	// texts are what ALPHA orders by: the elements, or what BY names for them, nil
-	// where it names nothing.
-	texts [][]byte
-}
-
-// sortKey stands for an element where it is compared and moved: most comparisons need
-// no more, and moving it is cheaper than moving texts.
-type sortKey struct {
-	// weight is in the order of the numbers, or the first bytes of the text.
-	weight uint64
-	at     int // in elems
-}
-
-// weigh finds what the elements are ordered by; false if a number is none.
-func (o *sorter) weigh(c *Ctx) bool {
-	o.keys = make([]sortKey, len(o.elems))
-	if o.texts = o.elems; o.q.by != nil && o.q.alpha {
-		o.texts = make([][]byte, len(o.elems))
-	}
-	var kept byteStore
-	sound := true
-	for i, text := range o.elems {
-		found := true
-		if o.q.by != nil {
-			text, found = c.byPattern(o.q.by, text)
-		}
-		weight := 0.0
-		switch {
-		case o.q.alpha && o.q.by != nil && found:
-			text = kept.clone(text)
-			o.texts[i] = text
-		case !o.q.alpha && found:
-			var ok bool
-			weight, ok = parseWeight(text)
-			sound = sound && ok
-		}
-		o.keys[i] = sortKey{encodeScore(weight), i}
-		if o.q.alpha {
-			o.keys[i].weight = textWeight(text)
-		}
-	}
-	return sound
-}
-
-// textWeight is the first eight bytes, as if zeros followed the text.
-func textWeight(text []byte) uint64 {
-	var head [8]byte
-	copy(head[:], text)
-	return binary.BigEndian.Uint64(head[:])
-}
-
-// sorted is n of the elements in order, from the first on.
-func (o *sorter) sorted(first, n int) [][]byte {
-	if end := first + n; end < len(o.keys)/8 {
-		o.smallest(end)
-	}
-	slices.SortFunc(o.keys, o.compare)
-	result := make([][]byte, n)
-	for i, k := range o.keys[first : first+n] {
-		result[i] = o.elems[k.at]
-	}
-	return result
-}
-
-// smallest drops all keys but the n that come first: each of the others is mostly
-// only compared with the last of those so far, the top of a heap.
-func (o *sorter) smallest(n int) {
-	if n == 0 {
-		o.keys = nil
-		return
-	}
-	top := o.keys[:n]
-	for i := n/2 - 1; i >= 0; i-- {
-		o.siftDown(top, i)
-	}
-	for _, k := range o.keys[n:] {
-		if o.compare(k, top[0]) < 0 {
-			top[0] = k
-			o.siftDown(top, 0)
-		}
-	}
-	o.keys = top
-}
-
-func (o *sorter) siftDown(top []sortKey, i int) {
-	for {
-		kid := 2*i + 1
-		if kid >= len(top) {
-			return
-		}
-		if kid+1 < len(top) && o.compare(top[kid], top[kid+1]) < 0 {
-			kid++
-		}
-		if o.compare(top[i], top[kid]) >= 0 {
-			return
-		}
-		top[i], top[kid] = top[kid], top[i]
-		i = kid
-	}
 }
 
 // byteStore keeps copies of many byte slices, in few pieces of memory, each twice as
@@ -331,53 +241,6 @@ func (s *byteStore) clone(b []byte) []byte {
 	from := len(s.piece)
 	s.piece = append(s.piece, b...)
 	return s.piece[from:len(s.piece):len(s.piece)]
-}
-
-// parseWeight reads a number as strtod does: nothing at all is 0, and blanks in
-// front are passed over.
-func parseWeight(b []byte) (float64, bool) {
-	if end := bytes.IndexByte(b, 0); end >= 0 {
-		b = b[:end] // strtod ends there
-	}
-	if len(b) == 0 {
-		return 0, true
-	}
-	if n, ok := parseInt(b); ok && n > -1<<53 && n < 1<<53 {
-		return float64(n), true
-	}
-	return parseFloat(bytes.TrimLeft(b, " \t\n\v\f\r"))
-}
-
-// compare orders two keys. Equal weights are ordered by the elements, then by their
-// place in the source, so that the result depends on the contents alone.
-func (o *sorter) compare(a, b sortKey) int {
-	c := cmp.Compare(a.weight, b.weight)
-	if c == 0 && o.q.alpha {
-		c = compareTexts(o.texts[a.at], o.texts[b.at])
-	} else if c == 0 {
-		c = bytes.Compare(o.elems[a.at], o.elems[b.at])
-	}
-	switch {
-	case c == 0:
-		return cmp.Compare(a.at, b.at)
-	case o.q.desc:
-		return -c
-	}
-	return c
-}
-
-// compareTexts has what BY did not find in front of all texts.
-func compareTexts(a, b []byte) int {
-	if a == nil || b == nil {
-		switch {
-		case a != nil:
-			return 1
-		case b != nil:
-			return -1
-		}
-		return 0
-	}
-	return bytes.Compare(a, b)
 }
 
 // byPattern looks up what a pattern of BY or GET names for an element: "#" is the
@@ -409,30 +272,28 @@ func (c *Ctx) byPattern(pattern, elem []byte) (val []byte, found bool) {
 	return v.str(), true
 }
 
-// eachSorted calls fn for every value of the result; found is whether there is one.
-func (c *Ctx) eachSorted(elems [][]byte, q *sortQuery, fn func(e []byte, found bool)) {
-	for _, e := range elems {
-		if len(q.get) == 0 {
-			fn(e, true)
-		}
-		for _, pattern := range q.get {
-			fn(c.byPattern(pattern, e))
-		}
-	}
-}
-
-// storeSorted makes the result the destination's list; missing values are empty.
-func (c *Ctx) storeSorted(elems [][]byte, q *sortQuery) {
-	result := elems
-	if len(q.get) > 0 {
-		var kept byteStore
-		result = make([][]byte, 0, len(elems)*len(q.get))
-		c.eachSorted(elems, q, func(e []byte, _ bool) { result = append(result, kept.clone(e)) })
-	}
+// storeSorted makes the result, of n elements, the destination's list; missing values are
+// empty.
+func (c *Ctx) storeSorted(n int, next func() []byte, q *sortQuery) {
 	l := listView{c.newCollection(q.dest, TypeList)}
-	if len(result) > 0 {
-		l.push(result, false)
-	}
-	l.replaceKey("sortstore", len(result))
-	c.Out.Int(int64(len(result)))
+	left, pattern := n, 0
+	var e []byte
+	l.fill(func() (_, val []byte, ok bool) {
+		if pattern == 0 {
+			if left == 0 {
+				return nil, nil, false
+			}
+			e = next()
+			left--
+		}
+		if len(q.get) == 0 {
+			return nil, e, true
+		}
+		val, _ = c.byPattern(q.get[pattern], e)
+		pattern = (pattern + 1) % len(q.get)
+		return nil, val, true
+	})
+	total := n * max(len(q.get), 1)
+	l.replaceKey("sortstore", total)
+	c.Out.Int(int64(total))
 }

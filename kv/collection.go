@@ -92,6 +92,14 @@ func (x *collection) becomeTree(o *object) {
 	x.pending, x.owned = true, true
 }
 
+// tree is the (first) tree, nil if the collection is packed.
+func (x *collection) tree() *tree {
+	if !x.isTree() {
+		return nil
+	}
+	return x.object().t
+}
+
 // object returns the object for reading.
 func (x *collection) object() *object { return x.v.Obj }
 
@@ -184,12 +192,14 @@ func appendHashed(dst []byte, h *heap, member []byte) []byte {
 	return append(dst, member...)
 }
 
+const hashSize = 8
+
 // hashedMember is the member in a key made by appendHashed.
 func hashedMember(key []byte) []byte {
-	if len(key) < 8 {
+	if len(key) < hashSize {
 		return nil
 	}
-	return key[8:]
+	return key[hashSize:]
 }
 
 // encodingName is what OBJECT ENCODING says of a collection.

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -51,6 +52,15 @@ func (l *listView) forward(rank int, visit func(rank int, elem []byte) bool) {
 			return
 		}
 	}
+}
+
+// eachEqual visits the ranks of the elements equal to elem until visit returns false.
+func (l *listView) eachEqual(elem []byte, visit func(rank int) bool) {
+	if l.isTree() {
+		l.object().t.eachValue(elem, visit)
+		return
+	}
+	l.forward(0, func(rank int, e []byte) bool { return !bytes.Equal(e, elem) || visit(rank) })
 }
 
 // backward visits the elements from rank down to the head until visit returns
@@ -108,6 +118,25 @@ func (l *listView) push(elems [][]byte, head bool) {
 	}
 }
 
+// fill makes the values of next all that is in a new list: a tree, packed again if they
+// turn out to be few.
+func (l *listView) fill(next func() (key, val []byte, ok bool)) {
+	o := l.heap().newObject()
+	o.t = treeFrom(l.heap(), next)
+	maxElems, maxBytes := listLimits(l.c.settings())
+	n := o.t.len()
+	packed := int(o.t.root.size) - n // without the lengths of keys
+	if packed > maxBytes || n > maxElems {
+		l.becomeTree(o)
+		return
+	}
+	p := binary.AppendUvarint(l.beginEdit(), uint64(n))
+	for it := o.t.first(); it.valid(); it.next() {
+		p = appendElems(p, [][]byte{it.val()})
+	}
+	l.endEdit(p)
+}
+
 // insert adds an element before the one at rank.
 func (l *listView) insert(rank int, elem []byte) {
 	if !l.isTree() && !l.fits([][]byte{elem}) {
@@ -148,16 +177,14 @@ func (l *listView) remove(lo, hi int) {
 // on if tail is set, and returns how many.
 func (l *listView) removeEqual(elem []byte, limit int, tail bool) (removed int) {
 	var ranks []int
-	note := func(rank int, e []byte) bool {
-		if bytes.Equal(e, elem) {
-			ranks = append(ranks, rank)
-		}
-		return limit == 0 || len(ranks) < limit
+	note := func(rank int) bool {
+		ranks = append(ranks, rank)
+		return len(ranks) != limit
 	}
 	if tail {
-		l.backward(l.len()-1, note)
+		l.backward(l.len()-1, func(rank int, e []byte) bool { return !bytes.Equal(e, elem) || note(rank) })
 	} else {
-		l.forward(0, note)
+		l.eachEqual(elem, note)
 	}
 	if len(ranks) == 0 {
 		return 0

@@ -262,11 +262,9 @@ func cmdLInsert(c *Ctx) {
 		return
 	}
 	at := -1
-	l.forward(0, func(rank int, elem []byte) bool {
-		if bytes.Equal(elem, c.Args[3]) {
-			at = rank
-		}
-		return at < 0
+	l.eachEqual(c.Args[3], func(rank int) bool {
+		at = rank
+		return false
 	})
 	if at < 0 {
 		c.work(l.len())
@@ -461,22 +459,26 @@ func lposOptions(c *Ctx) (o lposArgs, ok bool) {
 
 // positions finds the ranks LPOS asks for.
 func (l *listView) positions(elem []byte, o lposArgs) (found []int) {
-	compared := 0
-	visit := func(rank int, e []byte) bool {
-		compared++
+	n := l.len()
+	limit := n // of comparisons
+	if o.maxLen > 0 {
+		limit = min(limit, o.maxLen)
+	}
+	visit := func(rank int) bool {
 		switch {
-		case !bytes.Equal(e, elem):
 		case o.skip > 0:
 			o.skip--
 		default:
 			found = append(found, rank)
 		}
-		return (o.count == 0 || len(found) < o.count) && compared != o.maxLen
+		return o.count == 0 || len(found) < o.count
 	}
 	if o.backward {
-		l.backward(l.len()-1, visit)
+		l.backward(n-1, func(rank int, e []byte) bool {
+			return n-rank <= limit && (!bytes.Equal(e, elem) || visit(rank))
+		})
 	} else {
-		l.forward(0, visit)
+		l.eachEqual(elem, func(rank int) bool { return rank < limit && visit(rank) })
 	}
 	return found
 }

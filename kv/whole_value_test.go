@@ -190,6 +190,148 @@ func TestSortOfManyElements(t *testing.T) {
 	requireTreeBytes(t, n)
 }
 
+// Keys of weights near and far, many of them equal, end up as if compared.
+func TestOrderKeys(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 5))
+	ties := func(a, b sortKey) int { return cmp.Compare(a.at, b.at) }
+	for n := range 400 {
+		for _, weight := range []func() uint64{
+			r.Uint64,
+			func() uint64 { return uint64(r.IntN(8)) << 61 },
+			func() uint64 { return 1<<63 | uint64(r.IntN(1+n/3)) },
+			func() uint64 { return r.Uint64() >> r.IntN(64) },
+			func() uint64 { return encodeScore(float64(r.IntN(2*n+1) - n)) },
+		} {
+			keys := make([]sortKey, n*(1+n%7))
+			for i, at := range r.Perm(len(keys)) {
+				keys[i] = sortKey{weight(), at}
+			}
+			want := slices.Clone(keys)
+			slices.SortFunc(want, func(a, b sortKey) int { return compareKeys(a, b, ties) })
+			least := leastKeys(slices.Clone(keys), n/2, ties)
+			orderKeys(least, ties)
+			require.Equal(t, want[:n/2], append([]sortKey{}, least...))
+			orderKeys(keys, ties)
+			require.Equal(t, want, keys)
+		}
+	}
+}
+
+// Texts that begin alike, that end early, and that BY does not find are in their order.
+func TestSortOfLikeTexts(t *testing.T) {
+	n := newTestNode(t)
+	texts := []string{"", "a", "common", "common\x00", "common\x00\x00", "common:0000000", "common:00000001", "common:00000002", "common;", "d"}
+	for i := range 300 {
+		n.do("RPUSH", "all", texts[i*7%len(texts)])
+		n.do("RPUSH", "like", texts[2+i*7%7])
+		n.do("RPUSH", "by", strconv.Itoa(i))
+		if i%10 > 0 {
+			n.do("SET", "t_"+strconv.Itoa(i), texts[i*7%len(texts)])
+		}
+	}
+	for _, key := range []string{"all", "like"} {
+		want := doLines(n, "LRANGE", key, "0", "-1")
+		slices.Sort(want)
+		require.Equal(t, want, doLines(n, "SORT", key, "ALPHA"))
+		slices.Reverse(want)
+		require.Equal(t, want, doLines(n, "SORT", key, "ALPHA", "DESC"))
+	}
+	at := func(e string) int { i, _ := strconv.Atoi(e); return i }
+	text := func(e string) string {
+		if at(e)%10 == 0 {
+			return "" // in front of all, with the empty ones behind
+		}
+		return "+" + texts[at(e)*7%len(texts)]
+	}
+	want := doLines(n, "LRANGE", "by", "0", "-1")
+	slices.SortStableFunc(want, func(a, b string) int { return cmp.Compare(text(a), text(b)) })
+	require.Equal(t, want, doLines(n, "SORT", "by", "BY", "t_*", "ALPHA"))
+}
+
+// SORT STORE makes a list as pushes would.
+func TestSortStoreIsPackedAsPushed(t *testing.T) {
+	for _, setting := range []string{"-2", "-1", "5", "128"} {
+		for _, size := range []int{1, 5, 6, 100, 129, 500, 700, 3000} {
+			n := newTestNode(t)
+			n.do("CONFIG", "SET", "list-max-listpack-size", setting)
+			for i := range size {
+				n.do("RPUSH", "pushed", fmt.Sprintf("element:%05d", i))
+			}
+			n.do("SORT", "pushed", "ALPHA", "STORE", "stored")
+			require.Equal(t, n.do("OBJECT", "ENCODING", "pushed"), n.do("OBJECT", "ENCODING", "stored"))
+			require.Equal(t, n.do("DUMP", "pushed"), n.do("DUMP", "stored"))
+			requireTreeBytes(t, n)
+		}
+	}
+}
+
+// A range of a large sorted set is stored as its members would be one by one, and the
+// source and the copy change apart.
+func TestZRangeStoreOfManyMembers(t *testing.T) {
+	for _, part := range []int{100, 129, 200, 400, 1999, 2000} {
+		for _, from := range []int{0, 100, 2000 - part} {
+			n := newTestNode(t)
+			for i := range 2000 {
+				n.do("ZADD", "z", strconv.Itoa(i/300), fmt.Sprintf("m%04d", i))
+			}
+			all := doLines(n, "ZRANGE", "z", "0", "-1", "WITHSCORES")
+			to := min(from+part, 2000)
+			size := fmt.Sprintf("(integer) %d", to-from)
+			require.Equal(t, size, n.do("ZRANGESTORE", "d", "z", strconv.Itoa(from), strconv.Itoa(to-1)))
+			require.Equal(t, all[2*from:2*to], doLines(n, "ZRANGE", "d", "0", "-1", "WITHSCORES"))
+			if to-from > 128 {
+				requireSoundZSet(t, n, "d")
+			}
+			n.do("ZADD", "z", "9", "m0100")
+			n.do("ZREMRANGEBYRANK", "d", "0", "20")
+			require.Equal(t, all[2*(from+21):2*to], doLines(n, "ZRANGE", "d", "0", "-1", "WITHSCORES"))
+			requireTreeBytes(t, n)
+			n.do("ZRANGESTORE", "z", "z", "0", "1500", "REV")
+			require.Equal(t, "(integer) 1501", n.do("ZCARD", "z"))
+			requireSoundZSet(t, n, "z")
+			n.do("DEL", "z", "d")
+			require.Zero(t, n.s.heap.treeBytes)
+		}
+	}
+}
+
+// Elements are found whatever their length, in every leaf.
+func TestEqualElementsOfLargeLists(t *testing.T) {
+	n := newTestNode(t)
+	var elems []string
+	lengths := []int{0, 1, 2, 7, 126, 127, 128, 129, 300, 5000}
+	for i := range 3000 {
+		e := strings.Repeat("x", lengths[i*7%len(lengths)]*min(i%5, 1))
+		elems = append(elems, e)
+		n.do("RPUSH", "l", e)
+	}
+	for _, length := range append(lengths, 3, 125) {
+		e := strings.Repeat("x", length)
+		var ranks []string
+		for i := range elems {
+			if elems[i] == e {
+				ranks = append(ranks, strconv.Itoa(i))
+			}
+		}
+		got := doLines(n, "LPOS", "l", e, "COUNT", "0")
+		for i := range got {
+			got[i] = strings.TrimPrefix(got[i], "(integer) ")
+		}
+		if len(ranks) == 0 {
+			require.Equal(t, []string{"(empty)"}, got)
+			require.Equal(t, "(integer) -1", n.do("LINSERT", "l", "BEFORE", e, "y"))
+			continue
+		}
+		require.Equal(t, ranks, got)
+		require.Equal(t, "(integer) "+ranks[2], n.do("LPOS", "l", e, "RANK", "3"))
+		last, _ := strconv.Atoi(ranks[len(ranks)-1])
+		require.Equal(t, "(integer) "+ranks[len(ranks)-1], n.do("LPOS", "l", e, "RANK", "-1", "MAXLEN", strconv.Itoa(3000-last)))
+		if last < 2999 {
+			require.Equal(t, "(nil)", n.do("LPOS", "l", e, "RANK", "-1", "MAXLEN", strconv.Itoa(2999-last)))
+		}
+	}
+}
+
 // XTRIM takes what is to go at once, as if it went node by node.
 func TestXTrimOfManyNodes(t *testing.T) {
 	for _, by := range []string{"MAXLEN = ", "MAXLEN ~ ", "MINID = ", "MINID ~ ", "MAXLEN ~ 1 LIMIT ", "MINID ~ 9999 LIMIT "} {
@@ -223,36 +365,6 @@ func TestXTrimOfManyNodes(t *testing.T) {
 func intReply(reply string) int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(reply, "(integer) "))
 	return n
-}
-
-// A range of a large sorted set is stored as its members would be one by one, and the
-// source and the copy change apart.
-func TestZRangeStoreOfManyMembers(t *testing.T) {
-	for _, part := range []int{100, 129, 200, 400, 1999, 2000} {
-		for _, from := range []int{0, 100, 2000 - part} {
-			n := newTestNode(t)
-			for i := range 2000 {
-				n.do("ZADD", "z", strconv.Itoa(i/300), fmt.Sprintf("m%04d", i))
-			}
-			all := doLines(n, "ZRANGE", "z", "0", "-1", "WITHSCORES")
-			to := min(from+part, 2000)
-			size := fmt.Sprintf("(integer) %d", to-from)
-			require.Equal(t, size, n.do("ZRANGESTORE", "d", "z", strconv.Itoa(from), strconv.Itoa(to-1)))
-			require.Equal(t, all[2*from:2*to], doLines(n, "ZRANGE", "d", "0", "-1", "WITHSCORES"))
-			if to-from > 128 {
-				requireSoundZSet(t, n, "d")
-			}
-			n.do("ZADD", "z", "9", "m0100")
-			n.do("ZREMRANGEBYRANK", "d", "0", "20")
-			require.Equal(t, all[2*(from+21):2*to], doLines(n, "ZRANGE", "d", "0", "-1", "WITHSCORES"))
-			requireTreeBytes(t, n)
-			n.do("ZRANGESTORE", "z", "z", "0", "1500", "REV")
-			require.Equal(t, "(integer) 1501", n.do("ZCARD", "z"))
-			requireSoundZSet(t, n, "z")
-			n.do("DEL", "z", "d")
-			require.Zero(t, n.s.heap.treeBytes)
-		}
-	}
 }
 
 // Combinations of large inputs equal those of maps.

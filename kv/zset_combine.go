@@ -2,7 +2,6 @@ package kv
 
 import (
 	"bytes"
-	"cmp"
 	"math"
 	"slices"
 )
@@ -158,10 +157,7 @@ func sortScored(ms []scored) []sortKey {
 	for i, m := range ms {
 		keys[i] = sortKey{encodeScore(m.score), i}
 	}
-	slices.SortFunc(keys, func(a, b sortKey) int {
-		if c := cmp.Compare(a.weight, b.weight); c != 0 {
-			return c
-		}
+	orderKeys(keys, func(a, b sortKey) int {
 		return bytes.Compare(ms[a.at].member(), ms[b.at].member())
 	})
 	return keys
