@@ -35,32 +35,44 @@ func cmdDump(c *Ctx) {
 		c.Out.Null()
 		return
 	}
-	payload, err := dumpValue(v)
+	// The payload is written where it stays: its length is put in front later.
+	c.Out.makeRoom(dumpRoom(v))
+	head := c.Out.beginLate('$', dumpRoom(v))
+	b, err := appendDump(c.Out.b, v)
 	if err != nil {
+		c.Out.Truncate(head.at)
 		c.Out.Error("ERR " + err.Error())
 		return
 	}
 	c.work(valueWork(v))
-	c.Out.Bulk(payload)
+	c.Out.b = append(b, '\r', '\n')
+	c.Out.endLate(head, len(b)-head.end)
 }
 
 // dumpValue is the payload of a value.
-func dumpValue(v Value) ([]byte, error) {
+func dumpValue(v Value) ([]byte, error) { return appendDump(make([]byte, 0, dumpRoom(v)), v) }
+
+func appendDump(dst []byte, v Value) ([]byte, error) {
 	w := NewRDBWriter(nil)
-	w.b = make([]byte, 0, dumpRoom(v))
+	w.b = dst
 	if err := w.dumped(v); err != nil {
 		return nil, err
 	}
-	p := binary.LittleEndian.AppendUint16(w.b, rdbVersionOf(w.b[0]))
-	return binary.LittleEndian.AppendUint64(p, crc64Update(0, p)), nil
+	from := len(dst)
+	b := binary.LittleEndian.AppendUint16(w.b, rdbVersionOf(w.b[from]))
+	return binary.LittleEndian.AppendUint64(b, crc64Update(0, b[from:])), nil
 }
 
 // dumpRoom is about what the payload takes, seldom less: what is large must not be
 // copied again and again while it grows.
 func dumpRoom(v Value) int {
 	n := 64 + len(v.str())
-	if v.Obj != nil && v.Obj.t != nil {
-		n += int(v.Obj.t.root.size)
+	if v.Obj == nil || v.Obj.t == nil {
+		return n
+	}
+	n += int(v.Obj.t.root.size)
+	if v.Type == TypeSet || v.Type == TypeHash {
+		n -= hashSize * v.Obj.t.len()
 	}
 	return n
 }

@@ -35,23 +35,33 @@ func endListpack(dst []byte, start, n int) []byte {
 
 // appendListpack appends one element: as an integer where it is one, as Redis does.
 func appendListpack(dst, elem []byte) []byte {
-	start := len(dst)
 	if n, ok := parseInt(elem); ok {
-		dst = appendListpackInt(dst, n)
-	} else {
-		switch n := len(elem); {
-		case n < 64:
-			dst = append(dst, 0x80|byte(n))
-		case n < 4096:
-			dst = append(dst, 0xe0|byte(n>>8), byte(n))
-		default:
-			dst = binary.LittleEndian.AppendUint32(append(dst, 0xf0), uint32(n))
-		}
-		dst = append(dst, elem...)
+		return appendListpackNum(dst, n)
 	}
+	start := len(dst)
+	switch n := len(elem); {
+	case n < 64:
+		dst = append(dst, 0x80|byte(n))
+	case n < 4096:
+		dst = append(dst, 0xe0|byte(n>>8), byte(n))
+	default:
+		dst = binary.LittleEndian.AppendUint32(append(dst, 0xf0), uint32(n))
+	}
+	dst = append(dst, elem...)
 	return appendBacklen(dst, uint64(len(dst)-start))
 }
 
+// appendListpackNum appends one element that is an integer.
+func appendListpackNum(dst []byte, n int64) []byte {
+	if 0 <= n && n <= 127 {
+		return append(dst, byte(n), 1)
+	}
+	start := len(dst)
+	dst = appendListpackInt(dst, n)
+	return append(dst, byte(len(dst)-start)) // at most 9
+}
+
+// appendListpackInt leaves the length behind the number to the caller.
 func appendListpackInt(dst []byte, n int64) []byte {
 	u := uint64(n)
 	switch {

@@ -53,12 +53,18 @@ func (w *RDBWriter) streamAux(o *object) {
 func (w *RDBWriter) stream(o *object, code byte) {
 	s := viewStream(o)
 	w.b = appendRDBLen(w.b, uint64(s.countBelow([]byte{streamNodes}, []byte{streamNodes + 1})))
+	entries, done := s.object().t.first(), 0
 	for it := s.firstNode(); isNode(&it) && w.err == nil; it.next() {
 		node, _ := nodeAt(it)
+		end := s.len()
+		if node.closed {
+			end = s.rank(node.end)
+		}
 		var id [streamIDSize]byte
 		w.string(node.id.appendKey(id[:0]))
-		w.string(w.streamNode(&s, &node))
+		w.string(w.streamNode(&node, &entries, end-done))
 		w.flush(rdbBlock)
+		done = end
 	}
 	w.b = appendRDBLen(w.b, uint64(s.len()))
 	for _, id := range [3]streamID{s.head.last, s.first(), s.head.deleted} {
@@ -73,56 +79,47 @@ func appendRDBID(dst []byte, id streamID) []byte {
 	return appendRDBLen(appendRDBLen(dst, id.ms), id.seq)
 }
 
-// streamNode is a node as a listpack.
-func (w *RDBWriter) streamNode(s *streamView, node *streamNode) []byte {
-	last := maxStreamID
-	entries := s.len() - s.rank(node.id)
-	if node.closed {
-		last, _ = node.end.prev()
-		entries = s.rank(node.end) - s.rank(node.id)
-	}
-	n := 0 // elements
-	num := func(v int64) {
-		start := len(w.pack)
-		w.pack = appendListpackInt(w.pack, v)
-		w.pack = appendBacklen(w.pack, uint64(len(w.pack)-start))
-		n++
-	}
-	elem := func(e []byte) {
-		w.pack = appendListpack(w.pack, e)
-		n++
-	}
-	w.pack = beginListpack(w.pack[:0])
-	num(int64(entries))
-	num(0)
-	num(int64(packedLen(node.fields)))
-	it := iterPacked(node.fields)
-	for f, ok := it.next(); ok; f, ok = it.next() {
-		elem(f)
-	}
-	num(0)
-	s.walk(node.id, last, false, func(e *streamEntry) bool {
-		before, flags := n, int64(0)
-		if e.same {
-			flags = rdbEntrySameFields
+// streamNode is a node as a listpack. Its entries are the next n.
+func (w *RDBWriter) streamNode(node *streamNode, entries *treeIter, n int) []byte {
+	p := beginListpack(w.pack[:0])
+	p = appendListpackNum(p, int64(n))
+	p = appendListpackNum(p, 0)
+	fields := packedLen(node.fields)
+	p = appendListpackNum(p, int64(fields))
+	p = appendListpackAll(p, node.fields)
+	p = appendListpackNum(p, 0)
+	elements := 4 + fields
+	for ; n > 0 && entries.valid(); entries.next() {
+		key, val := entries.entry()
+		id, packed := readStreamID(key), val[1:]
+		parts := 3 + packedLen(packed)
+		if val[0] == streamSameFields {
+			p = appendListpackNum(p, rdbEntrySameFields)
+		} else {
+			p = appendListpackNum(p, 0)
 		}
-		num(flags)
-		num(int64(e.id.ms - node.id.ms))
-		num(int64(e.id.seq - node.id.seq))
-		if !e.same {
-			num(int64(e.len()))
+		p = appendListpackNum(p, int64(id.ms-node.id.ms))
+		p = appendListpackNum(p, int64(id.seq-node.id.seq))
+		if val[0] != streamSameFields {
+			p = appendListpackNum(p, int64(packedLen(packed)/2))
+			parts++
 		}
-		e.each(func(field, val []byte) {
-			if !e.same {
-				elem(field)
-			}
-			elem(val)
-		})
-		num(int64(n - before))
-		return true
-	})
-	w.pack = endListpack(w.pack, 0, n)
+		p = appendListpackAll(p, packed)
+		p = appendListpackNum(p, int64(parts))
+		elements += parts + 1
+		n--
+	}
+	w.pack = endListpack(p, 0, elements)
 	return w.pack
+}
+
+// appendListpackAll appends the elements of a packed collection.
+func appendListpackAll(dst, packed []byte) []byte {
+	it := iterPacked(packed)
+	for e, ok := it.next(); ok; e, ok = it.next() {
+		dst = appendListpack(dst, e)
+	}
+	return dst
 }
 
 func (w *RDBWriter) streamGroup(s *streamView, g *streamGroup, code byte) {

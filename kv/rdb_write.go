@@ -279,15 +279,16 @@ func (w *RDBWriter) zsetListpack(p []byte) []byte {
 // tree writes a list, set or hash: count, then the elements.
 func (w *RDBWriter) tree(code byte, t *tree) {
 	w.b = appendRDBLen(w.b, uint64(t.len()))
-	for it := t.first(); it.valid() && w.err == nil; it.next() {
-		switch code {
-		case rdbList:
-			w.string(it.val())
-		case rdbSet:
-			w.string(hashedMember(it.key()))
-		case rdbHash:
-			w.string(hashedMember(it.key()))
-			w.string(it.val())
+	for it := t.first(); it.valid() && w.err == nil; it.nextLeaf() {
+		leaf := it.p.leaf()
+		for i := range leaf.n {
+			key, val := leaf.entry(i)
+			if code != rdbList {
+				w.string(hashedMember(key))
+			}
+			if code != rdbSet {
+				w.string(val)
+			}
 		}
 		w.flush(rdbBlock)
 	}
