@@ -71,8 +71,11 @@ func dumpRoom(v Value) int {
 		return n
 	}
 	n += int(v.Obj.t.root.size)
-	if v.Type == TypeSet || v.Type == TypeHash {
+	switch v.Type {
+	case TypeSet, TypeHash:
 		n -= hashSize * v.Obj.t.len()
+	case TypeStream: // of the ID only what differs from its node's
+		n -= 6 * v.Obj.t.len()
 	}
 	return n
 }
