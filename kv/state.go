@@ -160,16 +160,17 @@ func (t *watchTable) freeze() watchTable {
 func (t *watchTable) encode() []byte {
 	var out []byte
 	next := uint64(0)
-	for p, page := range t.pages {
-		if page == nil {
-			continue
-		}
-		for word, used := range page.used {
-			for ; used != 0; used &= used - 1 {
-				i := word*64 + bits.TrailingZeros64(used)
-				at := uint64(p*watchPageSlots + i)
+	for p := range t.pages {
+		page := &t.pages[p]
+		for lines := page.lines; lines != 0; lines &= lines - 1 {
+			first := bits.TrailingZeros64(lines) * watchLineSlots
+			for i, version := range page.slots[first : first+watchLineSlots] {
+				if version == 0 {
+					continue
+				}
+				at := uint64(p*watchPageSlots + first + i)
 				out = binary.AppendUvarint(out, at-next)
-				out = binary.AppendUvarint(out, page.slots[i])
+				out = binary.AppendUvarint(out, version)
 				next = at + 1
 			}
 		}

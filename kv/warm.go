@@ -93,9 +93,7 @@ func (w *warmer) touch(s *Store) {
 	for i := range keys {
 		k := &keys[i]
 		slot := watchSlot(int(k.db), k.hash)
-		if page := s.st.watch.pages[slot/watchPageSlots]; page != nil {
-			sum += page.slots[slot%watchPageSlots]
-		}
+		sum += s.st.watch.get(slot)
 		sum += uint64(s.access.noted(int(k.db), k.hash))
 		if t := s.dbs[k.db].t; t.n >= warmTable {
 			k.slot = t.dir[t.index(k.hash)]

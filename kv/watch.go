@@ -51,27 +51,31 @@ func parseWatch(b []byte) (w Watch, ok bool) {
 // ones a freeze for its list of pages.
 const watchPageSlots = 1 << 9
 
-// watchPage is a run of slots. used has a bit for each slot that is not 0, so that
-// writing the table out does not look at every slot there is.
+// watchPage is a run of slots. What is told of it stands in the list of pages, which
+// caches hold: each line of a page itself is a miss.
 type watchPage struct {
-	slots [watchPageSlots]uint64
-	used  [watchPageSlots / 64]uint64
+	slots *[watchPageSlots]uint64
+	// lines has a bit for each run of watchLineSlots that is not all 0, so that writing
+	// the table out does not look at every slot there is.
+	lines uint64
 	// epoch is the table's when the page was made: an older page may also be a frozen
 	// copy's, and is immutable.
 	epoch uint64
 }
 
+const watchLineSlots = watchPageSlots / 64
+
 // watchTable is the replicated memory of modifications: for each slot the version
 // at which a key of it was last modified. Pages exist from their first use.
 type watchTable struct {
-	pages []*watchPage // watchSlots / watchPageSlots of them
-	epoch uint64       // counts the freezes
-	flush []uint64     // per database: the version of its last flush
-	swap  []uint64     // per database: the version of its last SWAPDB
+	pages []watchPage // watchSlots / watchPageSlots of them
+	epoch uint64      // counts the freezes
+	flush []uint64    // per database: the version of its last flush
+	swap  []uint64    // per database: the version of its last SWAPDB
 }
 
 func newWatchTable(databases int) watchTable {
-	return watchTable{pages: make([]*watchPage, watchSlots/watchPageSlots), flush: make([]uint64, databases), swap: make([]uint64, databases)}
+	return watchTable{pages: make([]watchPage, watchSlots/watchPageSlots), flush: make([]uint64, databases), swap: make([]uint64, databases)}
 }
 
 func watchSlot(db int, hash uint64) uint64 {
@@ -82,22 +86,22 @@ func watchSlot(db int, hash uint64) uint64 {
 func (t *watchTable) touch(db int, hash, version uint64) { t.set(watchSlot(db, hash), version) }
 
 func (t *watchTable) set(slot, version uint64) {
-	page := t.pages[slot/watchPageSlots]
-	if page == nil || page.epoch != t.epoch {
-		mine := &watchPage{epoch: t.epoch}
-		if page != nil {
-			mine.slots, mine.used = page.slots, page.used
+	page := &t.pages[slot/watchPageSlots]
+	if page.slots == nil || page.epoch != t.epoch {
+		mine := new([watchPageSlots]uint64)
+		if page.slots != nil {
+			*mine = *page.slots
 		}
-		t.pages[slot/watchPageSlots], page = mine, mine
+		page.slots, page.epoch = mine, t.epoch
 	}
 	at := slot % watchPageSlots
 	page.slots[at] = version
-	page.used[at/64] |= 1 << (at % 64)
+	page.lines |= 1 << (at / watchLineSlots)
 }
 
 func (t *watchTable) get(slot uint64) uint64 {
-	if page := t.pages[slot/watchPageSlots]; page != nil {
-		return page.slots[slot%watchPageSlots]
+	if slots := t.pages[slot/watchPageSlots].slots; slots != nil {
+		return slots[slot%watchPageSlots]
 	}
 	return 0
 }
