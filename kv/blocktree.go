@@ -47,11 +47,11 @@ func (t *tree) sizeBetween(lo, hi int) int64 {
 
 // get is the value under key.
 func (t *tree) get(key []byte) (val []byte, ok bool) {
-	n := t.root
+	n, k := t.root, lookFor(key)
 	for n.kids != nil {
-		n = n.kids[n.kidFor(key)]
+		n = n.kids[n.kidFor(&k)]
 	}
-	i, ok := n.search(key)
+	i, ok := n.search(&k)
 	if !ok {
 		return nil, false
 	}
@@ -82,15 +82,15 @@ func (t *tree) del(key []byte) bool {
 
 // rank is the number of entries with smaller keys, and whether key is there.
 func (t *tree) rank(key []byte) (rank int, ok bool) {
-	n := t.root
+	n, k := t.root, lookFor(key)
 	for n.kids != nil {
-		i := n.kidFor(key)
+		i := n.kidFor(&k)
 		for _, c := range n.counts[:i] {
 			rank += c
 		}
 		n = n.kids[i]
 	}
-	i, ok := n.search(key)
+	i, ok := n.search(&k)
 	return rank + i, ok
 }
 

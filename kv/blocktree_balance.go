@@ -39,7 +39,7 @@ func (t *tree) halve(parts []*treeNode, leaf *treeNode) []*treeNode {
 // replaceLeaf puts parts in the place of the path's leaf and splits inner nodes
 // that grow too wide.
 func (t *tree) replaceLeaf(p *treePath, parts []*treeNode) {
-	seps := make([][]byte, len(parts))
+	seps := make([]treeSep, len(parts))
 	for i := 1; i < len(parts); i++ {
 		left, _ := parts[i-1].entry(parts[i-1].n - 1)
 		right, _ := parts[i].entry(0)
@@ -55,7 +55,7 @@ func (t *tree) replaceLeaf(p *treePath, parts []*treeNode) {
 		parts[0] = n
 		if len(n.kids) > fanMax {
 			right, sep := t.splitInner(n)
-			parts, seps = []*treeNode{n, right}, [][]byte{nil, sep}
+			parts, seps = []*treeNode{n, right}, []treeSep{{}, sep}
 		}
 	}
 	if len(parts) > 1 {
@@ -66,7 +66,7 @@ func (t *tree) replaceLeaf(p *treePath, parts []*treeNode) {
 }
 
 // splitInner moves the upper half of n's children to a new node.
-func (t *tree) splitInner(n *treeNode) (right *treeNode, sep []byte) {
+func (t *tree) splitInner(n *treeNode) (right *treeNode, sep treeSep) {
 	m := len(n.kids) / 2
 	sep = n.seps[m]
 	right = t.newInner(slices.Clone(n.kids[m:]), slices.Clone(n.seps[m:]))
@@ -77,10 +77,10 @@ func (t *tree) splitInner(n *treeNode) (right *treeNode, sep []byte) {
 }
 
 // newInner is a node above kids; it takes both slices.
-func (t *tree) newInner(kids []*treeNode, seps [][]byte) *treeNode {
+func (t *tree) newInner(kids []*treeNode, seps []treeSep) *treeNode {
 	n := t.newNode()
 	n.kids, n.seps, n.counts = kids, seps, countsOf(kids)
-	n.seps[0] = nil
+	n.seps[0] = treeSep{}
 	for _, k := range kids {
 		n.n += k.n
 		n.size += k.size
@@ -124,7 +124,7 @@ func (n *treeNode) deleteKid(i int) {
 	n.seps = slices.Delete(n.seps, i, i+1)
 	n.counts = slices.Delete(n.counts, i, i+1)
 	if len(n.seps) > 0 {
-		n.seps[0] = nil
+		n.seps[0] = treeSep{}
 	}
 }
 

@@ -96,7 +96,7 @@ func (t *tree) buildInner(level []*treeNode) *treeNode {
 		nodes := (len(level) + fanBuilt - 1) / fanBuilt
 		for i := range nodes {
 			kids := level[i*len(level)/nodes : (i+1)*len(level)/nodes]
-			seps := make([][]byte, len(kids))
+			seps := make([]treeSep, len(kids))
 			for j := 1; j < len(kids); j++ {
 				seps[j] = separator(kids[j-1].lastKey(), kids[j].firstKey())
 			}

@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -44,7 +45,25 @@ type treeNode struct {
 	counts []int // counts[i] == kids[i].n
 	// seps[i] is above every key of kids[i-1] and not above any of kids[i], and as
 	// short as that allows; seps[0] is unused. The bytes are immutable and shared.
-	seps [][]byte
+	seps []treeSep
+}
+
+// treeSep is a separator with its prefix, so that most comparisons go nowhere else.
+type treeSep struct {
+	prefix uint64
+	key    []byte
+}
+
+// prefixOf is a key's first bytes as a number, zeros after its end: of two keys, that
+// with the smaller prefix is smaller.
+func prefixOf(key []byte) (p uint64) {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	for i, b := range key {
+		p |= uint64(b) << (56 - 8*i)
+	}
+	return p
 }
 
 // width is the number of entries of a leaf, of children of an inner node.
@@ -62,16 +81,34 @@ func (n *treeNode) clone() *treeNode {
 	return &c
 }
 
-// kidFor is the child whose range holds key.
-func (n *treeNode) kidFor(key []byte) int {
+// treeKey is a key that is looked for: its prefix and, of the node that the search has
+// come to, the prefixes between which all keys are.
+type treeKey struct {
+	key                  []byte
+	prefix, above, below uint64
+}
+
+func lookFor(key []byte) treeKey {
+	return treeKey{key: key, prefix: prefixOf(key), below: math.MaxUint64}
+}
+
+// kidFor is the child whose range holds the key.
+func (n *treeNode) kidFor(k *treeKey) int {
 	lo, hi := 1, len(n.kids) // the answer is lo-1 in the end
 	for lo < hi {
-		m := (lo + hi) / 2
-		if bytes.Compare(n.seps[m], key) <= 0 {
+		m := int(uint(lo+hi) / 2)
+		s := &n.seps[m]
+		if s.prefix < k.prefix || s.prefix == k.prefix && bytes.Compare(s.key, k.key) <= 0 {
 			lo = m + 1
 		} else {
 			hi = m
 		}
+	}
+	if lo > 1 {
+		k.above = n.seps[lo-1].prefix
+	}
+	if lo < len(n.kids) {
+		k.below = n.seps[lo].prefix
 	}
 	return lo - 1
 }
@@ -102,22 +139,69 @@ func (n *treeNode) sizeBetween(lo, hi int) (size int64) {
 	return size
 }
 
-// search is the first entry of a leaf whose key is >= key, and whether it is equal.
-func (n *treeNode) search(key []byte) (i int, ok bool) {
+// guesses is how often a search goes where the key should be if keys were spread evenly:
+// hashes are, neighbouring scores and times nearly. Each entry that is looked at is a miss
+// of the cache; halving a full leaf takes seven of them, and after two guesses the key is
+// a few entries away.
+const guesses = 2
+
+// search is the first entry of a leaf whose key is >= the key, and whether it is equal.
+func (n *treeNode) search(k *treeKey) (i int, ok bool) {
 	lo, hi := 0, len(n.offs)
-	for lo < hi {
-		m := (lo + hi) / 2
-		k, _ := n.entry(m)
-		switch c := bytes.Compare(k, key); {
-		case c < 0:
-			lo = m + 1
+	above, below, last := k.above, k.below, 0
+	for try := 0; try < guesses && hi-lo > 4 && above < below; try++ {
+		share := float64(k.prefix-above) / float64(below-above)
+		m := min(lo+int(share*float64(hi-lo)), hi-1)
+		var prefix uint64
+		switch last, prefix = n.compare(m, k); {
+		case last < 0:
+			lo, above = m+1, prefix
+		case last == 0:
+			return m, true
+		default:
+			hi, below = m, prefix
+		}
+	}
+	// Outwards from the last guess, until the key is passed.
+	for by := 1; last != 0 && hi-lo > by+1; by *= 2 {
+		m := lo + by
+		if last > 0 {
+			m = hi - 1 - by
+		}
+		switch c, _ := n.compare(m, k); {
 		case c == 0:
 			return m, true
+		case c < 0:
+			lo, last = m+1, min(last, 0)
+		default:
+			hi, last = m, max(last, 0)
+		}
+	}
+	for lo < hi {
+		m := int(uint(lo+hi) / 2)
+		switch c, _ := n.compare(m, k); {
+		case c == 0:
+			return m, true
+		case c < 0:
+			lo = m + 1
 		default:
 			hi = m
 		}
 	}
 	return lo, false
+}
+
+// compare compares entry i of a leaf with the key; prefix is the entry's.
+func (n *treeNode) compare(i int, k *treeKey) (c int, prefix uint64) {
+	e, _ := n.entry(i)
+	prefix = prefixOf(e)
+	switch {
+	case prefix < k.prefix:
+		return -1, prefix
+	case prefix > k.prefix:
+		return 1, prefix
+	}
+	return bytes.Compare(e, k.key), prefix
 }
 
 // entry is entry i of a leaf. The slices cannot grow into their neighbours.
@@ -229,10 +313,11 @@ func (t *tree) slice(n *treeNode, i, j int) *treeNode {
 }
 
 // separator is the shortest key above left and not above right, left < right.
-func separator(left, right []byte) []byte {
+func separator(left, right []byte) treeSep {
 	i := 0
 	for i < len(left) && i < len(right) && left[i] == right[i] {
 		i++
 	}
-	return bytes.Clone(right[:min(i+1, len(right))])
+	key := bytes.Clone(right[:min(i+1, len(right))])
+	return treeSep{prefixOf(key), key}
 }

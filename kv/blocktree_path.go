@@ -32,14 +32,14 @@ func (p *treePath) isEdge() bool {
 
 // findKey leads p to key's entry or, if there is none, to where it would be.
 func (t *tree) findKey(p *treePath, key []byte) (found bool) {
-	n := t.root
+	n, k := t.root, lookFor(key)
 	for n.kids != nil {
-		i := n.kidFor(key)
+		i := n.kidFor(&k)
 		p.at[p.depth] = treeStep{n, i}
 		p.depth++
 		n = n.kids[i]
 	}
-	i, found := n.search(key)
+	i, found := n.search(&k)
 	p.at[p.depth] = treeStep{n, i}
 	return found
 }

@@ -62,11 +62,11 @@ func (t *tree) check(tb testing.TB) {
 			require.Equal(tb, k.n, n.counts[i])
 			entries, size = entries+k.n, size+k.size
 			l, h := lo, hi
-			if i > 0 && len(n.seps[i]) > 0 {
-				l = n.seps[i]
+			if require.Equal(tb, prefixOf(n.seps[i].key), n.seps[i].prefix); i > 0 && len(n.seps[i].key) > 0 {
+				l = n.seps[i].key
 			}
-			if i+1 < len(n.kids) && len(n.seps[i+1]) > 0 {
-				h = n.seps[i+1]
+			if i+1 < len(n.kids) && len(n.seps[i+1].key) > 0 {
+				h = n.seps[i+1].key
 			}
 			walk(k, level+1, l, h)
 		}
