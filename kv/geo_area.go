@@ -28,6 +28,28 @@ func (s *geoShape) contains(p geoPoint) (distance float64, ok bool) {
 	return s.center.distance(p), true
 }
 
+// geoFar tells most positions outside a circle without a sine: the cells that are searched
+// cover three times its area. Where that is not safe it tells none.
+type geoFar struct{ lon, lat float64 }
+
+// far is for a circle small and far enough from the poles. The margin is much more than
+// what rounding does to a distance.
+func (s *geoShape) far() geoFar {
+	const margin, small, polar = 1 + 1e-6, 0.2, 80
+	angle := float64(s.radius * s.unit / earthRadius)
+	if s.box || !(angle > 1e-9 && angle < small) || math.Abs(s.center.lat)+degrees(angle) > polar {
+		return geoFar{math.Inf(1), math.Inf(1)}
+	}
+	lon, lat := s.bounds()
+	return geoFar{float64((lon.max - lon.min) / 2 * margin), float64((lat.max - lat.min) / 2 * margin)}
+}
+
+// from reports whether p is certainly outside.
+func (f geoFar) from(center, p geoPoint) bool {
+	lon := math.Abs(p.lon - center.lon)
+	return math.Abs(p.lat-center.lat) > f.lat || min(lon, 360-lon) > f.lon
+}
+
 // bounds is a box of degrees around the shape.
 func (s *geoShape) bounds() (lon, lat geoRange) {
 	width, height := s.radius, s.radius

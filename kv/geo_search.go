@@ -252,6 +252,7 @@ func (q *geoQuery) search(c *Ctx, z *zsetView) (hits []geoHit) {
 		return nil
 	}
 	full := func() bool { return q.any && int64(len(hits)) >= q.count }
+	far := q.shape.far()
 	for _, cell := range q.shape.cells() {
 		if full() {
 			break
@@ -260,6 +261,9 @@ func (q *geoQuery) search(c *Ctx, z *zsetView) (hits []geoHit) {
 		c.work(hi - lo)
 		z.walk(lo, hi, false, func(member []byte, score float64) bool {
 			at := geoPointOf(score)
+			if far.from(q.shape.center, at) {
+				return true
+			}
 			if distance, inside := q.shape.contains(at); inside {
 				hits = append(hits, geoHit{member, score, at, distance})
 			}
