@@ -33,6 +33,7 @@ func main() {
 	flag.StringVar(&o.svg, "svg", "", "draw the results into this file")
 	flag.BoolVar(&o.follower, "follower", false, "instead: a follower's rate beside the leader's, and what a GET costs which node")
 	flag.BoolVar(&o.types, "types", false, "instead: what each type's hot commands cost one node's processor, beside Redis")
+	flag.BoolVar(&o.share, "share", false, "with -types: how much of a write is for agreeing on a log, by perf, in one more turn")
 	flag.BoolVar(&o.pause, "pause", false, "with -snapshot: once filled, wait for Enter: filling may take longer than the machine can be kept free")
 	flag.BoolVar(&o.seconds, "seconds", false, "with -snapshot: print the longest time of each second, too")
 	flag.IntVar(&o.port, "port", 17379, "first of the ports used")
@@ -57,7 +58,7 @@ type options struct {
 	stalls         bool
 	phase          time.Duration
 	follower       bool
-	types          bool
+	types, share   bool
 	rounds, port   int
 	keys           int
 	steps          string

@@ -19,10 +19,16 @@ const typesGoal = 1.2
 // It contains all of a command but its replication: parsing, the work, the reply, the
 // sockets and, for a write, the append to the log and its share of the fdatasync of an entry
 // (of an AOF flush, with Redis); rkv's also holds what Raft does in a cluster of one, and Go's
-// collector. Neither snapshots nor rewrites its log meanwhile, for that falls on
+// collector. With -share a further turn of each write is profiled, and what of it was for
+// agreeing on a log (replicationShare) is told beside, in a column of its own, with the
+// ratio that is left without it. Neither snapshots nor rewrites its log meanwhile, for that falls on
 // whichever cell is just running. The disk's own work is in no process's time.
 func types(o options, base string) (err error) {
-	cells, err := o.chosen(typeCells(o.rounds))
+	turns := o.rounds
+	if o.share {
+		turns++
+	}
+	cells, err := o.chosen(typeCells(turns))
 	if err != nil {
 		return err
 	}
@@ -43,8 +49,12 @@ func types(o options, base string) (err error) {
 		}()
 	}
 	results := map[resultKey][]sample{}
-	within := 0
-	fmt.Printf("%-14s %9s %9s %6s\n", "c=50 P=16", "Redis us", "rkv us", "ratio")
+	within, without := 0, 0
+	head := fmt.Sprintf("%-14s %9s %9s %6s", "c=50 P=16", "Redis us", "rkv us", "ratio")
+	if o.share {
+		head += fmt.Sprintf(" %10s %8s", "for a log", "without")
+	}
+	fmt.Println(head)
 	for _, c := range cells {
 		if err := takeTurns(peers, servers, c, o.rounds, results); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
@@ -56,9 +66,22 @@ func types(o options, base string) (err error) {
 		if rkv <= redis*typesGoal {
 			within++
 		}
-		fmt.Printf("%-14s %9.2f %9.2f %6.2f\n", c.Name, redis, rkv, rkv/redis)
+		row, share := fmt.Sprintf("%-14s %9.2f %9.2f %6.2f", c.Name, redis, rkv, rkv/redis), 0.0
+		if o.share && c.Writes > 0 {
+			if share, err = replicationShare(servers[1], c); err != nil {
+				return fmt.Errorf("%s: %w", c.Name, err)
+			}
+			row += fmt.Sprintf(" %10.2f %8.2f", rkv*share, rkv*(1-share)/redis)
+		}
+		if rkv*(1-share) <= redis*typesGoal {
+			without++
+		}
+		fmt.Println(row)
 	}
 	fmt.Printf("types: %d/%d within %.1fx of Redis\n", within, len(cells), typesGoal)
+	if o.share {
+		fmt.Printf("types: %d/%d without what is for agreeing on a log\n", without, len(cells))
+	}
 	return o.writeJSON(floor, results)
 }
 
@@ -88,8 +111,8 @@ func takeTurns(peers []peer, servers [2]*running, c cell, rounds int, results ma
 // typeCells are the hot commands. Those that redis-benchmark has tests for look as they do
 // there. Each finds its keys already there, so that the first turn is like the last, and each
 // write changes something: what changes nothing Redis does not log.
-func typeCells(rounds int) []cell {
-	return slices.Concat(stringCells(), listCells(rounds), setCells(rounds), hashCells(), sortedSetCells(rounds),
+func typeCells(turns int) []cell {
+	return slices.Concat(stringCells(), listCells(turns), setCells(turns), hashCells(), sortedSetCells(turns),
 		streamCells(), otherCells())
 }
 
