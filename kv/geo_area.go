@@ -93,9 +93,9 @@ func (g geoCell) spans() (lon, lat geoRange) {
 }
 
 // scores are those of the positions in the cell, the upper end excluded.
-func (g geoCell) scores() scoreRange {
+func (g geoCell) scores() (from, to float64) {
 	bits, shift := interleave(g.lat, g.lon), 2*(geoSteps-g.step)
-	return scoreRange{min: float64(bits << shift), max: float64((bits + 1) << shift), maxEx: true}
+	return float64(bits << shift), float64((bits + 1) << shift)
 }
 
 func (s *geoShape) cell(step int) geoCell {

@@ -257,9 +257,8 @@ func (q *geoQuery) search(c *Ctx, z *zsetView) (hits []geoHit) {
 		if full() {
 			break
 		}
-		lo, hi := z.scoreRanks(cell.scores())
-		c.work(hi - lo)
-		z.walk(lo, hi, false, func(member []byte, score float64) bool {
+		from, to := cell.scores()
+		c.work(z.walkScores(from, to, func(member []byte, score float64) bool {
 			at := geoPointOf(score)
 			if far.from(q.shape.center, at) {
 				return true
@@ -268,7 +267,7 @@ func (q *geoQuery) search(c *Ctx, z *zsetView) (hits []geoHit) {
 				hits = append(hits, geoHit{member, score, at, distance})
 			}
 			return !full()
-		})
+		}))
 	}
 	return hits
 }

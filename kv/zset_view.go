@@ -111,6 +111,28 @@ func (z *zsetView) walk(lo, hi int, rev bool, visit func(member []byte, score fl
 	}
 }
 
+// walkScores visits the members with from <= score < to until visit returns false, and
+// returns how many it visited. A search for the first is all it needs, where ranks take
+// three.
+func (z *zsetView) walkScores(from, to float64, visit func(member []byte, score float64) bool) (n int) {
+	if !z.isTree() {
+		lo, hi := z.scoreRanks(scoreRange{min: from, max: to, maxEx: true})
+		z.walk(lo, hi, false, visit)
+		return hi - lo
+	}
+	var tmp [scoreSize]byte
+	for it := z.object().t.seek(appendScore(tmp[:0], from)); it.valid(); it.next() {
+		member, score := splitScored(it.key())
+		if score >= to {
+			break
+		}
+		if n++; !visit(member, score) {
+			break
+		}
+	}
+	return n
+}
+
 // each visits all members in order until visit returns false.
 func (z *zsetView) each(visit func(member []byte, score float64) bool) {
 	z.walk(0, z.len(), false, visit)
