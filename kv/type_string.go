@@ -491,8 +491,8 @@ func (c *Ctx) increment(by int64) {
 		return
 	}
 	n += by
-	var tmp [20]byte
-	c.putString(key, strconv.AppendInt(tmp[:0], n, 10), v.ExpireAt)
+	c.store.buf = strconv.AppendInt(c.store.buf[:0], n, 10)
+	c.putString(key, c.store.buf, v.ExpireAt)
 	c.touched("incrby", key)
 	c.Out.Int(n)
 }

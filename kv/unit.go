@@ -403,6 +403,9 @@ func appendOp(dst []byte, code Opcode, args ...[]byte) []byte {
 // takeUvarint decodes a uvarint in its shortest form: one number has one encoding,
 // so equal units are equal bytes.
 func takeUvarint(b []byte) (uint64, []byte, error) {
+	if len(b) > 0 && b[0] < 0x80 { // the common case
+		return uint64(b[0]), b[1:], nil
+	}
 	v, n := binary.Uvarint(b)
 	if n <= 0 || n > 1 && b[n-1] == 0 {
 		return 0, nil, errUvarintSize
@@ -411,6 +414,10 @@ func takeUvarint(b []byte) (uint64, []byte, error) {
 }
 
 func takeBytes(b []byte) (p, rest []byte, err error) {
+	if len(b) > 0 && b[0] < 0x80 && int(b[0]) < len(b) { // the common case
+		end := 1 + int(b[0])
+		return b[1:end:end], b[end:], nil
+	}
 	n, b, err := takeUvarint(b)
 	if err != nil || n > uint64(len(b)) {
 		return nil, nil, errUvarintSize
