@@ -22,7 +22,8 @@ func (s *sum128) add(o sum128) { s.lo, s.hi = s.lo+o.lo, s.hi+o.hi }
 func digestCut(c *cut) (lo, hi uint64) {
 	var sum keysDigest
 	for db := range c.dbs {
-		sum.database(c.h, db, &c.dbs[db].tableView)
+		d := &c.dbs[db]
+		sum.database(c.h, db, &d.tableView, d)
 	}
 	return sum.lo, sum.hi
 }
@@ -33,8 +34,8 @@ type keysDigest struct {
 	d keyDigest
 }
 
-func (s *keysDigest) database(h *heap, db int, keys *tableView) {
-	h.scatter(keys, func(key []byte, v Value) { s.add(s.d.sumKey(db, key, v)) })
+func (s *keysDigest) database(h *heap, db int, keys *tableView, cut *cutDB) {
+	h.scatter(keys, cut, func(key []byte, v Value) { s.add(s.d.sumKey(db, key, v)) })
 }
 
 // keyDigest digests one key at a time.

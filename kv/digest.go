@@ -104,7 +104,7 @@ func (s *Store) DigestNow() (index uint64, digest string) {
 	defer s.mu.RUnlock()
 	var sum keysDigest
 	for db, ks := range s.dbs {
-		sum.database(s.heap, db, &ks.t.tableView)
+		sum.database(s.heap, db, &ks.t.tableView, nil)
 	}
 	return s.st.Index, digestHex(sum.lo, sum.hi, s.st.encode())
 }

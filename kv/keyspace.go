@@ -311,12 +311,11 @@ func (ks *keyspace) inSlice(from, to uint64, skip int) (ref, bool) {
 // each calls fn for all keys in hash order until it returns false. fn must not
 // change a keyspace.
 func (ks *keyspace) each(fn func(key []byte, v Value) bool) {
-	ks.h.walk(&ks.t.tableView, fn)
+	ks.h.walk(walker{h: ks.h, v: &ks.t.tableView, window: segmentSlots}, fn)
 }
 
-// walk is each over a view of a table.
-func (h *heap) walk(v *tableView, fn func(key []byte, v Value) bool) {
-	w := walker{h: h, v: v, window: segmentSlots}
+// walk is each for all that a walker yields.
+func (h *heap) walk(w walker, fn func(key []byte, v Value) bool) {
 	buf := make([]orderedKey, 0, segmentSlots)
 	for keys, ok := w.next(buf); ok; keys, ok = w.next(keys) {
 		w.warm(keys)
@@ -329,16 +328,18 @@ func (h *heap) walk(v *tableView, fn func(key []byte, v Value) bool) {
 	}
 }
 
-// scatter calls fn for all keys of a view, in the order in which they lie about. fn
-// must not change a keyspace.
-func (h *heap) scatter(v *tableView, fn func(key []byte, v Value)) {
+// scatter calls fn for all keys of a view, a cut's if that is not nil, in the order in
+// which they lie about. fn must not change a keyspace.
+func (h *heap) scatter(v *tableView, cut *cutDB, fn func(key []byte, v Value)) {
 	if v.dir[0] == nil {
 		return
 	}
+	var scratch [segmentBytes]byte
 	for i := 0; i < len(v.dir); {
 		first := v.dir[i]
+		cut.enter(first)
 		for s := first; s != nil; s = s.next {
-			s.scatter(h, fn)
+			h.scatterSlots(cut.slots(s, &scratch), fn)
 		}
 		i += 1 << (v.bits - first.depth)
 	}

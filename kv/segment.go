@@ -193,10 +193,10 @@ func (s *segment) drain(dst []uint64) []uint64 {
 	return dst
 }
 
-// scatter calls fn for the keys of the segment (not of next).
-func (s *segment) scatter(h *heap, fn func(key []byte, v Value)) {
+// scatterSlots calls fn for the keys of a segment's slots (not of next).
+func (h *heap) scatterSlots(slots []byte, fn func(key []byte, v Value)) {
 	for i := 0; i < segmentSlots; i++ {
-		slot := s.slot(i)
+		slot := binary.LittleEndian.Uint64(slots[i*slotBytes:])
 		if slot == 0 {
 			i |= groupSlots - 1 // the rest of the group is empty too
 			continue

@@ -73,6 +73,11 @@ func (t *table) insert(hash uint64, r ref) {
 
 // replace makes a key's slot refer to another record.
 func (t *table) replace(hash uint64, key []byte, r ref) {
+	if s := t.dir[t.index(hash)]; s.epoch < t.h.shared && len(t.h.cuts) == 1 {
+		if d := t.h.cuts[0].of(t); d != nil && d.replace(t.h.arena, s, hash, key, r) {
+			return
+		}
+	}
 	for s := t.own(hash); s != nil; s = s.next {
 		if i, _, ok := s.find(t.h.arena, hash, key); ok {
 			s.setSlot(i, s.slot(i)&^refMask|uint64(r))

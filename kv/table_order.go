@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 )
 
@@ -24,6 +25,8 @@ type orderedKey struct {
 type walker struct {
 	h *heap
 	v *tableView
+	// cut is what v is a cut's view of; nil: nobody changes v meanwhile.
+	cut *cutDB
 	// from is where the next window of hashes begins; done: there is none.
 	from uint64
 	done bool
@@ -31,6 +34,8 @@ type walker struct {
 	// likely to take, for each window is a pass over a segment.
 	window int
 	read   byte // see warm
+	// scratch is for a segment's slots as they were at the cut.
+	scratch *[segmentBytes]byte
 }
 
 // warm reads the beginnings of the records, then their second cache lines, so that the
@@ -59,6 +64,9 @@ func (w *walker) next(buf []orderedKey) ([]orderedKey, bool) {
 		return buf, false
 	}
 	first := w.v.dir[w.v.index(w.from)]
+	if w.cut != nil {
+		w.cut.enter(first)
+	}
 	// The window is [from, to], in whole steps of the hash bits that tags know.
 	step := uint64(1) << (refBits - first.base)
 	end := first.last()
@@ -84,8 +92,15 @@ func (w *walker) next(buf []orderedKey) ([]orderedKey, bool) {
 // step as from needs its record read to decide.
 func (w *walker) gather(buf []orderedKey, s *segment, to uint64) []orderedKey {
 	step := uint64(1) << (refBits - s.base)
+	mem := s.mem
+	if w.cut != nil {
+		if w.scratch == nil {
+			w.scratch = new([segmentBytes]byte)
+		}
+		mem = w.cut.slots(s, w.scratch)
+	}
 	for i := 0; i < segmentSlots; i++ {
-		slot := s.slot(i)
+		slot := binary.LittleEndian.Uint64(mem[i*slotBytes:])
 		if slot == 0 {
 			i |= groupSlots - 1 // the rest of the group is empty too
 			continue
