@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -44,10 +43,7 @@ const moveTimeout = 2 * time.Second
 // runServer runs a node until it is told to stop or cannot go on.
 func runServer(cfg *serverConfig) error {
 	log := newLogger(os.Stderr, cfg.logLevel, cfg.logFormat)
-	if os.Getenv("GOGC") == "" {
-		// The data is outside the Go heap; what is left is small and short-lived.
-		debug.SetGCPercent(400)
-	}
+	tuneCollector()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/rkvdb/rkv/internal/transport"
@@ -61,6 +62,8 @@ func (n *Node) snapshotOnce() (uint64, error) {
 	defer n.snapMu.Unlock()
 	n.writing.Store(true)
 	defer n.writing.Store(false)
+	// What the snapshot needs comes out of the garbage that is there, not on top of it.
+	runtime.GC()
 	j := n.cutSnapshot()
 	defer j.close()
 	if err := n.onLoop(n.ctx, j.name); err != nil {
