@@ -34,9 +34,10 @@ const (
 	// idleShare is for a snapshot while nobody asks for anything.
 	idleShare = 0.7
 	// What a cut keeps costs heldSoft of the live data before the share grows, and with
-	// heldHard the snapshot works all the time. Writes at random copy the whole table
-	// within seconds, a tenth of the data if values are of 64 bytes and a quarter if they
-	// are tiny: below that, hurry costs clients and saves nothing (docs/adr/0024).
+	// heldHard the snapshot works all the time. Keys that come and go at random have the
+	// whole table copied within seconds, a tenth of the data if values are of 64 bytes and a
+	// quarter if they are tiny: below that, hurry costs clients and saves nothing
+	// (docs/adr/0024).
 	heldSoft, heldHard = 0.15, 0.35
 	// The log is let go after the snapshot: at logSoft times the room it has, which is
 	// when others' turns are not waited for either, the share begins to grow.
