@@ -12,10 +12,11 @@ type geoShape struct {
 	width, height float64
 }
 
-// contains reports whether the position is inside, and its distance in meters.
-func (s *geoShape) contains(p geoPoint) (distance float64, ok bool) {
+// contains reports whether the position is inside, and its distance in meters from the
+// center, which from is.
+func (s *geoShape) contains(from *geoFixed, p geoPoint) (distance float64, ok bool) {
 	if !s.box {
-		distance = s.center.distance(p)
+		distance = from.distance(p)
 		return distance, distance <= s.radius*s.unit
 	}
 	if latDistance(p.lat, s.center.lat) > s.height*s.unit/2 {
@@ -25,29 +26,47 @@ func (s *geoShape) contains(p geoPoint) (distance float64, ok bool) {
 	if across > s.width*s.unit/2 {
 		return 0, false
 	}
-	return s.center.distance(p), true
+	return from.distance(p), true
 }
 
-// geoFar tells most positions outside a circle without a sine: the cells that are searched
-// cover three times its area. Where that is not safe it tells none.
-type geoFar struct{ lon, lat float64 }
+// geoNear tells most positions outside a circle by the bits of their scores alone: the
+// cells that are searched cover three times its area. Each coordinate is compared where it
+// stands, in every other bit. Where that is not safe it tells none.
+type geoNear struct{ minLon, maxLon, minLat, maxLat uint64 }
 
-// far is for a circle small and far enough from the poles. The margin is much more than
-// what rounding does to a distance.
-func (s *geoShape) far() geoFar {
+const (
+	geoLatBits = 0x5555555555555555
+	geoLonBits = geoLatBits << 1
+)
+
+// near is for a circle small and far enough from the poles and, for longitudes, from the
+// date line. The margin is much more than what rounding does to a distance.
+func (s *geoShape) near() geoNear {
 	const margin, small, polar = 1 + 1e-6, 0.2, 80
+	near := geoNear{0, geoLonBits, 0, geoLatBits}
 	angle := float64(s.radius * s.unit / earthRadius)
 	if s.box || !(angle > 1e-9 && angle < small) || math.Abs(s.center.lat)+degrees(angle) > polar {
-		return geoFar{math.Inf(1), math.Inf(1)}
+		return near
 	}
 	lon, lat := s.bounds()
-	return geoFar{float64((lon.max - lon.min) / 2 * margin), float64((lat.max - lat.min) / 2 * margin)}
+	from, to := geoLat.indexes(s.center.lat, float64((lat.max-lat.min)/2*margin))
+	near.minLat, near.maxLat = spreadBits(from), spreadBits(to)
+	if reach := float64((lon.max - lon.min) / 2 * margin); math.Abs(s.center.lon)+reach < geoLonMax {
+		from, to := geoLon.indexes(s.center.lon, reach)
+		near.minLon, near.maxLon = spreadBits(from)<<1, spreadBits(to)<<1
+	}
+	return near
 }
 
-// from reports whether p is certainly outside.
-func (f geoFar) from(center, p geoPoint) bool {
-	lon := math.Abs(p.lon - center.lon)
-	return math.Abs(p.lat-center.lat) > f.lat || min(lon, 360-lon) > f.lon
+// indexes are the first and the last position of those around x, one more on both sides.
+func (r geoRange) indexes(x, reach float64) (from, to uint32) {
+	return max(r.index(max(x-reach, r.min), geoSteps), 1) - 1, r.index(x+reach, geoSteps) + 1
+}
+
+// misses reports whether a position is certainly outside.
+func (n *geoNear) misses(bits uint64) bool {
+	lon, lat := bits&geoLonBits, bits&geoLatBits
+	return lat < n.minLat || lat > n.maxLat || lon < n.minLon || lon > n.maxLon
 }
 
 // bounds is a box of degrees around the shape.
@@ -106,8 +125,8 @@ func (s *geoShape) cell(step int) geoCell {
 // its neighbours.
 var geoDirections = [9][2]int{{0, 0}, {0, 1}, {0, -1}, {1, 0}, {-1, 0}, {1, 1}, {-1, 1}, {1, -1}, {-1, -1}}
 
-// cells are the cells that together cover the shape, in the order of search.
-func (s *geoShape) cells() (cells []geoCell) {
+// appendCells appends the cells that together cover the shape, in the order of search.
+func (s *geoShape) appendCells(cells []geoCell) []geoCell {
 	lon, lat := s.bounds()
 	reach := s.radius
 	if s.box {

@@ -58,8 +58,10 @@ func (p geoPoint) score() uint64 {
 
 // geoPointOf is the middle of the cell that a score stands for. Scores that are no
 // positions, for any sorted set can be asked, give some position.
-func geoPointOf(score float64) geoPoint {
-	lat, lon := deinterleave(geoBits(score))
+func geoPointOf(score float64) geoPoint { return geoPointAt(geoBits(score)) }
+
+func geoPointAt(bits uint64) geoPoint {
+	lat, lon := deinterleave(bits)
 	return geoPoint{
 		geoLon.cell(lon, geoSteps).middle(geoLon),
 		geoLat.cell(lat, geoSteps).middle(geoLat),
@@ -122,15 +124,31 @@ const earthRadius = 6372797.560856
 func radians(degrees float64) float64 { return float64(degrees * (math.Pi / 180)) }
 func degrees(radians float64) float64 { return float64(radians / (math.Pi / 180)) }
 
-// distance is the way along a great circle in meters (haversine formula).
+// distance is the way along a great circle in meters.
 func (p geoPoint) distance(q geoPoint) float64 {
-	v := math.Sin((radians(q.lon) - radians(p.lon)) / 2)
+	from := p.fixed()
+	return from.distance(q)
+}
+
+// geoFixed is a position that distances to many are measured from.
+type geoFixed struct {
+	at               geoPoint
+	lon, lat, cosLat float64 // in radians
+}
+
+func (p geoPoint) fixed() geoFixed {
+	return geoFixed{p, radians(p.lon), radians(p.lat), math.Cos(radians(p.lat))}
+}
+
+// distance is the way along a great circle in meters (haversine formula).
+func (p *geoFixed) distance(q geoPoint) float64 {
+	v := math.Sin((radians(q.lon) - p.lon) / 2)
 	if v == 0 {
-		return latDistance(p.lat, q.lat)
+		return latDistance(p.at.lat, q.lat)
 	}
-	lat1, lat2 := radians(p.lat), radians(q.lat)
-	u := math.Sin((lat2 - lat1) / 2)
-	a := float64(u*u) + float64(float64(float64(math.Cos(lat1)*math.Cos(lat2))*v)*v)
+	lat := radians(q.lat)
+	u := math.Sin((lat - p.lat) / 2)
+	a := float64(u*u) + float64(float64(float64(p.cosLat*math.Cos(lat))*v)*v)
 	return 2 * earthRadius * math.Asin(math.Sqrt(min(a, 1))) // rounding can take antipodes beyond 1
 }
 

@@ -44,7 +44,6 @@ type geoQuery struct {
 type geoHit struct {
 	member   []byte
 	score    float64
-	at       geoPoint
 	distance float64 // meters
 }
 
@@ -65,8 +64,11 @@ func (c *Ctx) geoSearch(form geoForm) {
 		c.Out.Array(0)
 		return
 	}
-	hits := q.search(c, &z)
-	if q.sorted || q.count > 0 && !q.any {
+	var room [16]geoHit
+	hits := q.search(c, &z, room[:0])
+	if q.few() {
+		// They are in order and no more than wanted.
+	} else if q.sorted || q.count > 0 && !q.any {
 		slices.SortStableFunc(hits, q.compare)
 	}
 	if q.count > 0 && int64(len(hits)) > q.count {
@@ -245,26 +247,49 @@ func (q *geoQuery) check(c *Ctx, form geoForm) bool {
 	return false
 }
 
-// search finds the members inside the shape, cell by cell; with ANY only as many as
+// few reports whether so few of the nearest are wanted that each is put in its place when
+// it is found.
+func (q *geoQuery) few() bool { return q.count > 0 && q.count <= 32 && !q.any }
+
+// add adds a hit; of few it keeps those wanted, in the order a stable sort makes.
+func (q *geoQuery) add(hits []geoHit, h geoHit) []geoHit {
+	if !q.few() {
+		return append(hits, h)
+	}
+	i := len(hits)
+	if int64(i) < q.count {
+		hits = append(hits, h)
+	} else if i--; q.compare(h, hits[i]) >= 0 {
+		return hits
+	}
+	for ; i > 0 && q.compare(h, hits[i-1]) < 0; i-- {
+		hits[i] = hits[i-1]
+	}
+	hits[i] = h
+	return hits
+}
+
+// search adds the members inside the shape to hits, cell by cell; with ANY only as many as
 // are wanted.
-func (q *geoQuery) search(c *Ctx, z *zsetView) (hits []geoHit) {
+func (q *geoQuery) search(c *Ctx, z *zsetView, hits []geoHit) []geoHit {
 	if !z.found {
 		return nil
 	}
 	full := func() bool { return q.any && int64(len(hits)) >= q.count }
-	far := q.shape.far()
-	for _, cell := range q.shape.cells() {
+	near, center := q.shape.near(), q.shape.center.fixed()
+	var room [len(geoDirections)]geoCell
+	for _, cell := range q.shape.appendCells(room[:0]) {
 		if full() {
 			break
 		}
 		from, to := cell.scores()
 		c.work(z.walkScores(from, to, func(member []byte, score float64) bool {
-			at := geoPointOf(score)
-			if far.from(q.shape.center, at) {
+			bits := geoBits(score)
+			if near.misses(bits) {
 				return true
 			}
-			if distance, inside := q.shape.contains(at); inside {
-				hits = append(hits, geoHit{member, score, at, distance})
+			if distance, inside := q.shape.contains(&center, geoPointAt(bits)); inside {
+				hits = q.add(hits, geoHit{member, score, distance})
 			}
 			return !full()
 		}))
@@ -294,7 +319,7 @@ func (q *geoQuery) reply(c *Ctx, hits []geoHit) {
 			c.Out.Int(int64(geoBits(h.score)))
 		}
 		if q.withPos {
-			c.replyPosition(h.at)
+			c.replyPosition(geoPointOf(h.score))
 		}
 	}
 }

@@ -121,13 +121,17 @@ func (z *zsetView) walkScores(from, to float64, visit func(member []byte, score 
 		return hi - lo
 	}
 	var tmp [scoreSize]byte
-	for it := z.object().t.seek(appendScore(tmp[:0], from)); it.valid(); it.next() {
-		member, score := splitScored(it.key())
-		if score >= to {
-			break
-		}
-		if n++; !visit(member, score) {
-			break
+	for it := z.object().t.seek(appendScore(tmp[:0], from)); it.valid(); it.nextLeaf() {
+		leaf := it.p.leaf()
+		for i := it.p.pos(); i < leaf.n; i++ {
+			key, _ := leaf.entry(i)
+			member, score := splitScored(key)
+			if score >= to {
+				return n
+			}
+			if n++; !visit(member, score) {
+				return n
+			}
 		}
 	}
 	return n
