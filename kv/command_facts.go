@@ -142,6 +142,9 @@ func (r *registry) loadFacts(table string) {
 		if cmd == nil {
 			continue // not in this version
 		}
+		if cmd.categories != 0 || cmd.specs != nil {
+			panic("kv: command_facts.tsv: " + f[0] + " is there twice")
+		}
 		for _, name := range words(f[1]) {
 			cat := FindCategory([]byte(name))
 			if cat == 0 {

@@ -104,6 +104,19 @@ func TestRowsAreWhole(t *testing.T) {
 	}
 }
 
+// TestKeysHaveSpecifications: access control looks for keys by them, and finds each once.
+func TestKeysHaveSpecifications(t *testing.T) {
+	for _, cmd := range allRows() {
+		specs := cmd.KeySpecs()
+		require.True(t, cmd.FirstKey == 0 || len(specs) > 0, cmd.Name)
+		for i, k := range specs {
+			for _, other := range specs[:i] {
+				require.True(t, k.UnknownBegin || k.Index != other.Index || k.Keyword != other.Keyword, cmd.Name)
+			}
+		}
+	}
+}
+
 func TestLookup(t *testing.T) {
 	require.Equal(t, "get", Lookup([]byte("gEt")).Name)
 	require.Nil(t, Lookup([]byte("ge")))
