@@ -137,48 +137,6 @@ func describeSpec(k *kv.KeySpec, out *kv.Reply) {
 	}
 }
 
-// commandDocs is a map from name to facts. redis-cli asserts on the types: keys and
-// texts are bulk strings, maps are maps.
-func commandDocs(_ *session, args [][]byte, out *kv.Reply) {
-	list := allCommands()
-	if len(args) > 2 {
-		list = nil
-		for _, name := range args[2:] {
-			if cmd := findNamed(name); cmd != nil {
-				list = append(list, cmd)
-			}
-		}
-	}
-	out.Map(len(list))
-	for _, cmd := range list {
-		out.BulkString(cmd.Name)
-		docsOf(cmd, out)
-	}
-}
-
-func docsOf(cmd *kv.Command, out *kv.Reply) {
-	fields := 3
-	if len(cmd.Sub) > 0 {
-		fields++
-	}
-	out.Map(fields)
-	out.BulkString("summary")
-	out.BulkString(cmd.Summary)
-	out.BulkString("since")
-	out.BulkString(cmd.Since)
-	out.BulkString("group")
-	out.BulkString(cmd.Group)
-	if len(cmd.Sub) == 0 {
-		return
-	}
-	out.BulkString("subcommands")
-	out.Map(len(cmd.Sub))
-	for _, sub := range cmd.Sub {
-		out.BulkString(sub.Name)
-		docsOf(sub, out)
-	}
-}
-
 // commandList is COMMAND LIST [FILTERBY MODULE m|ACLCAT c|PATTERN p].
 func commandList(_ *session, args [][]byte, out *kv.Reply) {
 	keep := func(*kv.Command) bool { return true }
