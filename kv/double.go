@@ -28,6 +28,15 @@ func appendDigits17(dst []byte, f float64) []byte {
 	return strconv.AppendFloat(dst, f, 'g', 17, 64)
 }
 
+// appendPackedScore prints a score as ZSCAN shows that of a small set, which Redis keeps as
+// an integer if it is one of up to 2^62, and then there is no -0.
+func (r *Reply) appendPackedScore(dst []byte, f float64) []byte {
+	if f == math.Trunc(f) && math.Abs(f) <= 1<<62 {
+		return strconv.AppendInt(dst, int64(f), 10)
+	}
+	return r.appendDouble(dst, f)
+}
+
 // appendD2String is how Redis prints scores since 7.2, named as there.
 func appendD2String(dst []byte, f float64) []byte {
 	if f == math.Trunc(f) && math.Abs(f) <= 1<<62 {

@@ -3,6 +3,7 @@ package kv
 import (
 	"math"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -41,4 +42,24 @@ func TestAppendDoubleReadsBack(t *testing.T) {
 			require.Equal(t, f, back, "%s", text)
 		}
 	})
+}
+
+// TestScoresThatZSCANShows: what redis-server 7.0.15 and 7.4.1 show of a small set.
+func TestScoresThatZSCANShows(t *testing.T) {
+	for version, rest := range map[string]string{
+		"7.0": "g 0.10000000000000001 f 100000000000000000 c 4611686018427387904 d 5.6116860184273879e+18 e 9.2233720368547758e+18",
+		"7.4": "g 0.1 f 100000000000000000 c 4611686018427387904 d 5611686018427388000 e 9223372036854776000",
+	} {
+		n := newTestNode(t)
+		require.Equal(t, "OK", n.do("CONFIG", "SET", "redis-version", version))
+		n.do("ZADD", "z", "-922337203685477632", "a", "-0", "b", "4611686018427387904", "c", "5611686018427387905", "d",
+			"9223372036854775807", "e", "1e17", "f", "0.1", "g")
+		var words []string
+		for _, w := range strings.Fields(n.do("ZSCAN", "z", "0")) {
+			if w[0] == '"' {
+				words = append(words, strings.Trim(w, `"`))
+			}
+		}
+		require.Equal(t, "0 a -922337203685477632 b 0 "+rest, strings.Join(words, " "), version)
+	}
 }

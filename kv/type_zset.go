@@ -436,7 +436,7 @@ func cmdZScan(c *Ctx) {
 		})
 	} else {
 		z.each(func(member []byte, score float64) bool {
-			scan.emit(member, c.Out.appendDouble(nil, score))
+			scan.emit(member, c.Out.appendPackedScore(nil, score))
 			return true
 		})
 	}
