@@ -82,7 +82,7 @@ var adminCommands = []Command{
 			{Name: "slowlog|help", Group: "server", Since: "6.2.0", Arity: 2, Flags: FlagLocal | FlagLoading | FlagStale,
 				Summary: "Returns a help text about the subcommands."},
 			{Name: "slowlog|len", Group: "server", Since: "2.2.12", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagLoading | FlagStale,
-				Summary: "Returns the number of entries in the slow log."},
+				Summary: "Counts the entries of the slow log."},
 			{Name: "slowlog|reset", Group: "server", Since: "2.2.12", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagLoading | FlagStale,
 				Summary: "Empties the slow log."},
 		}},

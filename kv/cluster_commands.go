@@ -46,7 +46,7 @@ var clusterSubcommands = []*Command{
 	{Name: "cluster|replicate", Group: "cluster", Since: "3.0.0", Arity: 3, Flags: FlagLocal | FlagAdmin | FlagNoAsyncLoading | FlagStale,
 		Summary: "Makes a node a replica; see RAFT ADD."},
 	{Name: "cluster|reset", Group: "cluster", Since: "3.0.0", Arity: -2, Flags: FlagLocal | FlagAdmin | FlagNoScript | FlagStale,
-		Summary: "Resets a node."},
+		Summary: "Makes a node forget the cluster; see RAFT REMOVE."},
 	{Name: "cluster|saveconfig", Group: "cluster", Since: "3.0.0", Arity: 2, Flags: FlagLocal | FlagAdmin | FlagNoAsyncLoading | FlagStale,
 		Summary: "Makes the cluster's configuration durable; it is."},
 	{Name: "cluster|set-config-epoch", Group: "cluster", Since: "3.0.0", Arity: 3, Flags: FlagLocal | FlagAdmin | FlagNoAsyncLoading | FlagStale,

@@ -10,13 +10,13 @@ import (
 var copyCommands = []Command{
 	{Name: "copy", Group: "generic", Since: "6.2.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM,
 		FirstKey: 1, LastKey: 2, KeyStep: 1, Op: 89, Run: cmdCopy,
-		Summary: "Copies the value of a key to a new key."},
+		Summary: "Gives a second key the same value."},
 	{Name: "move", Group: "generic", Since: "1.0.0", Arity: 3, Flags: FlagWrite | FlagFast,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 90, Run: cmdMove,
-		Summary: "Moves a key to another database."},
+		Summary: "Takes a key over to another database."},
 	{Name: "swapdb", Group: "server", Since: "4.0.0", Arity: 3, Flags: FlagWrite | FlagFast,
 		Op: 150, Run: cmdSwapDB,
-		Summary: "Swaps two Redis databases."},
+		Summary: "Lets two databases change places."},
 }
 
 const (

@@ -14,10 +14,10 @@ import (
 var dumpCommands = []Command{
 	{Name: "dump", Group: "generic", Since: "2.6.0", Arity: 2, Flags: FlagReadonly,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: cmdDump,
-		Summary: "Returns a serialized representation of the value stored at a key."},
+		Summary: "Serializes a value for RESTORE."},
 	{Name: "restore", Group: "generic", Since: "2.6.0", Arity: -4, Flags: FlagWrite | FlagDenyOOM,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 91, Run: cmdRestore,
-		Summary: "Creates a key from the serialized representation of a value."},
+		Summary: "Makes a key from what DUMP serialized."},
 }
 
 const (

@@ -9,7 +9,7 @@ import (
 var genericCommands = []Command{
 	{Name: "del", Group: "generic", Since: "1.0.0", Arity: -2, Flags: FlagWrite,
 		FirstKey: 1, LastKey: -1, KeyStep: 1, Op: 80, Run: cmdDel,
-		Summary: "Deletes one or more keys."},
+		Summary: "Removes keys, whatever they hold."},
 	{Name: "exists", Group: "generic", Since: "1.0.0", Arity: -2, Flags: FlagReadonly | FlagFast,
 		FirstKey: 1, LastKey: -1, KeyStep: 1, Run: cmdExists,
 		Summary: "Counts how many of the keys exist."},
@@ -59,7 +59,7 @@ var genericCommands = []Command{
 		Run: cmdRandomKey, Summary: "Returns a random key of the database."},
 	{Name: "rename", Group: "generic", Since: "1.0.0", Arity: 3, Flags: FlagWrite,
 		FirstKey: 1, LastKey: 2, KeyStep: 1, Op: 86, Run: func(c *Ctx) { c.rename(false) },
-		Summary: "Renames a key and overwrites the destination."},
+		Summary: "Gives a value another key, in place of what is there."},
 	{Name: "renamenx", Group: "generic", Since: "1.0.0", Arity: 3, Flags: FlagWrite | FlagFast,
 		FirstKey: 1, LastKey: 2, KeyStep: 1, Op: 87, Run: func(c *Ctx) { c.rename(true) },
 		Summary: "Renames a key, only if the destination doesn't exist."},

@@ -2,7 +2,7 @@ package kv
 
 var serverCommands = []Command{
 	{Name: "dbsize", Group: "server", Since: "1.0.0", Arity: 1, Flags: FlagReadonly | FlagFast, Run: cmdDBSize,
-		Summary: "Returns the number of keys in the database."},
+		Summary: "Counts the keys of the database."},
 	{Name: "flushall", Group: "server", Since: "1.0.0", Arity: -1, Flags: FlagWrite, Op: 144, Run: cmdFlushAll,
 		Summary: "Removes all keys of all databases."},
 	{Name: "flushdb", Group: "server", Since: "1.0.0", Arity: -1, Flags: FlagWrite, Op: 145, Run: cmdFlushDB,

@@ -10,10 +10,10 @@ import (
 var sortCommands = []Command{
 	{Name: "sort", Group: "generic", Since: "1.0.0", Arity: -2, Flags: FlagWrite | FlagDenyOOM | FlagMovableKeys,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Keys: sortKeys, Op: 92, Run: func(c *Ctx) { c.sort(false) },
-		Summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the result."},
+		Summary: "Puts a list, a set or a sorted set in order; may keep the result under a key."},
 	{Name: "sort_ro", Group: "generic", Since: "7.0.0", Arity: -2, Flags: FlagReadonly | FlagMovableKeys,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Run: func(c *Ctx) { c.sort(true) },
-		Summary: "Returns the sorted elements of a list, a set, or a sorted set."},
+		Summary: "Puts a list, a set or a sorted set in order."},
 }
 
 // sortKeys finds the source and, if there is one, the destination; the last counts.

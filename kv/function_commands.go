@@ -26,7 +26,7 @@ var functionCommands = []Command{
 		{Name: "function|list", Group: "scripting", Since: "7.0.0", Arity: -2, Flags: FlagNoScript, Run: cmdFunctionList,
 			Summary: "Returns facts about the libraries."},
 		{Name: "function|load", Group: "scripting", Since: "7.0.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagNoScript, Op: 602, Run: cmdFunctionLoad,
-			Summary: "Creates a library."},
+			Summary: "Adds a library of functions, or replaces it."},
 		{Name: "function|restore", Group: "scripting", Since: "7.0.0", Arity: -3, Flags: FlagWrite | FlagDenyOOM | FlagNoScript, Op: 603, Run: cmdFunctionRestore,
 			Summary: "Restores libraries from a dump."},
 		{Name: "function|stats", Group: "scripting", Since: "7.0.0", Arity: 2, Flags: FlagNoScript | FlagAllowBusy, Run: cmdFunctionStats,

@@ -9,18 +9,18 @@ package kv
 var hllCommands = []Command{
 	{Name: "pfadd", Group: "hyperloglog", Since: "2.8.9", Arity: -2, Flags: FlagWrite | FlagDenyOOM | FlagFast,
 		FirstKey: 1, LastKey: 1, KeyStep: 1, Op: 544, Run: cmdPFAdd,
-		Summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist."},
+		Summary: "Counts elements in a HyperLogLog, a new one if need be."},
 	{Name: "pfcount", Group: "hyperloglog", Since: "2.8.9", Arity: -2, Flags: FlagReadonly | FlagMayReplicate,
 		FirstKey: 1, LastKey: -1, KeyStep: 1, Op: 547, ReadFirst: true, Run: cmdPFCount,
-		Summary: "Returns the approximated cardinality of the sets observed by HyperLogLog keys."},
+		Summary: "Estimates how many different elements HyperLogLogs have counted together."},
 	{Name: "pfdebug", Group: "hyperloglog", Since: "2.8.9", Arity: 3, Flags: FlagWrite | FlagDenyOOM | FlagAdmin,
 		FirstKey: 2, LastKey: 2, KeyStep: 1, Op: 545, Run: cmdPFDebug,
-		Summary: "Internal commands for debugging HyperLogLog values."},
+		Summary: "Looks inside a HyperLogLog; for tests."},
 	{Name: "pfmerge", Group: "hyperloglog", Since: "2.8.9", Arity: -2, Flags: FlagWrite | FlagDenyOOM,
 		FirstKey: 1, LastKey: -1, KeyStep: 1, Op: 546, Run: cmdPFMerge,
-		Summary: "Merges one or more HyperLogLog values into a single key."},
+		Summary: "Unites HyperLogLogs under a key."},
 	{Name: "pfselftest", Group: "hyperloglog", Since: "2.8.9", Arity: 1, Flags: FlagAdmin, Run: cmdPFSelfTest,
-		Summary: "An internal command for testing HyperLogLog values."},
+		Summary: "Checks the HyperLogLog code; for tests."},
 }
 
 const (
