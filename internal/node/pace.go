@@ -25,8 +25,8 @@ type pace struct {
 
 const (
 	// busyShare is for a snapshot while clients ask for anything, on a machine that has
-	// nothing to spare: three nodes on two processors do not notice it, and do of twice as
-	// much (docs/adr/0027). An eighth of what is free is taken if that is more.
+	// nothing to spare: clients of three nodes on two processors notice twice as much far more
+	// (docs/adr/0027). An eighth of what is free is taken if that is more.
 	busyShare, mostBusyShare = 0.1, 0.3
 	// loadShare is for a member that receives or loads one: it serves nobody, but may
 	// have the machine in common with those that do. It takes a quarter of what is free.
