@@ -182,11 +182,14 @@ func (it *treeIter) entry() (key, val []byte) { return it.p.leaf().entry(it.p.po
 func (it *treeIter) next() { it.move(1) }
 func (it *treeIter) prev() { it.move(-1) }
 
-// nextLeaf moves to the first entry of the next leaf.
-func (it *treeIter) nextLeaf() {
-	it.p.at[it.p.depth].i = it.p.leaf().n - 1
+// toEntry moves to an entry of the leaf; to the first one of the next leaf behind the last.
+func (it *treeIter) toEntry(i int) {
+	it.p.at[it.p.depth].i = i - 1
 	it.next()
 }
+
+// nextLeaf moves to the first entry of the next leaf.
+func (it *treeIter) nextLeaf() { it.toEntry(it.p.leaf().n) }
 
 func (it *treeIter) move(by int) {
 	p := &it.p

@@ -158,6 +158,14 @@ func appendElems(dst []byte, elems [][]byte) []byte {
 	return dst
 }
 
+// cutCount splits the count off p.
+func cutCount(p []byte) (n int, body []byte) {
+	if len(p) > 0 && p[0] < 0x80 && int(p[0]) < len(p) { // the common case
+		return int(p[0]), p[1:]
+	}
+	return packedLen(p), packedBody(p)
+}
+
 // packedBody is p after its count.
 func packedBody(p []byte) []byte {
 	_, w := binary.Uvarint(p)

@@ -51,6 +51,39 @@ func appendListpack(dst, elem []byte) []byte {
 	return appendBacklen(dst, uint64(len(dst)-start))
 }
 
+// appendListpackAll appends the elements of a packed collection and counts them.
+func appendListpackAll(dst, packed []byte) (_ []byte, n int) {
+	for left, body := cutCount(packed); n < left; n++ {
+		// A short text has its length in front here and there, the same but for two bits.
+		if size := shortText(body); size > 0 {
+			dst = append(dst, body[:size]...)
+			dst[len(dst)-size] |= 0x80
+			dst = append(dst, byte(size))
+			body = body[size:]
+			continue
+		}
+		elem, rest, ok := cutElem(body)
+		if !ok {
+			break
+		}
+		dst = appendListpack(dst, elem)
+		body = rest
+	}
+	return dst, n
+}
+
+// shortText is what the first element of a packed body takes if it has less than 64
+// bytes and begins as no integer does, else 0.
+func shortText(body []byte) int {
+	if len(body) < 2 || body[0]-1 >= 63 || int(body[0]) >= len(body) {
+		return 0
+	}
+	if c := body[1]; c == '-' || c-'0' < 10 {
+		return 0
+	}
+	return 1 + int(body[0])
+}
+
 // appendListpackNum appends one element that is an integer.
 func appendListpackNum(dst []byte, n int64) []byte {
 	if 0 <= n && n <= 127 {

@@ -84,42 +84,47 @@ func (w *RDBWriter) streamNode(node *streamNode, entries *treeIter, n int) []byt
 	p := beginListpack(w.pack[:0])
 	p = appendListpackNum(p, int64(n))
 	p = appendListpackNum(p, 0)
-	fields := packedLen(node.fields)
-	p = appendListpackNum(p, int64(fields))
-	p = appendListpackAll(p, node.fields)
+	p = appendListpackNum(p, int64(packedLen(node.fields)))
+	p, fields := appendListpackAll(p, node.fields)
 	p = appendListpackNum(p, 0)
 	elements := 4 + fields
-	for ; n > 0 && entries.valid(); entries.next() {
-		key, val := entries.entry()
-		id, packed := readStreamID(key), val[1:]
-		parts := 3 + packedLen(packed)
-		if val[0] == streamSameFields {
-			p = appendListpackNum(p, rdbEntrySameFields)
-		} else {
-			p = appendListpackNum(p, 0)
+	for n > 0 && entries.valid() {
+		leaf, i := entries.p.leaf(), entries.p.pos()
+		end := min(i+n, leaf.n)
+		for n -= end - i; i < end; i++ {
+			key, val := leaf.entry(i)
+			var parts int
+			p, parts = appendRDBEntry(p, node.id, readStreamID(key), val)
+			elements += parts + 1
 		}
-		p = appendListpackNum(p, int64(id.ms-node.id.ms))
-		p = appendListpackNum(p, int64(id.seq-node.id.seq))
-		if val[0] != streamSameFields {
-			p = appendListpackNum(p, int64(packedLen(packed)/2))
-			parts++
-		}
-		p = appendListpackAll(p, packed)
-		p = appendListpackNum(p, int64(parts))
-		elements += parts + 1
-		n--
+		entries.toEntry(end)
 	}
 	w.pack = endListpack(p, 0, elements)
 	return w.pack
 }
 
-// appendListpackAll appends the elements of a packed collection.
-func appendListpackAll(dst, packed []byte) []byte {
-	it := iterPacked(packed)
-	for e, ok := it.next(); ok; e, ok = it.next() {
-		dst = appendListpack(dst, e)
+// appendRDBEntry appends an entry of the node that begins at first, and tells of how
+// many elements, beside the last one.
+func appendRDBEntry(p []byte, first, id streamID, val []byte) (_ []byte, parts int) {
+	flags, packed := byte(0), val[1:]
+	if val[0] == streamSameFields {
+		flags = rdbEntrySameFields
 	}
-	return dst
+	if ms, seq := id.ms-first.ms, id.seq-first.seq; ms|seq < 128 { // the common case, at once
+		p = append(p, flags, 1, byte(ms), 1, byte(seq), 1)
+	} else {
+		p = append(p, flags, 1)
+		p = appendListpackNum(p, int64(ms))
+		p = appendListpackNum(p, int64(seq))
+	}
+	parts = 3
+	if flags != rdbEntrySameFields {
+		p = appendListpackNum(p, int64(packedLen(packed)/2))
+		parts++
+	}
+	p, n := appendListpackAll(p, packed)
+	parts += n
+	return appendListpackNum(p, int64(parts)), parts
 }
 
 func (w *RDBWriter) streamGroup(s *streamView, g *streamGroup, code byte) {

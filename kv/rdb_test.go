@@ -585,6 +585,39 @@ func TestListpackElements(t *testing.T) {
 	require.False(t, ok)
 }
 
+// What is written many at once is what is written one by one, and reads back.
+func TestListpackOfAPackedCollection(t *testing.T) {
+	var elems [][]byte
+	for _, n := range []int{0, 1, 2, 10, 20, 21, 62, 63, 64, 65, 127, 128, 4095, 4096, 70_000} {
+		for _, first := range []string{"", "a", "-", "0", "9", "/", ":", "\x00", "\xff"} {
+			elems = append(elems, []byte((first + strings.Repeat("7", n))[:n]), []byte((first + strings.Repeat("x", n))[:n]))
+		}
+	}
+	for _, n := range []int{0, 1, 2, 127, 128, len(elems)} {
+		one := beginListpack(nil)
+		for _, e := range elems[:n] {
+			one = appendListpack(one, e)
+		}
+		all, count := appendListpackAll(beginListpack(nil), packedOf(nil, elems[:n]...))
+		require.Equal(t, n, count)
+		require.True(t, bytes.Equal(one, all), "%d elements", n)
+		it, _, err := iterListpack(endListpack(all, 0, count))
+		require.NoError(t, err)
+		for i, want := range elems[:n] {
+			got, ok, err := it.next()
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.True(t, bytes.Equal(want, got), "element %d of %d bytes", i, len(want))
+		}
+		_, ok, err := it.next()
+		require.NoError(t, err)
+		require.False(t, ok)
+	}
+	none, count := appendListpackAll(nil, nil)
+	require.Empty(t, none)
+	require.Zero(t, count)
+}
+
 func TestCRC64(t *testing.T) {
 	// The check value in Redis's crc64.c.
 	require.EqualValues(t, uint64(0xe9c6d914c4b8d9ca), crc64Update(0, []byte("123456789")))

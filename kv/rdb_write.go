@@ -245,14 +245,8 @@ func (w *RDBWriter) value(code byte, v Value) {
 
 // listpack is the packed collection as a listpack.
 func (w *RDBWriter) listpack(p []byte) []byte {
-	w.pack = beginListpack(w.pack[:0])
-	n := 0
-	it := iterPacked(p)
-	for e, ok := it.next(); ok; e, ok = it.next() {
-		w.pack = appendListpack(w.pack, e)
-		n++
-	}
-	w.pack = endListpack(w.pack, 0, n)
+	b, n := appendListpackAll(beginListpack(w.pack[:0]), p)
+	w.pack = endListpack(b, 0, n)
 	return w.pack
 }
 
