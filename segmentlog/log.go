@@ -33,7 +33,11 @@ type Options struct {
 	// RecycleLimit is how many segments released by Compact are kept for reuse,
 	// default 2. Zero means the default, negative none.
 	RecycleLimit int
-	Sync         SyncMode
+	// RoomShort, if not nil, reports that the disk is filling up: files that Compact and
+	// Reset released then go at once instead of with pauses. It is asked often, from any
+	// goroutine, and must not block.
+	RoomShort func() bool
+	Sync      SyncMode
 	// Inline prepares segments inside Save instead of a background goroutine.
 	// For the simulator, where nothing may run on its own.
 	Inline bool

@@ -447,8 +447,10 @@ func snapshotFiles(t testing.TB, disk *vfs.Mem) map[string]string {
 // Preparing the next segment yields to commits unless they would soon wait for it.
 func TestPreparationYields(t *testing.T) {
 	took := 10 * time.Millisecond
-	require.Equal(t, 3*took, rest(500, 100, took))
-	require.Equal(t, zeroPause, rest(500, 100, 0))
+	require.Equal(t, zeroLeisure, rest(500, 100, took), "every member does it at once")
+	require.Equal(t, 3*zeroLeisure, rest(500, 100, zeroLeisure))
+	require.Equal(t, 3*took, rest(300, 100, took))
+	require.Equal(t, zeroPause, rest(300, 100, 0))
 	require.Equal(t, took, rest(150, 100, took))
 	require.Zero(t, rest(90, 100, took))
 }

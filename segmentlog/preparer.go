@@ -35,6 +35,8 @@ type preparer struct {
 	recycle int   // how many free files to keep
 	inline  bool
 
+	roomShort func() bool // Options.RoomShort
+
 	mu        sync.Mutex
 	wake      *sync.Cond // any field below changed
 	nextID    uint64
@@ -48,6 +50,8 @@ type preparer struct {
 	free      []fileRef // of size `size`
 	closed    bool
 
+	remover *remover // of files not worth keeping
+
 	used  atomic.Int64  // permille of the segment in use that is written
 	hurry chan struct{} // a token cuts the running pause short
 	done  chan struct{}
@@ -58,15 +62,20 @@ type preparer struct {
 const firstSize = 4 << 20
 
 // zeroStep is written and synced at a time, so that a commit's sync is stuck behind
-// that much at worst, and between two steps the disk is left to others: for
-// zeroPause at least and for three times as long as the step took, which bounds the
-// share of the disk. Steps of 1 MiB and more made commits wait for tens of ms while
-// the log grew. As the segment in use fills up faster than the next one gets ready,
-// the rests become shorter; a Save that waits cancels them.
+// that much at worst, and between two steps the disk is left to others. Steps of 1 MiB
+// and more made commits wait for tens of ms while the log grew.
+//
+// How long, depends on how soon the segment will be needed. Twice as far as the one in use
+// and more, the preparation has time: all members' segments fill up at the same moment,
+// and where they have one disk in common, each of them writing as fast as it may is what
+// commits wait for (docs/adr/0030). Less far, it rests for zeroPause at least and for
+// three times as long as the step took, which bounds the share of the disk; then shorter;
+// a Save that waits cancels the rests.
 const (
-	zeroStep  = int64(256 << 10)
-	zeroPause = 4 * time.Millisecond
-	zeroLead  = 100 // permille by which the preparation should be ahead of the use
+	zeroStep    = int64(256 << 10)
+	zeroPause   = 4 * time.Millisecond
+	zeroLeisure = 100 * time.Millisecond // 2.5 MiB/s
+	zeroLead    = 100                    // permille by which the preparation should be ahead of the use
 )
 
 // rest is how long to leave the disk alone: prepared and used are permille of the
@@ -77,18 +86,21 @@ func rest(prepared, used int64, took time.Duration) time.Duration {
 		return 0
 	case prepared < used+zeroLead:
 		return took
+	case prepared < 2*(used+zeroLead):
+		return max(zeroPause, 3*took)
 	}
-	return max(zeroPause, 3*took)
+	return max(zeroLeisure, 3*took)
 }
 
 func newPreparer(o Options, s *scanned) *preparer {
 	p := &preparer{
 		fs: o.FS, dir: o.Dir, logger: o.Logger, logID: s.meta.logID, size: o.SegmentSize,
-		recycle: max(0, o.RecycleLimit), inline: o.Inline, impatient: o.Inline,
+		recycle: max(0, o.RecycleLimit), inline: o.Inline, impatient: o.Inline, roomShort: o.RoomShort,
 		nextID: s.maxID + 1, nextSize: min(o.SegmentSize, firstSize),
 		hurry: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	p.wake = sync.NewCond(&p.mu)
+	p.remover = newRemover(o, p.roomIsShort, p.roomAgain)
 	if n := len(s.segments); n > 0 {
 		p.nextSize = min(o.SegmentSize, 2*s.segments[n-1].ref.size)
 	}
@@ -113,6 +125,7 @@ func (p *preparer) segment(f vfs.File, ref fileRef) *segment {
 
 // start begins to work in the background.
 func (p *preparer) start() {
+	p.remover.start()
 	if p.inline {
 		close(p.done)
 		return
@@ -189,6 +202,7 @@ func (p *preparer) stop() {
 	p.mu.Unlock()
 	p.hasten()
 	<-p.done
+	p.remover.stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ready != nil {
@@ -458,34 +472,58 @@ func (p *preparer) discardOpen(segs []*segment) error {
 	return errors.Join(append(errs, p.discard(refs))...)
 }
 
-// discard turns files into free ones, as many as are worth keeping, and removes the
-// others. Durable when it returns. In which order a crash undoes them is no matter:
-// a slot has declared them void already.
+// discard turns files into free ones: as many as are worth keeping wait to be used
+// again, the others for the remover. Under a free name a file means nothing, whatever it
+// holds and however long it is, and the names are durable when discard returns. In which
+// order a crash undoes them is no matter: a slot has declared the files void already.
 func (p *preparer) discard(refs []fileRef) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	var gone []string
 	for _, ref := range refs {
-		p.mu.Lock()
-		keep := ref.size == p.size && len(p.free) < p.recycle
-		p.mu.Unlock()
-		if !keep {
-			if err := p.fs.Remove(ref.path); err != nil {
-				return err
-			}
-			continue
-		}
 		if name := freePath(p.dir, ref.id); name != ref.path {
 			if err := p.fs.Rename(ref.path, name); err != nil {
 				return fmt.Errorf("releasing segment %d: %w", ref.id, err)
 			}
 			ref.path = name
 		}
-		p.mu.Lock()
-		p.free = append(p.free, ref)
-		p.mu.Unlock()
+		if !p.keep(ref) {
+			gone = append(gone, ref.path)
+		}
 	}
-	if len(refs) == 0 {
-		return nil
+	if err := p.fs.SyncDir(p.dir); err != nil {
+		return err
 	}
-	return p.fs.SyncDir(p.dir)
+	return p.remover.add(gone)
+}
+
+// keep takes a free file up if it is worth keeping.
+func (p *preparer) keep(ref fileRef) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ref.size != p.size || len(p.free) >= p.recycle {
+		return false
+	}
+	p.free = append(p.free, ref)
+	return true
+}
+
+// roomIsShort reports whether files to be removed should go at once.
+func (p *preparer) roomIsShort() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.starved || p.roomShort != nil && p.roomShort()
+}
+
+// roomAgain has a preparation that found the disk full tried again.
+func (p *preparer) roomAgain() {
+	p.mu.Lock()
+	starved := p.starved
+	p.mu.Unlock()
+	if starved {
+		p.hasten()
+	}
 }
 
 func (p *preparer) count(st *Stats) {

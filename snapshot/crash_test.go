@@ -31,6 +31,7 @@ func stories(t *testing.T) map[string]story {
 			if _, err := s.Write(context.Background(), testMeta(20), newSnapshot); err != nil {
 				return false
 			}
+			s.eraseStep = 512
 			s.Retire(1)
 			return true
 		},

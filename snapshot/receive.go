@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/rkvdb/rkv/internal/vfs"
@@ -99,7 +100,7 @@ func (s *Store) Receive(ctx context.Context, o Offer, in Stream) (Info, error) {
 	case errors.As(err, &broken) && p.foot != nil:
 		s.log.Warn("snapshot received in part; the next stream continues", "index", o.Meta.Index, "have", p.have, "bytes", o.Size)
 	default:
-		s.fs.Remove(p.path) // best effort: it is judged again when it is found
+		p.discard()
 	}
 	return Info{}, err
 }
@@ -116,18 +117,20 @@ func partialName(m raftcore.SnapshotMeta) string { return fileName(m.Index, m.Te
 
 // dropPartials removes files of broken streams that match.
 func (s *Store) dropPartials(match func(name string) bool) error {
+	names, err := s.partials(match)
+	if err != nil {
+		return err
+	}
+	return s.discard(names...)
+}
+
+// partials lists files of broken streams that match.
+func (s *Store) partials(match func(name string) bool) ([]string, error) {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
+		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	for _, name := range names {
-		if strings.HasSuffix(name, partialSuffix) && match(name) {
-			if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil {
-				return fmt.Errorf("snapshot: %w", err)
-			}
-		}
-	}
-	return nil
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, partialSuffix) || !match(n) }), nil
 }
 
 // partial is a file that a stream fills: its footer stands in its place at the end
@@ -184,7 +187,14 @@ func (p *partial) abandon() {
 	if p.foot != nil {
 		p.f.Close()
 	}
-	p.s.fs.Remove(p.path)
+	p.discard()
+}
+
+// discard removes the file, if it can: else it is judged again when it is found.
+func (p *partial) discard() {
+	if err := p.s.discard(filepath.Base(p.path)); err != nil {
+		p.s.log.Warn("what came of a snapshot was not removed", "err", err)
+	}
 }
 
 // adopt judges a file found: how many of its first frames are sound. Nothing but its

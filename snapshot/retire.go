@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/rkvdb/rkv/internal/vfs"
 )
 
 // Retire removes old snapshots, oldest first, and files set aside as damaged. The
@@ -12,32 +15,28 @@ import (
 // older than some snapshot that was verified in full: until then the previous one
 // is the way back. A file in use goes when its last user closes it.
 func (s *Store) Retire(keep int) error {
+	if err := s.retire(keep); err != nil {
+		return err
+	}
+	return s.sweep()
+}
+
+func (s *Store) retire(keep int) error {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	damaged, err := s.damagedFiles()
+	names, err := s.damagedFiles()
 	if err != nil {
 		return err
 	}
 	if newest, ok := s.Newest(); ok {
 		// What came of a stream that nobody wants any more.
-		err := s.dropPartials(func(name string) bool { return name < newest.Name })
+		partials, err := s.partials(func(name string) bool { return name < newest.Name })
 		if err != nil {
 			return err
 		}
+		names = append(partials, names...)
 	}
-	names := append(s.expel(max(keep, 1)), damaged...)
-	for _, name := range names {
-		if err := s.remove(name); err != nil {
-			return err
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	return nil
+	return s.retireFiles(append(s.expel(max(keep, 1)), names...))
 }
 
 // expel takes the snapshots to be removed off the list and returns the names of
@@ -73,12 +72,106 @@ func (s *Store) damagedFiles() ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, damagedSuffix) }), nil
 }
 
-func (s *Store) remove(name string) error {
-	if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil {
+// retireFiles gives files temporary names, durably, and leaves them to sweep: under
+// those names they mean nothing, however much of them is left. Caller holds publishing.
+func (s *Store) retireFiles(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	var temps []string
+	for _, name := range names {
+		temp := s.tempPath(name)
+		if err := s.fs.Rename(filepath.Join(s.dir, name), temp); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		temps = append(temps, temp)
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	s.log.Info("snapshot removed", "file", name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.garbage = append(s.garbage, temps...)
 	return nil
+}
+
+// discard removes files that are under other names than temporary ones.
+func (s *Store) discard(names ...string) error {
+	s.publishing.Lock()
+	err := s.retireFiles(names)
+	s.publishing.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.sweep()
+}
+
+// drop removes a temporary file of which nothing came. If that fails, the next Open does.
+func (s *Store) drop(temp string) {
+	s.mu.Lock()
+	s.garbage = append(s.garbage, temp)
+	s.mu.Unlock()
+	if err := s.sweep(); err != nil {
+		s.log.Warn("a temporary file was not removed", "err", err)
+	}
+}
+
+// sweep removes the garbage: beside the caller, in steps with rests between them, or at
+// once (Options.Beside).
+func (s *Store) sweep() error {
+	if s.opts.Beside == nil {
+		return s.sweepNow()
+	}
+	s.mu.Lock()
+	idle := len(s.garbage) == 0
+	s.mu.Unlock()
+	if idle {
+		return nil
+	}
+	s.opts.Beside(func() {
+		if err := s.sweepNow(); err != nil {
+			s.log.Warn("old snapshots not removed", "err", err)
+		}
+	})
+	return nil
+}
+
+// sweepNow returns at once if another call is at it.
+func (s *Store) sweepNow() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sweeping {
+		return nil
+	}
+	s.sweeping = true
+	defer func() { s.sweeping = false }()
+	for len(s.garbage) > 0 {
+		path := s.garbage[0]
+		s.garbage = s.garbage[1:]
+		if err := s.erase(path); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+	}
+	return nil
+}
+
+// erase removes one file. Caller holds mu, which is let go meanwhile.
+func (s *Store) erase(path string) error {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	err := vfs.Erase(s.fs, path, s.eraseStep, s.rest)
+	if err == nil {
+		s.log.Info("file removed", "file", filepath.Base(path))
+	}
+	return err
+}
+
+// rest is between two steps of a removal.
+func (s *Store) rest(took time.Duration) error {
+	if s.opts.Rest == nil {
+		return nil
+	}
+	return s.opts.Rest(vfs.ErasePause(took))
 }
 
 // quarantine takes a snapshot that turned out damaged off the list, and its file

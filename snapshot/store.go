@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
@@ -22,6 +24,7 @@ type Store struct {
 	opts         Options
 	log          *slog.Logger
 	codec        *codec
+	eraseStep    int64
 	writeWorkers int
 
 	// publishing serialises renames and removals; it is held across them. mu guards
@@ -32,6 +35,8 @@ type Store struct {
 	mu         sync.Mutex
 	entries    []*entry // newest first
 	nextTemp   uint64
+	garbage    []string // files under temporary names to be removed
+	sweeping   bool     // somebody removes them
 }
 
 // entry is one snapshot that was found sound. Fields are guarded by Store.mu.
@@ -60,6 +65,12 @@ type Options struct {
 	// decompressed at once by Verify and Restore. Each holds about 4 MiB. Default: 1
 	// for Write, which competes with traffic, GOMAXPROCS for the others.
 	Workers int
+	// Beside and Rest have files removed little by little: Beside runs a function on a
+	// goroutine of its own, Rest waits between two steps for so long, or less if there is
+	// a reason. An error of Rest ends the removal; the next Open finds what is left. Both
+	// or neither are nil: then files are gone when a call returns.
+	Beside func(work func())
+	Rest   func(time.Duration) error
 	// Logger receives one line per snapshot written, received, found damaged or
 	// removed; default: none.
 	Logger *slog.Logger
@@ -97,11 +108,12 @@ func fileName(index, term uint64) string {
 	return fmt.Sprintf("%020d-%020d%s", index, term, fileSuffix)
 }
 
-// Open opens the directory, creating it if needed; removes temporary files, which
-// only a crash leaves, but not what came of a broken stream; and lists the snapshots whose footers are sound. Others are
-// set aside under the suffix ".damaged". Only frames are not looked at: Verify does.
+// Open opens the directory, creating it if needed; removes temporary files, which only a
+// crash leaves, but not what came of a broken stream; and lists the snapshots whose
+// footers are sound. Others are set aside under the suffix ".damaged". Only frames are not
+// looked at: Verify does.
 func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
-	s := &Store{fs: fs, dir: dir, opts: opts, log: opts.Logger, writeWorkers: max(opts.Workers, 1)}
+	s := &Store{fs: fs, dir: dir, opts: opts, log: opts.Logger, eraseStep: vfs.EraseStep, writeWorkers: max(opts.Workers, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -128,6 +140,9 @@ func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 		}
 	}
 	slices.SortFunc(s.entries, newestFirst)
+	if err := s.sweep(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -135,9 +150,8 @@ func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 func (s *Store) adopt(name string) error {
 	path := filepath.Join(s.dir, name)
 	if strings.HasSuffix(name, tempSuffix) {
-		if err := s.fs.Remove(path); err != nil {
-			return fmt.Errorf("snapshot: removing a temporary file: %w", err)
-		}
+		s.garbage = append(s.garbage, path)
+		s.nextTemp = max(s.nextTemp, tempNumber(name)) // its name is not to be used meanwhile
 		return nil
 	}
 	if !strings.HasSuffix(name, fileSuffix) {
@@ -221,8 +235,7 @@ func (s *Store) Write(ctx context.Context, meta raftcore.SnapshotMeta, src Sourc
 		err = s.publish(temp, info)
 	}
 	if err != nil {
-		// Best effort: what stays is removed by the next Open.
-		s.fs.Remove(temp)
+		s.drop(temp)
 		return Info{}, err
 	}
 	s.log.Info("snapshot written", "index", meta.Index, "term", meta.Term, "keys", info.Keys, "bytes", info.Size)
@@ -291,6 +304,13 @@ func (s *Store) tempPath(name string) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s.%d%s", name, s.nextTemp, tempSuffix))
 }
 
+// tempNumber is the number in such a name, 0 if there is none.
+func tempNumber(name string) uint64 {
+	name = strings.TrimSuffix(name, tempSuffix)
+	n, _ := strconv.ParseUint(name[strings.LastIndexByte(name, '.')+1:], 10, 63)
+	return n
+}
+
 // OpenNewest opens the newest valid snapshot for reading; ErrNotFound if there is
 // none.
 func (s *Store) OpenNewest() (*Reader, error) {
@@ -347,9 +367,9 @@ func (s *Store) release(e *entry) {
 	last := e.refs == 0 && e.retired
 	s.mu.Unlock()
 	if last {
-		s.publishing.Lock()
-		defer s.publishing.Unlock()
-		s.remove(e.info.Name)
+		if err := s.discard(e.info.Name); err != nil {
+			s.log.Warn("an old snapshot was not removed", "file", e.info.Name, "err", err)
+		}
 	}
 }
 

@@ -158,6 +158,52 @@ func TestRetireKeepsThePreviousUntilProven(t *testing.T) {
 	require.Equal(t, []uint64{2}, indexes(s))
 }
 
+// With Beside, Retire returns before files are gone; they go in steps, and what a stopped
+// process leaves of one is nothing to the next.
+func TestRetireLittleByLittle(t *testing.T) {
+	fs := vfs.NewMem()
+	steps, stop := 0, errors.New("stopped")
+	var work []func()
+	open := func() *Store {
+		s, err := Open(fs, testDir, Options{
+			Beside: func(f func()) { work = append(work, f) },
+			Rest: func(d time.Duration) error {
+				require.Positive(t, d)
+				if steps++; steps == 3 {
+					return stop
+				}
+				return nil
+			},
+		})
+		require.NoError(t, err)
+		s.eraseStep = 1000
+		return s
+	}
+	s := open()
+	write(t, s, 1, someBlocks(1, 3, 3000))
+	write(t, s, 2, blocks{{2}})
+	size := s.List()[1].Size
+	require.NoError(t, s.Retire(1))
+	require.Len(t, work, 1)
+	work[0]()
+	names, err := fs.List(testDir)
+	require.NoError(t, err)
+	require.Len(t, names, 2, "the removal was to stop")
+	left, err := fs.ReadFile(filepath.Join(testDir, names[0]))
+	require.NoError(t, err)
+	require.EqualValues(t, size-3000, len(left))
+
+	work = nil
+	s = open()
+	require.Equal(t, []uint64{2}, indexes(s))
+	write(t, s, 3, blocks{{3}}) // its temporary name is another one
+	require.Len(t, work, 1)
+	work[0]()
+	names, err = fs.List(testDir)
+	require.NoError(t, err)
+	require.Equal(t, []string{fileName(2, 1), fileName(3, 1)}, names)
+}
+
 // R32: no snapshot is deleted while it is being sent.
 func TestRetireWaitsForReaders(t *testing.T) {
 	fs := vfs.NewMem()

@@ -59,6 +59,7 @@ type Node struct {
 	running  atomic.Bool
 	ready    atomic.Bool
 	full     atomic.Bool // the disk
+	short    atomic.Bool // it is filling up: what is not needed goes at once
 	snapping atomic.Bool // one was asked for, or is being written
 	writing  atomic.Bool // one is being written
 	pace     pace

@@ -39,7 +39,7 @@ func (n *Node) recover(ctx context.Context) error {
 	}
 	rec, meta, err := n.openLog(ctx, segmentlog.Options{
 		FS: n.cfg.FS, Dir: filepath.Join(dir, "log"), SegmentSize: n.cfg.SegmentSize, Logger: n.log, Sync: sync,
-		Inline: n.cfg.Inline, LogID: n.logID(),
+		Inline: n.cfg.Inline, LogID: n.logID(), RoomShort: n.short.Load,
 	}, meta)
 	if err != nil {
 		return err
@@ -69,6 +69,7 @@ func (n *Node) snapshotOptions() snapshot.Options {
 	if !n.cfg.Inline {
 		n.pace.requests, n.pace.memory, n.pace.log, n.pace.idle = n.requests, n.store.Held, n.logRoom, n.cfg.Idle
 		o.BytesPerSecond, o.Share = n.cfg.SnapshotBytesPerSecond, n.pace.Share
+		o.Beside, o.Rest = n.spawn, n.restFromRemoval
 	}
 	return o
 }

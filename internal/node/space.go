@@ -70,6 +70,7 @@ func (n *Node) lookAtSpace() {
 	if was {
 		need += uint64(n.segmentSize()) // so that it does not flap
 	}
+	n.short.Store(was || free < 2*need)
 	starved, _ := n.wal.OutOfSpace() // by a quota, perhaps, that free says nothing of
 	full := free < need || starved
 	if full == was {
@@ -81,6 +82,14 @@ func (n *Node) lookAtSpace() {
 	} else {
 		n.log.Info("there is room on the disk again", "free", free)
 	}
+}
+
+// restFromRemoval implements snapshot.Options.Rest.
+func (n *Node) restFromRemoval(d time.Duration) error {
+	if n.short.Load() {
+		d = 0
+	}
+	return sleep(n.ctx, d)
 }
 
 // diskFull implements gauges.
