@@ -1,9 +1,7 @@
 package diff
 
 import (
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -30,7 +28,7 @@ func explained(oracle string, cmds [][]string, redis, rkv Value, before string) 
 		return "whether the clock moved between two commands"
 	case unsigned(redis) == unsigned(rkv):
 		return oneZero
-	case name == "zrange" && anyOf(names, "georadius", "georadiusbymember", "geosearchstore") && nearlyScores(redis, rkv):
+	case nearly(redis, rkv) && showDistances(cmds):
 		return lastBit
 	case name == "debug" && (before == oneZero || before == lastBit): // the digest of what was just shown
 		return before
@@ -74,26 +72,6 @@ const (
 	oneZero = "there is one zero"
 	lastBit = "the last bits of a distance are the C library's"
 )
-
-// nearlyScores reports whether two replies to ZRANGE WITHSCORES differ only in what
-// rounding did to scores: near the antipodes the arc sine makes more of it.
-func nearlyScores(a, b Value) bool {
-	if a.Kind != b.Kind || len(a.Elems) != len(b.Elems) {
-		return false
-	}
-	for i := range a.Elems {
-		if x, y := a.Elems[i], b.Elems[i]; x.String() != y.String() && !nearlyScores(x, y) && !nearlyEqual(x.Text, y.Text) {
-			return false
-		}
-	}
-	return len(a.Elems) > 0
-}
-
-func nearlyEqual(a, b string) bool {
-	x, err1 := strconv.ParseFloat(a, 64)
-	y, err2 := strconv.ParseFloat(b, 64)
-	return err1 == nil && err2 == nil && math.Abs(x-y) <= 1e-12*math.Abs(x)
-}
 
 // words are the names of commands.
 func words(cmds [][]string) (names []string) {

@@ -1,0 +1,71 @@
+package diff
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// nearDistance is how far apart, relative to their size, two distances may be: near the
+// antipodes the arc sine makes more than a last bit of it.
+const nearDistance = 1e-12
+
+// showDistances reports whether the last of cmds names a key whose scores are distances
+// that STOREDIST kept, or were made of such.
+func showDistances(cmds [][]string) bool {
+	kept := map[string]bool{}
+	last := len(cmds) - 1
+	for _, args := range cmds[:last] {
+		keepDistances(kept, called(args))
+	}
+	return namesOne(kept, called(cmds[last]))
+}
+
+// keepDistances adds to kept the key into which the command puts distances, if it does.
+// What is overwritten or removed stays: it does no harm there.
+func keepDistances(kept map[string]bool, args []string) {
+	to := 1
+	switch name := strings.ToLower(args[0]); name {
+	case "georadius", "georadiusbymember":
+		to = 1 + slices.IndexFunc(args, func(a string) bool { return strings.EqualFold(a, "store") || strings.EqualFold(a, "storedist") })
+		if to == 0 {
+			return
+		}
+	case "zunionstore", "zinterstore", "zdiffstore", "zrangestore", "geosearchstore":
+	case "copy", "rename", "renamenx":
+		to = 2
+	default:
+		return
+	}
+	if to < len(args) && (hasWord(args, "storedist") || namesOne(kept, args)) {
+		kept[args[to]] = true
+	}
+}
+
+func namesOne(kept map[string]bool, args []string) bool {
+	return slices.ContainsFunc(args[1:], func(a string) bool { return kept[a] })
+}
+
+// nearly reports whether two replies are the same but for what rounding did to numbers
+// that are no integers.
+func nearly(a, b Value) bool {
+	if a.String() == b.String() {
+		return true
+	}
+	if a.Kind != b.Kind || len(a.Elems) != len(b.Elems) {
+		return false
+	}
+	for i := range a.Elems {
+		if !nearly(a.Elems[i], b.Elems[i]) {
+			return false
+		}
+	}
+	return len(a.Elems) > 0 || (a.Kind == '$' || a.Kind == ',') && nearlyEqual(a.Text, b.Text)
+}
+
+func nearlyEqual(a, b string) bool {
+	x, err1 := strconv.ParseFloat(a, 64)
+	y, err2 := strconv.ParseFloat(b, 64)
+	return err1 == nil && err2 == nil && math.Abs(x-y) <= nearDistance*math.Abs(x)
+}
