@@ -13,7 +13,7 @@ import (
 // gather decides when the units that wait become an entry:
 //
 //   - while an entry is on its way, its end is waited for; when that takes longer than
-//     entrySpacing (a slow disk, a long way to the others), more entries follow it;
+//     spacing (a slow disk, a long way to the others), more entries follow it;
 //   - when an entry's clients have just been answered, their next commands are on the
 //     way: the front end says when they came (Node.Release). Without that, clients fall
 //     into two camps, one in each of two entries that take turns, and every entry is half
@@ -50,11 +50,18 @@ func (g *gather) release() (waiting bool) {
 const (
 	// entrySpacing is how long an entry may be on its way before the next one follows.
 	// A commit takes a fraction of it where syncs take 100 us: there entries go one by
-	// one, each with all that waits.
-	entrySpacing = time.Millisecond
+	// one, each with all that waits. It is what clients at a slow disk or network may
+	// wait for nothing.
+	entrySpacing = 3 * time.Millisecond
+	// fullSpacing is entrySpacing where twoEntries wait: their ways overlap, and what an
+	// entry costs is little beside what its commands do.
+	fullSpacing = time.Millisecond
 	// maxUnapplied bounds the entries on their way. A second and a third keep a slow
 	// disk or network busy; many more would be small for nothing.
 	maxUnapplied = 4
+	// twoEntries is what has to wait for its answers, in chunkBytes, for two entries that
+	// take turns to be worth their cost.
+	twoEntries = 48 << 10
 )
 
 // gathering reports whether units should wait. Those that are a full entry should not.
@@ -66,15 +73,22 @@ func (l *loop) gathering(now time.Time) bool {
 	case onTheirWay == 0:
 		return l.gather.held()
 	case onTheirWay < maxUnapplied:
-		return now.Sub(l.gather.proposed) < entrySpacing
+		return now.Sub(l.gather.proposed) < l.spacing()
 	}
 	return true
+}
+
+func (l *loop) spacing() time.Duration {
+	if l.origin.bytes.Load() >= twoEntries {
+		return fullSpacing
+	}
+	return entrySpacing
 }
 
 // gatheringAway is gathering for a node that forwards its units: the leader's entry that
 // has the ones before is waited for, or its clients, too, would fall into two camps.
 func (l *loop) gatheringAway(now time.Time) bool {
-	if l.origin.bytes.Load() >= forwardEnough {
+	if l.origin.bytes.Load() >= twoEntries {
 		return false
 	}
 	if l.origin.pending() <= l.gather.sent {
@@ -83,14 +97,9 @@ func (l *loop) gatheringAway(now time.Time) bool {
 	return l.gather.held()
 }
 
-const (
-	// forwardSpacing is entrySpacing for units that are forwarded: there is a way to the
-	// leader and back in it.
-	forwardSpacing = 4 * time.Millisecond
-	// forwardEnough is what has to wait for its answers, in chunkBytes, for two entries
-	// that take turns to be worth their cost: their ways overlap then.
-	forwardEnough = 48 << 10
-)
+// forwardSpacing is entrySpacing for units that are forwarded: there is a way to the
+// leader and back in it.
+const forwardSpacing = 4 * time.Millisecond
 
 // answered: replies went to the front end. The next command of a single client is not
 // worth waiting for.

@@ -137,7 +137,44 @@ func TestForwardedUnitsWaitForTheOnesBefore(t *testing.T) {
 	require.Equal(t, 3, sink.sent, "%d may be lost", second)
 
 	now = now.Add(forwardSpacing)
-	add(forwardEnough)
+	add(twoEntries)
 	l.forward(2, now)
 	require.Equal(t, 4, sink.sent, "enough for an entry of its own")
+}
+
+// appliedTo are gauges of a state machine that is some entries behind.
+type appliedTo struct {
+	gauges
+	index uint64
+}
+
+func (g appliedTo) applied() uint64 { return g.index }
+
+// While an entry is on its way the next one waits, longer if it would be small; four on
+// their way are enough whatever waits.
+func TestAnEntryFollowsTheOneOnItsWay(t *testing.T) {
+	w := newWorld(1, 3, io.Discard)
+	l := w.node(1).loop
+	for range 5000 {
+		if l.core.LastIndex() >= maxUnapplied {
+			break
+		}
+		w.step()
+		l = w.node(1).loop
+	}
+	require.LessOrEqual(t, uint64(maxUnapplied), l.core.LastIndex())
+	now := w.now
+	l.gather.proposed = now
+	behind := func(entries uint64) { l.gauges = appliedTo{l.gauges, l.core.LastIndex() - entries} }
+
+	behind(1)
+	require.True(t, l.gathering(now.Add(entrySpacing-1)), "what waits is little")
+	require.False(t, l.gathering(now.Add(entrySpacing)))
+	l.origin.bytes.Store(twoEntries)
+	require.True(t, l.gathering(now.Add(fullSpacing-1)))
+	require.False(t, l.gathering(now.Add(fullSpacing)), "enough for two entries that take turns")
+	behind(maxUnapplied)
+	require.True(t, l.gathering(now.Add(time.Second)), "enough on their way")
+	l.origin.bytes.Store(maxBatchBytes)
+	require.False(t, l.gathering(now), "a full entry waits for nothing")
 }

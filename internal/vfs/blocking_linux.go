@@ -1,7 +1,9 @@
 package vfs
 
 import (
+	"sync/atomic"
 	"syscall"
+	"time"
 	_ "unsafe" // for go:linkname
 
 	"golang.org/x/sys/unix"
@@ -12,6 +14,10 @@ import (
 // than an fdatasync. With one P for the hot path that would stop the node while its disk
 // works: no command is read, no acknowledgement heard. These calls are known to block, so
 // they give the P away before, as the runtime does for its own (docs/adr/0022).
+//
+// Giving it away wakes another thread, and having it back afterwards takes a second one:
+// dearer than the wait when that is short. A sync that is expected to be brief therefore
+// keeps it (syncPace, docs/adr/0032).
 
 //go:linkname entersyscallblock runtime.entersyscallblock
 func entersyscallblock()
@@ -47,4 +53,28 @@ func beginWriteback(fd int, off, n int64) error {
 		return errno
 	}
 	return nil
+}
+
+// syncPace foresees whether a file's next fdatasync is brief: it has little to write, and
+// the one before was. Its methods may be called by several goroutines.
+type syncPace struct {
+	owed atomic.Int64 // bytes written since the last sync began
+	last atomic.Int64 // what that took, ns
+}
+
+const (
+	// briefSyncBytes is what a disk writes about as fast as nothing.
+	briefSyncBytes = 32 << 10
+	// briefSync is how long a brief sync takes at most. The monitor thread has the P back
+	// of one that takes longer than expected.
+	briefSync = time.Millisecond
+)
+
+func (p *syncPace) owes(bytes int) { p.owed.Add(int64(bytes)) }
+
+func (p *syncPace) took(d time.Duration) { p.last.Store(int64(d)) }
+
+// brief is asked once before each sync.
+func (p *syncPace) brief() bool {
+	return p.owed.Swap(0) <= briefSyncBytes && p.last.Load() <= int64(briefSync)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,8 +105,9 @@ func (OS) Exists(name string) (bool, error) {
 // os.File.Fd is safe to keep for as long as the os.File is kept, and the file
 // stays in blocking mode, so a read or write never parks in the poller.
 type osFile struct {
-	f  *os.File
-	fd int
+	f     *os.File
+	fd    int
+	syncs syncPace
 }
 
 func openFile(name string, flags int) (File, error) {
@@ -123,7 +125,10 @@ func (o *osFile) Close() error { return o.f.Close() }
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
 
 // WriteAt loops over short writes and EINTR (os.File does both).
-func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
+func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
+	o.syncs.owes(len(p))
+	return o.f.WriteAt(p, off)
+}
 
 // maxIovecs is the kernel's IOV_MAX.
 const maxIovecs = 1024
@@ -140,6 +145,7 @@ func (o *osFile) Writev(bufs [][]byte, off int64) error {
 		if err != nil {
 			return wrapPath("pwritev", o.Name(), err)
 		}
+		o.syncs.owes(n)
 		rest := dropBytes(bufs, n)
 		if n == 0 && len(rest) > 0 {
 			return wrapPath("pwritev", o.Name(), io.ErrShortWrite)
@@ -167,7 +173,14 @@ func dropBytes(bufs [][]byte, n int) [][]byte {
 
 // Datasync is fdatasync(2).
 func (o *osFile) Datasync() error {
-	return wrapPath("fdatasync", o.Name(), retryEINTR(func() error { return fdatasync(o.fd) }))
+	sync := fdatasync
+	if o.syncs.brief() {
+		sync = unix.Fdatasync
+	}
+	began := time.Now()
+	err := retryEINTR(func() error { return sync(o.fd) })
+	o.syncs.took(time.Since(began))
+	return wrapPath("fdatasync", o.Name(), err)
 }
 
 // Writeback is sync_file_range(2).
