@@ -48,7 +48,7 @@ func (t *tree) sizeBetween(lo, hi int) int64 {
 // get is the value under key.
 func (t *tree) get(key []byte) (val []byte, ok bool) {
 	n, k := t.root, lookFor(key)
-	for n.kids != nil {
+	for !n.isLeaf() {
 		n = n.kids[n.kidFor(&k)]
 	}
 	i, ok := n.search(&k)
@@ -83,7 +83,7 @@ func (t *tree) del(key []byte) bool {
 // rank is the number of entries with smaller keys, and whether key is there.
 func (t *tree) rank(key []byte) (rank int, ok bool) {
 	n, k := t.root, lookFor(key)
-	for n.kids != nil {
+	for !n.isLeaf() {
 		i := n.kidFor(&k)
 		for _, c := range n.counts[:i] {
 			rank += c
@@ -100,7 +100,7 @@ func (t *tree) at(rank int) (key, val []byte) {
 		return nil, nil
 	}
 	n := t.root
-	for n.kids != nil {
+	for !n.isLeaf() {
 		var i int
 		i, rank = n.kidAt(rank)
 		n = n.kids[i]
@@ -150,7 +150,7 @@ func (t *tree) delSome(lo, limit int) int {
 	}
 	var p treePath
 	n := t.root
-	for n.kids != nil {
+	for !n.isLeaf() {
 		i, within := n.kidAt(lo)
 		p.at[p.depth] = treeStep{n, i}
 		if within == 0 && n.counts[i] <= limit {
@@ -174,7 +174,7 @@ func (t *tree) delSome(lo, limit int) int {
 func (t *tree) insert(p *treePath, key, val []byte) (holds bool) {
 	t.own(p, p.depth)
 	leaf, size := p.leaf(), entrySize(key, val)
-	if leaf.n == 0 || leaf.size+int64(size) <= leafMax {
+	if leaf.n == 0 || leaf.takes(size) {
 		leaf.insertEntry(p.pos(), key, val)
 		t.add(p, 1, int64(size))
 		return true
@@ -194,9 +194,15 @@ func (t *tree) replace(p *treePath, key, val []byte) {
 		copy(old, val)
 		return
 	}
-	gone := leaf.removeEntries(p.pos(), 1)
-	t.add(p, -1, -int64(gone))
-	if t.insert(p, key, val) && leaf.size < leafMin {
+	holds := true
+	if by, ok := leaf.rewrite(p.pos(), key, val); ok {
+		t.add(p, 0, int64(by))
+	} else {
+		gone := leaf.removeEntries(p.pos(), 1)
+		t.add(p, -1, -int64(gone))
+		holds = t.insert(p, key, val)
+	}
+	if holds && leaf.size < leafMin {
 		t.settle(p, p.depth)
 	}
 }

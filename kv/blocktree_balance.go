@@ -5,11 +5,11 @@ import "slices"
 // splitLeaf is the leaf with an entry added at i, in two or more leaves. At the
 // edge of the tree the old leaf stays full and the entry begins a new one, so
 // that sequential inserts (lists, time-ordered keys) leave full leaves behind.
-func (t *tree) splitLeaf(leaf *treeNode, i int, key, val []byte, edge bool) []*treeNode {
-	if edge || leaf.size > leafMax || entrySize(key, val) > leafMax {
+func (t *tree) splitLeaf(leaf *treeNode, i int, key, val []byte, edge bool) (parts []*treeNode) {
+	size := entrySize(key, val)
+	if edge || leaf.n == 1 || leaf.size > leafMax || size > leafMax {
 		alone := t.newNode()
 		alone.insertEntry(0, key, val)
-		var parts []*treeNode
 		switch {
 		case i == 0:
 			return append(parts, alone, leaf)
@@ -18,22 +18,30 @@ func (t *tree) splitLeaf(leaf *treeNode, i int, key, val []byte, edge bool) []*t
 		}
 		return append(parts, t.slice(leaf, 0, i), alone, t.slice(leaf, i, leaf.n))
 	}
-	leaf.insertEntry(i, key, val)
-	return t.halve(nil, leaf)
+	m := leaf.middle()
+	left, right := t.slice(leaf, 0, m), t.slice(leaf, m, leaf.n)
+	into, at := left, i
+	if i > m || i == m && right.size < left.size {
+		into, at = right, i-m
+	}
+	added := []*treeNode{into}
+	if into.takes(size) {
+		into.insertEntry(at, key, val)
+	} else { // entries of 2, 3 and 2 KiB fit in pairs nowhere
+		added = t.splitLeaf(into, at, key, val, false)
+	}
+	if into == left {
+		return append(added, right)
+	}
+	return append(append(parts, left), added...)
 }
 
-// halve appends to parts the leaf cut into leaves within leafMax. Two cuts can be
-// needed: entries of 2, 3 and 2 KiB fit in pairs nowhere.
-func (t *tree) halve(parts []*treeNode, leaf *treeNode) []*treeNode {
-	if leaf.n == 1 || leaf.size <= leafMax {
-		return append(parts, leaf)
+// middle is the number of entries in the first half of a leaf of several, by their bytes.
+func (n *treeNode) middle() (m int) {
+	for half := n.size; m < n.n-1 && half > 0; m++ {
+		half -= 2 * int64(len(n.raw(m)))
 	}
-	m := 1
-	for m < leaf.n-1 && leaf.offset(m) < len(leaf.data)/2 {
-		m++
-	}
-	parts = t.halve(parts, t.slice(leaf, 0, m))
-	return t.halve(parts, t.slice(leaf, m, leaf.n))
+	return m
 }
 
 // replaceLeaf puts parts in the place of the path's leaf and splits inner nodes
@@ -47,9 +55,8 @@ func (t *tree) replaceLeaf(p *treePath, parts []*treeNode) {
 	}
 	for l := p.depth - 1; l >= 0 && len(parts) > 1; l-- {
 		n, i := p.at[l].n, p.at[l].i
-		seps[0] = n.seps[i]
 		n.kids = slices.Replace(n.kids, i, i+1, parts...)
-		n.seps = slices.Replace(n.seps, i, i+1, seps...)
+		n.insertSeps(i+1, seps[1:])
 		n.counts = slices.Replace(n.counts, i, i+1, countsOf(parts)...)
 		parts, seps = parts[:1], seps[:1]
 		parts[0] = n
@@ -65,28 +72,48 @@ func (t *tree) replaceLeaf(p *treePath, parts []*treeNode) {
 	}
 }
 
+// insertSeps puts separators before separator i.
+func (n *treeNode) insertSeps(i int, seps []treeSep) {
+	for j, sep := range seps {
+		n.prefixes = slices.Insert(n.prefixes, i+j, sep.prefix)
+		n.seps = slices.Insert(n.seps, i+j, sep.key)
+	}
+}
+
 // splitInner moves the upper half of n's children to a new node.
 func (t *tree) splitInner(n *treeNode) (right *treeNode, sep treeSep) {
 	m := len(n.kids) / 2
-	sep = n.seps[m]
-	right = t.newInner(slices.Clone(n.kids[m:]), slices.Clone(n.seps[m:]))
+	sep = treeSep{n.prefixes[m], n.seps[m]}
+	right = t.innerAbove(treeInner{kids: slices.Clone(n.kids[m:]), prefixes: slices.Clone(n.prefixes[m:]), seps: slices.Clone(n.seps[m:])})
 	n.truncateKids(m)
 	n.n -= right.n
 	n.size -= right.size
 	return right, sep
 }
 
-// newInner is a node above kids; it takes both slices.
+// newInner is a node above kids; it takes the slice.
 func (t *tree) newInner(kids []*treeNode, seps []treeSep) *treeNode {
-	n := t.newNode()
-	n.kids, n.seps, n.counts = kids, seps, countsOf(kids)
-	n.seps[0] = treeSep{}
-	for _, k := range kids {
+	in := treeInner{kids: kids, prefixes: make([]uint64, len(kids)), seps: make([]string, len(kids))}
+	for i, sep := range seps {
+		in.prefixes[i], in.seps[i] = sep.prefix, sep.key
+	}
+	return t.innerAbove(in)
+}
+
+// innerAbove is a node that has all but the counts.
+func (t *tree) innerAbove(in treeInner) *treeNode {
+	n := innerNode(*t.newNode(), in)
+	n.counts = countsOf(n.kids)
+	n.forgetFirst()
+	for _, k := range n.kids {
 		n.n += k.n
 		n.size += k.size
 	}
 	return n
 }
+
+// forgetFirst empties the separator before the first child, which is not used.
+func (n *treeNode) forgetFirst() { n.prefixes[0], n.seps[0] = 0, "" }
 
 func countsOf(kids []*treeNode) []int {
 	c := make([]int, len(kids))
@@ -99,7 +126,7 @@ func countsOf(kids []*treeNode) []int {
 func (n *treeNode) truncateKids(m int) {
 	clear(n.kids[m:])
 	clear(n.seps[m:])
-	n.kids, n.seps, n.counts = n.kids[:m], n.seps[:m], n.counts[:m]
+	n.kids, n.counts, n.prefixes, n.seps = n.kids[:m], n.counts[:m], n.prefixes[:m], n.seps[:m]
 }
 
 // dropKid removes the child taken at a level of the path, with all below it, and
@@ -121,10 +148,11 @@ func (t *tree) dropKid(p *treePath, level int) {
 
 func (n *treeNode) deleteKid(i int) {
 	n.kids = slices.Delete(n.kids, i, i+1)
-	n.seps = slices.Delete(n.seps, i, i+1)
 	n.counts = slices.Delete(n.counts, i, i+1)
+	n.prefixes = slices.Delete(n.prefixes, i, i+1)
+	n.seps = slices.Delete(n.seps, i, i+1)
 	if len(n.seps) > 0 {
-		n.seps[0] = treeSep{}
+		n.forgetFirst()
 	}
 }
 
@@ -135,7 +163,7 @@ func (t *tree) settle(p *treePath, level int) {
 	if t.root.n == 0 {
 		t.root = t.newNode()
 	}
-	for len(t.root.kids) == 1 {
+	for !t.root.isLeaf() && len(t.root.kids) == 1 {
 		t.root = t.root.kids[0]
 	}
 }
@@ -147,7 +175,7 @@ func (t *tree) widen(p *treePath, level int) {
 		switch {
 		case n.n == 0:
 			up.deleteKid(i)
-		case n.kids == nil:
+		case n.isLeaf():
 			if n.size >= leafMin || !t.mergeLeaf(up, i) {
 				return
 			}
@@ -170,14 +198,9 @@ func (t *tree) mergeLeaf(up *treeNode, i int) bool {
 			continue
 		}
 		a = t.ownNode(a)
-		base := len(a.data)
-		a.grow(len(b.data))
-		copy(a.data[base:], b.data)
-		for _, off := range b.offs {
-			a.offs = append(a.offs, off+uint16(base))
+		for j := range b.n {
+			a.appendEntry(b.entry(j))
 		}
-		a.n += b.n
-		a.size += b.size
 		up.kids[left], up.counts[left] = a, a.n
 		up.deleteKid(left + 1)
 		return true
@@ -190,12 +213,12 @@ func (t *tree) mergeLeaf(up *treeNode, i int) bool {
 func (t *tree) mergeInner(up *treeNode, i int) {
 	left := max(i-1, 0)
 	a, b := t.ownNode(up.kids[left]), up.kids[left+1]
-	sep := up.seps[left+1]
 	m := len(a.kids)
 	a.kids = append(a.kids, b.kids...)
 	a.counts = append(a.counts, b.counts...)
+	a.prefixes = append(a.prefixes, b.prefixes...)
 	a.seps = append(a.seps, b.seps...)
-	a.seps[m] = sep
+	a.prefixes[m], a.seps[m] = up.prefixes[left+1], up.seps[left+1]
 	a.n += b.n
 	a.size += b.size
 	up.kids[left] = a
@@ -205,6 +228,6 @@ func (t *tree) mergeInner(up *treeNode, i int) {
 		return
 	}
 	right, sep := t.splitInner(a)
-	up.kids[left+1], up.seps[left+1] = right, sep
+	up.kids[left+1], up.prefixes[left+1], up.seps[left+1] = right, sep.prefix, sep.key
 	up.counts[left], up.counts[left+1] = a.n, right.n
 }

@@ -1,9 +1,6 @@
 package kv
 
-import (
-	"bytes"
-	"encoding/binary"
-)
+import "bytes"
 
 // fanBuilt is the width of inner nodes of a built tree: not full, so that the
 // first inserts split nothing.
@@ -44,22 +41,9 @@ func (t *tree) leafLike(full *treeNode) *treeNode {
 	n := t.newNode()
 	if full.n >= 8 {
 		n.data = make([]byte, 0, leafMax)
-		n.offs = make([]uint16, 0, full.n+full.n/8+1)
+		n.slots = make([]leafSlot, 0, full.n+full.n/8+1)
 	}
 	return n
-}
-
-// appendEntry is insertEntry at the end.
-func (n *treeNode) appendEntry(key, val []byte) {
-	size, old := entrySize(key, val), len(n.data)
-	n.grow(size)
-	e := binary.AppendUvarint(n.data[:old], uint64(len(key)))
-	e = binary.AppendUvarint(e, uint64(len(val)))
-	e = append(e, key...)
-	copy(n.data[len(e):], val)
-	n.offs = append(n.offs, uint16(old))
-	n.n++
-	n.size += int64(size)
 }
 
 // rebuild makes the entries of next, as treeFrom takes them, the tree's only ones.
@@ -108,7 +92,7 @@ func (t *tree) buildInner(level []*treeNode) *treeNode {
 }
 
 func (n *treeNode) firstKey() []byte {
-	for n.kids != nil {
+	for !n.isLeaf() {
 		n = n.kids[0]
 	}
 	k, _ := n.entry(0)
@@ -116,7 +100,7 @@ func (n *treeNode) firstKey() []byte {
 }
 
 func (n *treeNode) lastKey() []byte {
-	for n.kids != nil {
+	for !n.isLeaf() {
 		n = n.kids[len(n.kids)-1]
 	}
 	k, _ := n.entry(n.n - 1)

@@ -3,14 +3,17 @@ package kv
 import (
 	"bytes"
 	"encoding/binary"
-	"math"
 	"slices"
+	"sort"
 )
 
 const (
-	// leafMax bounds the entry bytes of a leaf that holds more than one entry: what
-	// a cut copies at the first touch.
+	// leafMax bounds the entry bytes of a leaf that holds more than one entry, those that
+	// are no longer used included: what a cut copies at the first touch.
 	leafMax = 4096
+	// leafWaste is how many unused bytes a full leaf must have for packing it to pay: with
+	// fewer it is split, for the next change would have it packed again.
+	leafWaste = leafMax / 8
 	// leafMin is where a leaf looks for a neighbour to merge with; leafMerged is the
 	// most the two may have, well below leafMax so that the next insert does not
 	// split them again.
@@ -23,35 +26,43 @@ const (
 	treeNodeBytes = 160 // a node's header with its share of the inner node above
 )
 
-// treeNode is a leaf (kids == nil) or an inner node.
+// treeNode is a leaf (treeInner == nil) or an inner node.
 //
-// A leaf's data is a run of entries, each
+// A leaf's data are entries, each
 //
 //	klen uvarint | vlen uvarint | key | value
 //
-// and offs the place of each. An entry above leafMax has a leaf of its own, so an
-// offset always fits 16 bits.
+// in the order in which they came, and between them bytes of entries that are gone: a change
+// moves no other entry. slots say where each is, in the order of their keys. An entry above
+// leafMax has a leaf of its own, so an offset always fits 16 bits.
 type treeNode struct {
+	*treeInner
+	data  []byte
+	slots []leafSlot
+	scale leafScale
+
 	// epoch is the heap's epoch when the node was made: below heap.shared an open
 	// cut may see the node, and it must not change.
 	epoch uint64
 	n     int   // entries in the subtree
-	size  int64 // entry bytes in the subtree
+	size  int64 // bytes of these entries
+}
 
-	data []byte
-	offs []uint16
-
+// treeInner is what only an inner node has.
+type treeInner struct {
 	kids   []*treeNode
 	counts []int // counts[i] == kids[i].n
 	// seps[i] is above every key of kids[i-1] and not above any of kids[i], and as
-	// short as that allows; seps[0] is unused. The bytes are immutable and shared.
-	seps []treeSep
+	// short as that allows; seps[0] is unused. prefixes[i] is its prefix, so that most
+	// comparisons go nowhere else: those of a node are a few lines of the cache.
+	prefixes []uint64
+	seps     []string
 }
 
-// treeSep is a separator with its prefix, so that most comparisons go nowhere else.
+// treeSep is a separator on its way into an inner node.
 type treeSep struct {
 	prefix uint64
-	key    []byte
+	key    string
 }
 
 // prefixOf is a key's first bytes as a number, zeros after its end: of two keys, that
@@ -66,51 +77,64 @@ func prefixOf(key []byte) (p uint64) {
 	return p
 }
 
+func (n *treeNode) isLeaf() bool { return n.treeInner == nil }
+
 // width is the number of entries of a leaf, of children of an inner node.
 func (n *treeNode) width() int {
-	if n.kids == nil {
-		return len(n.offs)
+	if n.isLeaf() {
+		return len(n.slots)
 	}
 	return len(n.kids)
 }
 
 func (n *treeNode) clone() *treeNode {
 	c := *n
-	c.data, c.offs = slices.Clone(n.data), slices.Clone(n.offs)
-	c.kids, c.counts, c.seps = slices.Clone(n.kids), slices.Clone(n.counts), slices.Clone(n.seps)
-	return &c
+	if n.isLeaf() {
+		c.data, c.slots = slices.Clone(n.data), slices.Clone(n.slots)
+		return &c
+	}
+	return innerNode(c, treeInner{
+		slices.Clone(n.kids), slices.Clone(n.counts), slices.Clone(n.prefixes), slices.Clone(n.seps),
+	})
 }
 
-// treeKey is a key that is looked for: its prefix and, of the node that the search has
-// come to, the prefixes between which all keys are.
+// innerNode puts the two parts of an inner node side by side.
+func innerNode(n treeNode, in treeInner) *treeNode {
+	both := &struct {
+		n  treeNode
+		in treeInner
+	}{n, in}
+	both.n.treeInner = &both.in
+	return &both.n
+}
+
+// treeKey is a key that is looked for, with its prefix.
 type treeKey struct {
-	key                  []byte
-	prefix, above, below uint64
+	key    []byte
+	prefix uint64
 }
 
-func lookFor(key []byte) treeKey {
-	return treeKey{key: key, prefix: prefixOf(key), below: math.MaxUint64}
-}
+func lookFor(key []byte) treeKey { return treeKey{key, prefixOf(key)} }
 
 // kidFor is the child whose range holds the key.
 func (n *treeNode) kidFor(k *treeKey) int {
-	lo, hi := 1, len(n.kids) // the answer is lo-1 in the end
-	for lo < hi {
-		m := int(uint(lo+hi) / 2)
-		s := &n.seps[m]
-		if s.prefix < k.prefix || s.prefix == k.prefix && bytes.Compare(s.key, k.key) <= 0 {
-			lo = m + 1
-		} else {
-			hi = m
+	// Halving without branches that would be mispredicted every other time: i is the last
+	// child whose separator's prefix is not above the key's.
+	p, i := n.prefixes, 0
+	for left := len(p); left > 1; {
+		half := left / 2
+		next := i
+		if p[i+half] <= k.prefix {
+			next = i + half
 		}
+		i = next
+		left -= half
 	}
-	if lo > 1 {
-		k.above = n.seps[lo-1].prefix
+	if i == 0 || p[i] != k.prefix || n.seps[i] <= string(k.key) {
+		return i
 	}
-	if lo < len(n.kids) {
-		k.below = n.seps[lo].prefix
-	}
-	return lo - 1
+	// Separators with the key's own prefix: the rest of them decides.
+	return sort.Search(i-1, func(j int) bool { return n.seps[j+1] > string(k.key) })
 }
 
 // kidAt is the child that holds a rank in [0, n.n), and the rank inside it.
@@ -129,8 +153,11 @@ func (n *treeNode) sizeBetween(lo, hi int) (size int64) {
 		return 0
 	case lo == 0 && hi == n.n:
 		return n.size
-	case n.kids == nil:
-		return int64(n.offset(hi) - n.offset(lo))
+	case n.isLeaf():
+		for i := lo; i < hi; i++ {
+			size += int64(len(n.raw(i)))
+		}
+		return size
 	}
 	for i, kid := range n.kids {
 		size += kid.sizeBetween(min(max(lo, 0), n.counts[i]), min(max(hi, 0), n.counts[i]))
@@ -139,73 +166,8 @@ func (n *treeNode) sizeBetween(lo, hi int) (size int64) {
 	return size
 }
 
-// guesses is how often a search goes where the key should be if keys were spread evenly:
-// hashes are, neighbouring scores and times nearly. Each entry that is looked at is a miss
-// of the cache; halving a full leaf takes seven of them, and after two guesses the key is
-// a few entries away.
-const guesses = 2
-
-// search is the first entry of a leaf whose key is >= the key, and whether it is equal.
-func (n *treeNode) search(k *treeKey) (i int, ok bool) {
-	lo, hi := 0, len(n.offs)
-	above, below, last := k.above, k.below, 0
-	for try := 0; try < guesses && hi-lo > 4 && above < below; try++ {
-		share := float64(k.prefix-above) / float64(below-above)
-		m := min(lo+int(share*float64(hi-lo)), hi-1)
-		var prefix uint64
-		switch last, prefix = n.compare(m, k); {
-		case last < 0:
-			lo, above = m+1, prefix
-		case last == 0:
-			return m, true
-		default:
-			hi, below = m, prefix
-		}
-	}
-	// Outwards from the last guess, until the key is passed.
-	for by := 1; last != 0 && hi-lo > by+1; by *= 2 {
-		m := lo + by
-		if last > 0 {
-			m = hi - 1 - by
-		}
-		switch c, _ := n.compare(m, k); {
-		case c == 0:
-			return m, true
-		case c < 0:
-			lo, last = m+1, min(last, 0)
-		default:
-			hi, last = m, max(last, 0)
-		}
-	}
-	for lo < hi {
-		m := int(uint(lo+hi) / 2)
-		switch c, _ := n.compare(m, k); {
-		case c == 0:
-			return m, true
-		case c < 0:
-			lo = m + 1
-		default:
-			hi = m
-		}
-	}
-	return lo, false
-}
-
-// compare compares entry i of a leaf with the key; prefix is the entry's.
-func (n *treeNode) compare(i int, k *treeKey) (c int, prefix uint64) {
-	e, _ := n.entry(i)
-	prefix = prefixOf(e)
-	switch {
-	case prefix < k.prefix:
-		return -1, prefix
-	case prefix > k.prefix:
-		return 1, prefix
-	}
-	return bytes.Compare(e, k.key), prefix
-}
-
 // entry is entry i of a leaf. The slices cannot grow into their neighbours.
-func (n *treeNode) entry(i int) (key, val []byte) { return n.entryAt(int(n.offs[i])) }
+func (n *treeNode) entry(i int) (key, val []byte) { return n.entryAt(n.slots[i].offset()) }
 
 // entryAt is the entry that begins at an offset.
 func (n *treeNode) entryAt(off int) (key, val []byte) {
@@ -234,82 +196,13 @@ func (n *treeNode) findValue(i int, val []byte) int {
 	}
 	// Most elements differ in their length or, if they are numbered, at the end.
 	end := len(val) + 1
-	for ; i < len(n.offs); i++ {
-		d := n.data[n.offs[i]:]
+	for ; i < len(n.slots); i++ {
+		d := n.data[n.slots[i].offset():]
 		if int(d[1]) == len(val) && d[end] == val[end-2] && bytes.Equal(d[2:end+1], val) {
 			break
 		}
 	}
 	return i
-}
-
-func entrySize(key, val []byte) int {
-	return uvarintLen(uint64(len(key))) + uvarintLen(uint64(len(val))) + len(key) + len(val)
-}
-
-// offset is where entry i begins, or the end of the data for i == n.n.
-func (n *treeNode) offset(i int) int {
-	if i == len(n.offs) {
-		return len(n.data)
-	}
-	return int(n.offs[i])
-}
-
-// insertEntry adds an entry before entry i of a leaf. It does not split.
-func (n *treeNode) insertEntry(i int, key, val []byte) {
-	size, off, old := entrySize(key, val), n.offset(i), len(n.data)
-	n.grow(size)
-	copy(n.data[off+size:], n.data[off:old])
-	e := binary.AppendUvarint(n.data[:off], uint64(len(key)))
-	e = binary.AppendUvarint(e, uint64(len(val)))
-	e = append(e, key...)
-	copy(n.data[len(e):], val)
-	n.offs = slices.Insert(n.offs, i, uint16(off))
-	for j := i + 1; j < len(n.offs); j++ {
-		n.offs[j] += uint16(size)
-	}
-	n.n++
-	n.size += int64(size)
-}
-
-// grow lengthens the data, doubling its room only up to a full leaf.
-func (n *treeNode) grow(by int) {
-	need := len(n.data) + by
-	if need > cap(n.data) {
-		room := max(need, min(2*cap(n.data), leafMax))
-		n.data = append(make([]byte, 0, room), n.data...)
-	}
-	n.data = n.data[:need]
-}
-
-// removeEntries deletes k entries of a leaf from i on and returns their bytes.
-func (n *treeNode) removeEntries(i, k int) (size int) {
-	from, to := n.offset(i), n.offset(i+k)
-	size = to - from
-	n.data = append(n.data[:from], n.data[to:]...)
-	if cap(n.data) > 2*leafMax { // the room of an entry that had the leaf to itself
-		n.data = slices.Clone(n.data)
-	}
-	n.offs = slices.Delete(n.offs, i, i+k)
-	for j := i; j < len(n.offs); j++ {
-		n.offs[j] -= uint16(size)
-	}
-	n.n -= k
-	n.size -= int64(size)
-	return size
-}
-
-// slice is a new leaf with the entries [i, j).
-func (t *tree) slice(n *treeNode, i, j int) *treeNode {
-	from, to := n.offset(i), n.offset(j)
-	s := t.newNode()
-	s.data = append([]byte(nil), n.data[from:to]...)
-	s.offs = slices.Clone(n.offs[i:j])
-	for k := range s.offs {
-		s.offs[k] -= uint16(from)
-	}
-	s.n, s.size = j-i, int64(to-from)
-	return s
 }
 
 // separator is the shortest key above left and not above right, left < right.
@@ -318,6 +211,6 @@ func separator(left, right []byte) treeSep {
 	for i < len(left) && i < len(right) && left[i] == right[i] {
 		i++
 	}
-	key := bytes.Clone(right[:min(i+1, len(right))])
-	return treeSep{prefixOf(key), key}
+	key := right[:min(i+1, len(right))]
+	return treeSep{prefixOf(key), string(key)}
 }

@@ -33,7 +33,7 @@ func (p *treePath) isEdge() bool {
 // findKey leads p to key's entry or, if there is none, to where it would be.
 func (t *tree) findKey(p *treePath, key []byte) (found bool) {
 	n, k := t.root, lookFor(key)
-	for n.kids != nil {
+	for !n.isLeaf() {
 		i := n.kidFor(&k)
 		p.at[p.depth] = treeStep{n, i}
 		p.depth++
@@ -47,7 +47,7 @@ func (t *tree) findKey(p *treePath, key []byte) (found bool) {
 // findRank leads p to the entry at a rank in [0, len).
 func (t *tree) findRank(p *treePath, rank int) {
 	n := t.root
-	for n.kids != nil {
+	for !n.isLeaf() {
 		i, within := n.kidAt(rank)
 		p.at[p.depth] = treeStep{n, i}
 		p.depth++
@@ -71,7 +71,7 @@ func (t *tree) findGap(p *treePath, rank int) {
 // -1 for the last.
 func (t *tree) findEdge(p *treePath, last bool) {
 	n := t.root
-	for n.kids != nil {
+	for !n.isLeaf() {
 		i := 0
 		if last {
 			i = len(n.kids) - 1
@@ -131,7 +131,7 @@ func (t *tree) leaves() []*treeNode {
 }
 
 func (n *treeNode) appendLeaves(to []*treeNode) []*treeNode {
-	if n.kids == nil {
+	if n.isLeaf() {
 		return append(to, n)
 	}
 	for _, kid := range n.kids {

@@ -29,13 +29,13 @@ func (t *tree) check(tb testing.TB) {
 	depth := -1
 	var walk func(n *treeNode, level int, lo, hi []byte)
 	walk = func(n *treeNode, level int, lo, hi []byte) {
-		if n.kids == nil {
+		if n.isLeaf() {
 			if depth < 0 {
 				depth = level
 			}
 			require.Equal(tb, depth, level, "leaves at one level")
-			require.Equal(tb, n.n, len(n.offs))
-			require.Equal(tb, n.size, int64(len(n.data)))
+			require.Equal(tb, n.n, len(n.slots))
+			n.checkLeaf(tb)
 			require.True(tb, n.n == 1 || n.size <= leafMax, "leaf of %d entries has %d bytes", n.n, n.size)
 			require.True(tb, n.n > 0 || n == t.root, "empty leaf")
 			for i := range n.n {
@@ -57,16 +57,17 @@ func (t *tree) check(tb testing.TB) {
 		require.True(tb, len(n.kids) >= fanMin || n == t.root && len(n.kids) >= 2)
 		require.Len(tb, n.counts, len(n.kids))
 		require.Len(tb, n.seps, len(n.kids))
+		require.Len(tb, n.prefixes, len(n.kids))
 		entries, size := 0, int64(0)
 		for i, k := range n.kids {
 			require.Equal(tb, k.n, n.counts[i])
 			entries, size = entries+k.n, size+k.size
 			l, h := lo, hi
-			if require.Equal(tb, prefixOf(n.seps[i].key), n.seps[i].prefix); i > 0 && len(n.seps[i].key) > 0 {
-				l = n.seps[i].key
+			if require.Equal(tb, prefixOf([]byte(n.seps[i])), n.prefixes[i]); i > 0 && len(n.seps[i]) > 0 {
+				l = []byte(n.seps[i])
 			}
-			if i+1 < len(n.kids) && len(n.seps[i+1].key) > 0 {
-				h = n.seps[i+1].key
+			if i+1 < len(n.kids) && len(n.seps[i+1]) > 0 {
+				h = []byte(n.seps[i+1])
 			}
 			walk(k, level+1, l, h)
 		}
@@ -74,6 +75,26 @@ func (t *tree) check(tb testing.TB) {
 		require.Equal(tb, size, n.size)
 	}
 	walk(t.root, 0, nil, nil)
+}
+
+// checkLeaf verifies what a leaf's slots and its scale say of its entries.
+func (n *treeNode) checkLeaf(tb testing.TB) {
+	tb.Helper()
+	size, places := int64(0), make([]int, 0, n.n)
+	for i, s := range n.slots {
+		size += int64(len(n.raw(i)))
+		places = append(places, s.offset())
+		require.Equal(tb, atLeast(n.scale.of(n.prefixAt(i))), s&^0xffff, "rough key of entry %d", i)
+		require.True(tb, n.scale.holds(n.prefixAt(i)))
+	}
+	require.Equal(tb, size, n.size)
+	require.GreaterOrEqual(tb, n.waste(), 0)
+	require.True(tb, n.n == 1 || len(n.data) <= leafMax, "data of %d bytes", len(n.data))
+	slices.Sort(places)
+	for i := range places[:max(len(places)-1, 0)] {
+		key, val := n.entryAt(places[i])
+		require.LessOrEqual(tb, places[i]+entrySize(key, val), places[i+1], "entries do not overlap")
+	}
 }
 
 // requireTree compares contents both ways, by rank and by key.
@@ -353,6 +374,9 @@ func TestTreeStaysDense(t *testing.T) {
 	var walk func(n *treeNode)
 	walk = func(n *treeNode) {
 		nodes++
+		if n.isLeaf() {
+			return
+		}
 		for _, k := range n.kids {
 			walk(k)
 		}

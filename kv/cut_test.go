@@ -272,6 +272,9 @@ func TestCutSharesUntouchedBlocks(t *testing.T) {
 	var walk func(n *treeNode)
 	walk = func(n *treeNode) {
 		seen[n] = true
+		if n.isLeaf() {
+			return
+		}
 		for _, k := range n.kids {
 			walk(k)
 		}

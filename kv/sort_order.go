@@ -45,8 +45,8 @@ func (o *sorter) weigh(c *Ctx) (sound bool) {
 	if o.q.by == nil && o.src.t != nil {
 		o.leaves = o.src.t.leaves()
 		for i, leaf := range o.leaves {
-			for _, off := range leaf.offs {
-				o.keys = append(o.keys, sortKey{at: i<<leafOffsetBits | int(off)})
+			for _, s := range leaf.slots {
+				o.keys = append(o.keys, sortKey{at: i<<leafOffsetBits | s.offset()})
 			}
 		}
 	} else {
