@@ -17,6 +17,8 @@ const roughBits = 16
 
 func (s leafSlot) offset() int { return int(uint16(s)) }
 
+func (s leafSlot) rough() uint16 { return uint16(s >> roughBits) }
+
 // atLeast is the lowest slot of a rough key: slots compare as their rough keys do.
 func atLeast(rough uint16) leafSlot { return leafSlot(rough) << roughBits }
 
@@ -75,17 +77,24 @@ func (n *treeNode) prefixAt(i int) uint64 {
 // keys, the guess is some five away.
 const nearSlots = 8
 
+// guess is the slot that a rough key has if keys are spread evenly: hashes are, neighbouring
+// scores and times nearly. The leaf must not be empty.
+func (n *treeNode) guess(rough uint16) int {
+	low, top := n.scale.low, n.scale.top
+	if rough <= low || top <= low {
+		return 0
+	}
+	last := len(n.slots) - 1
+	return min(int(uint32(rough-low)*uint32(last+1)/(uint32(top-low)+1)), last)
+}
+
 // firstAtLeast is the first slot whose rough key is not below one.
 func (n *treeNode) firstAtLeast(rough uint16) int {
 	s, key, lo, hi := n.slots, atLeast(rough), 0, len(n.slots)
 	if hi == 0 {
 		return 0
 	}
-	guess := 0
-	if rough > n.scale.low {
-		wide := uint32(max(n.scale.top, n.scale.low)-n.scale.low) + 1
-		guess = min(int(uint32(rough-n.scale.low)*uint32(hi)/wide), hi-1)
-	}
+	guess := n.guess(rough)
 	if s[guess] >= key {
 		hi = guess
 		for end := max(guess-nearSlots, 0); hi > end; hi-- {
@@ -117,7 +126,7 @@ func (n *treeNode) search(k *treeKey) (i int, ok bool) {
 	rough := n.scale.of(k.prefix)
 	lo := n.firstAtLeast(rough)
 	hi := lo
-	for by := 1; hi < len(n.slots) && n.slots[hi]>>roughBits == leafSlot(rough); by *= 2 {
+	for by := 1; hi < len(n.slots) && n.slots[hi].rough() == rough; by *= 2 {
 		hi = min(hi+by, len(n.slots))
 	}
 	// Entries from hi on may be above the key, but none below lo is not below it.
@@ -241,10 +250,10 @@ func (n *treeNode) insertSlot(i int, s leafSlot) {
 // noteEnds keeps the scale's ends after a change at entry i.
 func (n *treeNode) noteEnds(i int) {
 	if i == 0 && n.n > 0 {
-		n.scale.low = uint16(n.slots[0] >> roughBits)
+		n.scale.low = n.slots[0].rough()
 	}
 	if i+1 >= n.n && n.n > 0 {
-		n.scale.top = uint16(n.slots[n.n-1] >> roughBits)
+		n.scale.top = n.slots[n.n-1].rough()
 	}
 }
 

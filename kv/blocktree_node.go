@@ -118,23 +118,28 @@ func lookFor(key []byte) treeKey { return treeKey{key, prefixOf(key)} }
 
 // kidFor is the child whose range holds the key.
 func (n *treeNode) kidFor(k *treeKey) int {
-	// Halving without branches that would be mispredicted every other time: i is the last
-	// child whose separator's prefix is not above the key's.
-	p, i := n.prefixes, 0
+	i := n.kidUpTo(k.prefix)
+	if i == 0 || n.prefixes[i] != k.prefix || n.seps[i] <= string(k.key) {
+		return i
+	}
+	// Separators with the key's own prefix: the rest of them decides.
+	return sort.Search(i-1, func(j int) bool { return n.seps[j+1] > string(k.key) })
+}
+
+// kidUpTo is the last child whose separator's prefix is not above one. It halves without
+// branches, which would be mispredicted every other time.
+func (n *treeNode) kidUpTo(prefix uint64) (i int) {
+	p := n.prefixes
 	for left := len(p); left > 1; {
 		half := left / 2
 		next := i
-		if p[i+half] <= k.prefix {
+		if p[i+half] <= prefix {
 			next = i + half
 		}
 		i = next
 		left -= half
 	}
-	if i == 0 || p[i] != k.prefix || n.seps[i] <= string(k.key) {
-		return i
-	}
-	// Separators with the key's own prefix: the rest of them decides.
-	return sort.Search(i-1, func(j int) bool { return n.seps[j+1] > string(k.key) })
+	return i
 }
 
 // kidAt is the child that holds a rank in [0, n.n), and the rank inside it.

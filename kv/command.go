@@ -76,6 +76,12 @@ type Command struct {
 	tips       []string
 	specs      []KeySpec
 	noTouch    bool // using it does not make a key warm
+	// member is which of Ctx.Args names the first member of a collection, 0 for none, and
+	// pops which members it takes without a name, ranked whether it needs the member's rank:
+	// what may be looked for ahead (warmer).
+	member int
+	pops   popsWhich
+	ranked bool
 }
 
 // IsWrite reports whether the command goes through the log.

@@ -70,6 +70,7 @@ type runner struct {
 	chunk *Chunk // nil on other nodes than the origin
 	out   *Reply
 	reads []LocalRead // those not yet run
+	warm  int         // of them, those whose memory was read ahead
 
 	entry    EntryHeader
 	index    uint64
@@ -247,6 +248,7 @@ func needsRoom(data []byte, count uint64) bool {
 // readsBefore runs the reads that stand before operation n.
 func (r *runner) readsBefore(n uint64, group int, skip bool) {
 	for len(r.reads) > 0 && uint64(r.reads[0].Before) <= n && r.reads[0].Group == group {
+		r.lookAhead()
 		lr := &r.reads[0]
 		r.reads = r.reads[1:]
 		if skip {
@@ -261,6 +263,24 @@ func (r *runner) readsBefore(n uint64, group int, skip bool) {
 			r.mark()
 		}
 	}
+}
+
+// lookAhead reads the memory that the next reads will need, several at a time. In the log
+// it is the operations that are looked ahead at.
+func (r *runner) lookAhead() {
+	if r.warm > 0 {
+		r.warm--
+		return
+	}
+	if !r.readOnly || len(r.reads) < 2 {
+		return
+	}
+	w, _ := r.s.warmers.Get().(*warmer)
+	if w == nil {
+		w = new(warmer)
+	}
+	r.warm = w.reads(r.s, r.reads) - 1
+	r.s.warmers.Put(w)
 }
 
 func (r *runner) mark() {

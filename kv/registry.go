@@ -55,6 +55,13 @@ func newRegistry(groups ...[]Command) registry {
 	for _, name := range noTouch {
 		r.byName[name].noTouch = true
 	}
+	for name, arg := range firstMembers {
+		r.byName[name].member = arg
+	}
+	for _, name := range rankedCommands {
+		r.byName[name].ranked = true
+	}
+	r.byName["zpopmin"].pops, r.byName["zpopmax"].pops = popsLowest, popsHighest
 	return r
 }
 

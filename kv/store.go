@@ -63,6 +63,8 @@ type Store struct {
 
 	// readers are the clients of this node that wait in XREAD; it has a lock of its own.
 	readers readerTable
+	// warmers look ahead at reads, each at those of one chunk.
+	warmers sync.Pool
 
 	// Scratch of Apply, guarded by applying.
 	ctx     Ctx

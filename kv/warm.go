@@ -1,22 +1,31 @@
 package kv
 
-// warmer reads the memory that the next units of an entry will need. A key's command
-// misses the cache four times in a large table, one miss after the other: its slot, its
-// record, its slots in the tables of modifications and of uses. Done for many keys at a time, one step
+import "bytes"
+
+// warmer reads the memory that the next units of an entry, or the next reads of a chunk,
+// will need. A key's command misses the cache four times in a large table, one miss after
+// the other: its slot, its record, its slots in the tables of modifications and of uses; a
+// member's in a large collection as often (warm_members.go). Done for many at a time, one step
 // for all of them before the next, the misses overlap. It changes nothing and decides
-// nothing: what it cannot read it leaves to apply.
+// nothing: what it cannot read it leaves to the commands.
 type warmer struct {
-	keys [warmKeys]warmKey
-	n    int
-	left int    // operations looked ahead at that have not run
-	sum  uint64 // of what was read, or the compiler would not read it
+	keys    [warmKeys]warmKey
+	members [warmKeys]warmMember
+	n, m    int    // keys and members noted
+	ranked  bool   // one of the members is
+	left    int    // operations looked ahead at that have not run
+	sum     uint64 // of what was read, or the compiler would not read it
 }
 
 type warmKey struct {
 	hash uint64
+	key  []byte
 	db   int32
+	held bool // members of it are noted
 	slot *segment
 	rec  ref
+	// byName and byScore are the trees that its members are in, nil if they are not large.
+	byName, byScore *tree
 }
 
 const (
@@ -33,20 +42,20 @@ func (w *warmer) next(s *Store, db int, data []byte, ops uint64, following *Unit
 		w.left--
 		return
 	}
-	w.n = 0
+	w.forget()
 	ok := w.gather(s, db, data, ops)
-	for it := *following; ok && w.n < warmKeys && it.Next(); {
+	for it := *following; ok && w.left < warmKeys && it.Next(); {
 		ok = w.gather(s, 0, it.Unit.Data, it.Unit.Ops)
 	}
-	if w.n > 1 {
-		w.touch(s)
+	if w.n+w.m > 1 {
+		w.touch(s, true)
 	}
 	w.left = max(w.left, 1) - 1
 }
 
-// gather notes the first keys of operations.
+// gather notes the first keys of operations, and the first members that they name.
 func (w *warmer) gather(s *Store, db int, data []byte, ops uint64) (ok bool) {
-	for ; ops > 0 && w.n < warmKeys; ops-- {
+	for ; ops > 0 && w.left < warmKeys; ops-- {
 		code, rest, err := takeUvarint(data)
 		if err != nil || code > 0xffff {
 			return false
@@ -55,7 +64,8 @@ func (w *warmer) gather(s *Store, db int, data []byte, ops uint64) (ok bool) {
 		if err != nil {
 			return false
 		}
-		key := firstKeyOf(Opcode(code))
+		cmd := LookupOp(Opcode(code))
+		key, member := argOf(cmd, firstKeyOf(cmd)), argOf(cmd, memberOf(cmd))
 		for i := uint64(0); i < argc; i++ {
 			var arg []byte
 			if arg, rest, err = takeBytes(rest); err != nil {
@@ -63,8 +73,12 @@ func (w *warmer) gather(s *Store, db int, data []byte, ops uint64) (ok bool) {
 			}
 			switch {
 			case i == key:
-				w.keys[w.n] = warmKey{hash: s.hash(arg), db: int32(db)}
-				w.n++
+				w.noteKey(s, db, arg)
+				if cmd.pops != popsNone {
+					w.noteMember(warmMember{pops: cmd.pops})
+				}
+			case i == member:
+				w.noteMember(warmMember{name: arg, ranked: cmd.ranked})
 			case Opcode(code) == opSelect:
 				if n, ok := parseUint(arg); ok && n < uint64(s.databases) {
 					db = int(n)
@@ -77,25 +91,77 @@ func (w *warmer) gather(s *Store, db int, data []byte, ops uint64) (ok bool) {
 	return true
 }
 
-// firstKeyOf is where the arguments of an operation, its name not counted, have the
-// first key; beyond all arguments if they have none.
-func firstKeyOf(code Opcode) uint64 {
-	cmd := LookupOp(code)
-	if cmd == nil || cmd.FirstKey < len(cmd.argv0) || len(cmd.argv0) == 0 {
-		return 1 << 32
+// reads looks ahead at the first of several reads and returns at how many.
+func (w *warmer) reads(s *Store, reads []LocalRead) int {
+	reads = reads[:min(len(reads), warmKeys)]
+	for i := range reads {
+		r := &reads[i]
+		if key := firstKeyOf(r.Cmd); key > 0 && key < len(r.Args) {
+			w.noteKey(s, r.DB, r.Args[key])
+			if member := memberOf(r.Cmd); member > 0 && member < len(r.Args) {
+				w.noteMember(warmMember{name: r.Args[member], ranked: r.Cmd.ranked})
+			}
+		}
 	}
-	return uint64(cmd.FirstKey - len(cmd.argv0))
+	if w.n+w.m > 1 {
+		w.touch(s, false)
+	}
+	w.forget()
+	return len(reads)
 }
 
-// touch reads, step by step.
-func (w *warmer) touch(s *Store) {
+// forget lets go of what was noted.
+func (w *warmer) forget() {
+	clear(w.keys[:w.n])
+	clear(w.members[:w.m])
+	w.n, w.m, w.ranked = 0, 0, false
+}
+
+// firstKeyOf is which argument, the name being the first, is a command's first key; 0: none.
+func firstKeyOf(cmd *Command) int {
+	if cmd == nil || cmd.FirstKey < len(cmd.argv0) {
+		return 0
+	}
+	return cmd.FirstKey
+}
+
+func memberOf(cmd *Command) int {
+	if cmd == nil {
+		return 0
+	}
+	return cmd.member
+}
+
+// argOf is where an operation, which does not repeat the name, has an argument; beyond all of
+// them for 0.
+func argOf(cmd *Command, arg int) uint64 {
+	if arg == 0 || len(cmd.argv0) == 0 {
+		return 1 << 32
+	}
+	return uint64(arg - len(cmd.argv0))
+}
+
+// noteKey notes a key, but for one that was noted just before.
+func (w *warmer) noteKey(s *Store, db int, key []byte) {
+	if w.n > 0 {
+		if last := &w.keys[w.n-1]; last.db == int32(db) && bytes.Equal(last.key, key) {
+			return
+		}
+	}
+	w.keys[w.n] = warmKey{hash: s.hash(key), key: key, db: int32(db)}
+	w.n++
+}
+
+// touch reads, step by step; written: for commands that change the keys.
+func (w *warmer) touch(s *Store, written bool) {
 	keys, sum := w.keys[:w.n], w.sum
 	for i := range keys {
 		k := &keys[i]
-		slot := watchSlot(int(k.db), k.hash)
-		sum += s.st.watch.get(slot)
+		if written {
+			sum += s.st.watch.get(watchSlot(int(k.db), k.hash))
+		}
 		sum += uint64(s.access.noted(int(k.db), k.hash))
-		if t := s.dbs[k.db].t; t.n >= warmTable {
+		if t := s.dbs[k.db].t; t.n >= warmTable || k.held {
 			k.slot = t.dir[t.index(k.hash)]
 		}
 	}
@@ -115,6 +181,10 @@ func (w *warmer) touch(s *Store) {
 		}
 	}
 	w.sum = sum
+	if w.m > 0 {
+		w.findTrees(s.heap)
+		w.touchMembers(s.heap)
+	}
 }
 
 // likely is the record that a hash's tag points to in its home group, 0 if there is none.
