@@ -13,7 +13,7 @@ var jones = crc64.MakeTable(0x95ac9329ac4bc9b5)
 // crc64Update continues a CRC, 0 at the start. hash/crc64 inverts on the way in and
 // out, which is undone here.
 func crc64Update(crc uint64, p []byte) uint64 {
-	if len(p) >= crcBlock {
+	if len(p) >= crcFew {
 		crc, p = crc64Blocks(crc, p)
 	}
 	if len(p) == 0 {
@@ -25,9 +25,13 @@ func crc64Update(crc uint64, p []byte) uint64 {
 // Each step of a CRC waits for the one before. Of a long string three lanes are summed
 // side by side, which takes half the time, and then put together: a CRC is linear, so
 // that of ab is that of a, followed by as many zeros as b has bytes, xor that of b.
+//
+// The rest is summed a word at a time: for a polynomial that it has no tables of,
+// hash/crc64 makes them anew in each call, or goes by single bytes.
 const (
-	crcLane  = 4 << 10
+	crcLane  = 1 << 10
 	crcBlock = 3 * crcLane
+	crcFew   = 64 // fewer bytes go one by one
 )
 
 // crcBytes has, by byte of a word, what each value of it does to the CRC.
@@ -56,7 +60,7 @@ var crcTables = sync.OnceValues(func() (word, lane *crcBytes) {
 	return after(8), after(crcLane)
 })
 
-// crc64Blocks takes in all whole blocks of p and returns the rest.
+// crc64Blocks takes in all whole blocks and words of p and returns the rest.
 func crc64Blocks(crc uint64, p []byte) (uint64, []byte) {
 	word, lane := crcTables()
 	for ; len(p) >= crcBlock; p = p[crcBlock:] {
@@ -69,6 +73,9 @@ func crc64Blocks(crc uint64, p []byte) (uint64, []byte) {
 			a, b, c = a[8:], b[8:], c[8:]
 		}
 		crc = lane.apply(lane.apply(crc)^crcB) ^ crcC
+	}
+	for ; len(p) >= 8; p = p[8:] {
+		crc = word.apply(crc ^ binary.LittleEndian.Uint64(p))
 	}
 	return crc, p
 }

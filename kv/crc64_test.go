@@ -31,6 +31,18 @@ func BenchmarkCRC64(b *testing.B) {
 			crc64Update(1, p)
 		}
 	})
+	b.Run("piece", func(b *testing.B) { // as RDBWriter emits them
+		b.SetBytes(rdbBlock + 50)
+		for range b.N {
+			crc64Update(1, p[:rdbBlock+50])
+		}
+	})
+	b.Run("short", func(b *testing.B) {
+		b.SetBytes(1500)
+		for range b.N {
+			crc64Update(1, p[:1500])
+		}
+	})
 	b.Run("one", func(b *testing.B) {
 		b.SetBytes(int64(len(p)))
 		for range b.N {
