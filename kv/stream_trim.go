@@ -121,45 +121,60 @@ func (a *streamTrimArgs) check(c *Ctx, xadd bool) bool {
 	return true
 }
 
-// trim removes entries from the head and returns how many. saveHead must follow. It
-// goes node by node as Redis does, which decides what ~ and LIMIT remove; what is
-// decided goes at once.
+// trim removes entries from the head and returns how many. saveHead must follow. What ~
+// and LIMIT remove is decided by nodes, as in Redis: no part of one goes, and none that
+// would take more entries along than the limit.
 func (s *streamView) trim(how *streamTrim) (removed int) {
-	nodes, part := 0, 0 // what goes: whole nodes, and so many entries of the next
-	closed := true
-	it := s.firstNode()
-	for {
-		node, ok := nodeAt(it)
-		if !ok || how.by == trimMaxLen && int64(s.len()-removed) <= how.maxLen {
-			break
-		}
-		entries := s.len() - removed
-		if node.closed {
-			entries = s.rank(node.end) - removed
-		}
-		if how.limit > 0 && int64(removed+entries) > how.limit {
-			break
-		}
-		gone := s.trimmable(how, removed, entries)
-		if gone < entries && how.approx || gone == 0 {
-			break
-		}
-		removed += gone
-		if gone < entries {
-			part = gone
-			break
-		}
-		nodes, closed = nodes+1, node.closed
-		it.next()
+	removed = s.surplus(how)
+	if how.limit > 0 {
+		removed = int(min(int64(removed), how.limit))
 	}
-	if removed > 0 {
-		s.cutHead(removed, nodes, part)
+	nodes, part := s.nodesBefore(removed)
+	if how.approx {
+		removed, part = removed-part, 0
 	}
-	if !closed {
+	if removed == 0 {
+		return 0
+	}
+	if removed == s.len() {
 		s.head.tail = streamTail{}
 	}
+	s.cutHead(removed, nodes, part)
 	s.c.work(removed)
 	return removed
+}
+
+// surplus is how many entries are beyond what may stay.
+func (s *streamView) surplus(how *streamTrim) int {
+	switch how.by {
+	case trimMaxLen:
+		return int(max(int64(s.len())-how.maxLen, 0))
+	case trimMinID:
+		return s.rank(how.minID)
+	}
+	return 0
+}
+
+// nodesBefore is how many nodes the first entries fill, and how many entries are left
+// over, which are a part of the next.
+func (s *streamView) nodesBefore(entries int) (nodes, part int) {
+	end := s.len()
+	if node, _ := nodeAt(s.firstNode()); node.closed {
+		end = s.rank(node.end)
+	}
+	if entries < end { // so it is when a stream is kept short
+		return 0, entries
+	}
+	t2 := s.object().t2
+	first, _ := t2.rank([]byte{streamNodes})
+	it := s.object().t.seekRank(entries)
+	if !it.valid() {
+		return s.countBelow([]byte{streamNodes}, []byte{streamNodes + 1}), 0
+	}
+	node, _ := s.nodeOf(readStreamID(it.key()))
+	var key [1 + streamIDSize]byte
+	nodes, _ = t2.rank(appendNodeKey(key[:0], node.id))
+	return nodes - first, entries - s.rank(node.id)
 }
 
 // cutHead removes the first entries, which are those of some nodes and a part of the
@@ -178,13 +193,4 @@ func (s *streamView) cutHead(entries, nodes, part int) {
 	_, size := s.nodeEntries(&node, part)
 	o.t.delRange(0, part)
 	s.bury(&node, part, size)
-}
-
-// trimmable is how many of the first node's entries have to go when those before it are
-// gone.
-func (s *streamView) trimmable(how *streamTrim, before, entries int) int {
-	if how.by == trimMaxLen {
-		return int(min(int64(entries), int64(s.len()-before)-how.maxLen))
-	}
-	return min(entries, s.rank(how.minID)-before)
 }
