@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -129,7 +131,7 @@ func (s *Store) sweep() error {
 		return nil
 	}
 	s.opts.Beside(func() {
-		if err := s.sweepNow(); err != nil {
+		if err := s.sweepNow(); err != nil && !errors.Is(err, context.Canceled) {
 			s.log.Warn("old snapshots not removed", "err", err)
 		}
 	})

@@ -66,9 +66,9 @@ type Options struct {
 	// for Write, which competes with traffic, GOMAXPROCS for the others.
 	Workers int
 	// Beside and Rest have files removed little by little: Beside runs a function on a
-	// goroutine of its own, Rest waits between two steps for so long, or less if there is
-	// a reason. An error of Rest ends the removal; the next Open finds what is left. Both
-	// or neither are nil: then files are gone when a call returns.
+	// goroutine of its own, or not at all, Rest waits between two steps for so long, or
+	// less if there is a reason. An error of Rest ends the removal. What is left the next
+	// Open finds. Both or neither are nil: then files are gone when a call returns.
 	Beside func(work func())
 	Rest   func(time.Duration) error
 	// Logger receives one line per snapshot written, received, found damaged or

@@ -69,7 +69,7 @@ func (n *Node) snapshotOptions() snapshot.Options {
 	if !n.cfg.Inline {
 		n.pace.requests, n.pace.memory, n.pace.log, n.pace.idle = n.requests, n.store.Held, n.logRoom, n.cfg.Idle
 		o.BytesPerSecond, o.Share = n.cfg.SnapshotBytesPerSecond, n.pace.Share
-		o.Beside, o.Rest = n.spawn, n.restFromRemoval
+		o.Beside, o.Rest = n.spawnUnlessStopped, n.restFromRemoval
 	}
 	return o
 }

@@ -84,6 +84,15 @@ func (n *Node) lookAtSpace() {
 	}
 }
 
+// spawnUnlessStopped implements snapshot.Options.Beside. The last reader of a retired
+// snapshot may close it when nobody waits for goroutines any more: then the next start
+// removes it.
+func (n *Node) spawnUnlessStopped(work func()) {
+	if n.ctx.Err() == nil {
+		n.spawn(work)
+	}
+}
+
 // restFromRemoval implements snapshot.Options.Rest.
 func (n *Node) restFromRemoval(d time.Duration) error {
 	if n.short.Load() {
