@@ -186,7 +186,7 @@ func (c *conn) advance() {
 			c.loop.retryLater(c)
 			break
 		}
-		c.s.now = c.loop.now
+		c.s.now, c.s.opsRoom = c.loop.now, c.loop.gather.share()
 		n, step := c.s.feed(c.buf[c.start:])
 		c.start += n
 		c.perform(step)

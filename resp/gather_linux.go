@@ -10,9 +10,11 @@ import "time"
 type gather struct {
 	round    uint64 // of answers; a connection remembers the one it was answered in
 	expected int    // clients answered in this round that have not been heard since
-	began    time.Time
-	heard    int  // connections heard since the alarm was set
-	overdue  bool // the alarm went off
+	// company is how many clients were answered in this round, and in the one before.
+	company [2]int
+	began   time.Time
+	heard   int  // connections heard since the alarm was set
+	overdue bool // the alarm went off
 }
 
 const (
@@ -27,6 +29,7 @@ const (
 // beginGather writes the replies of a round and looks at the sockets again.
 func (l *loop) beginGather() {
 	g := &l.gather
+	g.noteCompany()
 	g.began, g.heard, g.overdue = time.Now(), 0, false
 	l.runReady()
 	l.flush()
@@ -37,6 +40,14 @@ func (l *loop) beginGather() {
 	for i := range events {
 		l.event(&events[i])
 	}
+}
+
+// noteCompany looks at who was answered so far, before the round counts as begun.
+func (g *gather) noteCompany() {
+	if g.began.IsZero() {
+		g.company = [2]int{0, g.company[0]}
+	}
+	g.company[0] = max(g.company[0], g.expected)
 }
 
 // endGather lets the node have what was gathered, once nothing more is to come.
@@ -57,6 +68,13 @@ func (l *loop) endGather() {
 	g.expected, g.began = 0, time.Time{}
 	g.round++
 	l.srv.backend.Release()
+}
+
+// share is how many bytes of operations one connection may put into an entry. Clients who
+// are answered together wait for the same entries: one with a deep pipeline must not make
+// all of them large, and everybody wait.
+func (g *gather) share() int {
+	return max(minChunkOps, maxChunkOps/max(1, g.company[0], g.company[1]))
 }
 
 // expect notes that the connection was answered.

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -44,4 +45,43 @@ func TestLoopWaitsForAnsweredClients(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A deep pipeline fills entries alone; beside clients who are answered with it, its part
+// of an entry is theirs, and again all of it when they are gone.
+func TestSharesOfAnEntry(t *testing.T) {
+	var g gather
+	require.Equal(t, maxChunkOps, g.share())
+	round := func(clients int) {
+		g.began, g.expected = time.Time{}, clients
+		g.noteCompany()
+	}
+	round(4)
+	require.Equal(t, maxChunkOps/4, g.share())
+	g.began, g.expected = time.Now(), 8 // more of the same round are answered
+	g.noteCompany()
+	require.Equal(t, maxChunkOps/8, g.share())
+	round(1) // the first of the next round: the others are probably still there
+	require.Equal(t, maxChunkOps/8, g.share())
+	round(1)
+	require.Equal(t, maxChunkOps, g.share())
+	round(1000)
+	require.Equal(t, minChunkOps, g.share())
+}
+
+// A chunk ends where it has filled its share; one command may be larger.
+func TestChunkKeepsToItsShare(t *testing.T) {
+	srv, _ := newTestSession(t, nil)
+	s := newSession(srv, 1, clientAddr{}, 0)
+	commands := func(room int, value string) (in int) {
+		s.opsRoom = room
+		_, st := s.feed([]byte(strings.Repeat("SET k "+value+"\r\n", 100)))
+		require.Equal(t, stepPropose, st)
+		in = s.values
+		perform(srv, s, st)
+		return in
+	}
+	require.Equal(t, 100, commands(maxChunkOps, strings.Repeat("v", 1000)))
+	require.InDelta(t, 16, commands(minChunkOps, strings.Repeat("v", 1000)), 1)
+	require.Equal(t, 1, commands(minChunkOps, strings.Repeat("v", minChunkOps)))
 }

@@ -16,6 +16,9 @@ import (
 const (
 	maxChunkCommands = 1024
 	maxChunkOps      = 256 << 10 // bytes of encoded operations, unless one command is bigger
+	// minChunkOps is what is left of maxChunkOps for a connection that shares entries with
+	// many others (gather.share).
+	minChunkOps = 16 << 10
 	// A chunk holds between minChunkReads and maxChunkReads reads. Their replies are in
 	// memory together, and nobody knows their size before: as in TCP's slow start the
 	// window doubles while replies turn out small and falls back when they do not.
@@ -108,6 +111,9 @@ type session struct {
 	reads  int
 	// readWindow is how many reads the next chunk may hold.
 	readWindow int
+	// opsRoom is how many bytes of operations the next chunk may hold, unless one command
+	// is bigger.
+	opsRoom int
 	// deferred are the local commands of the chunk's EXECs, by number.
 	deferred []deferredCmd
 	// mayBlock: the chunk's only command may have to wait (BLPOP).
@@ -209,7 +215,7 @@ type visible struct {
 }
 
 func newSession(srv *Server, id uint64, addr clientAddr, now int64) *session {
-	s := &session{srv: srv, id: id, addr: addr, proto: resp2, now: now, readWindow: minChunkReads}
+	s := &session{srv: srv, id: id, addr: addr, proto: resp2, now: now, readWindow: minChunkReads, opsRoom: maxChunkOps}
 	s.tally = srv.tallies[0]
 	s.refreshUser(srv.backend.Store().ACL())
 	s.vis.created, s.vis.active, s.vis.proto, s.vis.multi = now, now, resp2, -1
@@ -370,7 +376,7 @@ func (s *session) chunkFull() bool {
 		return false
 	}
 	return s.endChunk || s.values >= maxChunkCommands || s.reads >= s.readWindow ||
-		s.chunk.Size() >= maxChunkOps
+		s.chunk.Size() >= s.opsRoom
 }
 
 // flushOr hands over the chunk if there is one; otherwise the caller's step stands.
