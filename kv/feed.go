@@ -247,8 +247,11 @@ func (c *Ctx) feedSet(value []byte) {
 	}
 }
 
-// spelled is a word as the command has it; if it does not, as it is.
+// spelled is a word as the command has it; if it does not, or as Redis 7.0 has it, as it is.
 func (c *Ctx) spelled(word string) []byte {
+	if c.settings().RedisVersion < redis72 {
+		return []byte(word)
+	}
 	for _, a := range c.Args[min(3, len(c.Args)):] {
 		if strings.EqualFold(string(a), word) {
 			return a
