@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -260,4 +261,35 @@ func TestFullLeaderHandsOver(t *testing.T) {
 		require.NoError(t, err, "the new leader refuses before it knows")
 	}
 	c.sameDigests()
+}
+
+// owing are gauges of a disk that has not answered since.
+type owing struct {
+	gauges
+	since time.Time
+}
+
+func (g owing) syncAge(now time.Time) time.Duration { return now.Sub(g.since) }
+
+// A process that was stopped, or whose machine was, did not hear its disk: the disk is
+// given up for what it owes from then on.
+func TestStoppedProcessDoesNotBlameItsDisk(t *testing.T) {
+	for name, paused := range map[string]time.Duration{"runs all the time": 0, "is stopped": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(1, 3, io.Discard)
+			l := w.node(1).loop
+			var failed error
+			l.fail = func(err error) { failed = err }
+			now := w.now
+			l.watchDisk(now)
+			l.gauges = owing{l.gauges, now}
+			now = now.Add(paused)
+			for end := now.Add(l.cfg.StallLimit); now.Before(end); now = now.Add(l.cfg.ElectionTimeout / 2) {
+				l.watchDisk(now)
+				require.NoError(t, failed, "after %v", now.Sub(w.now))
+			}
+			l.watchDisk(now)
+			require.ErrorIs(t, failed, ErrDiskStalled)
+		})
+	}
 }

@@ -83,16 +83,19 @@ type loop struct {
 	snapTurns snapTurns
 	fail      func(err error) // stops the node; nil in tests
 	lastStamp int64
-	lastTick  time.Time // last TICK proposed for due keys
-	tickTerm  uint64    // its term and index
-	tickIndex uint64
-	tickedFor int64     // the deadline of a blocked client that it was for
-	swept     time.Time // when blocked clients were last looked through
-	readAgain bool      // a read round may be asked (new leader, or a clock tick)
-	waits     []*replicaWait
-	campaign  bool // as last told to the core
-	news      bool // role, leader or membership changed since Status was published
-	wasMember bool // this node was in a configuration in force
+	// diskWatched is when watchDisk last looked, awake since when it has done so again and
+	// again.
+	diskWatched, awake time.Time
+	lastTick           time.Time // last TICK proposed for due keys
+	tickTerm           uint64    // its term and index
+	tickIndex          uint64
+	tickedFor          int64     // the deadline of a blocked client that it was for
+	swept              time.Time // when blocked clients were last looked through
+	readAgain          bool      // a read round may be asked (new leader, or a clock tick)
+	waits              []*replicaWait
+	campaign           bool // as last told to the core
+	news               bool // role, leader or membership changed since Status was published
+	wasMember          bool // this node was in a configuration in force
 	// lonelySince is when this node last ceased to know a leader; anyPeer: it now
 	// talks to any incarnation of its peers.
 	lonelySince time.Time
@@ -478,11 +481,17 @@ func addresses(m raftcore.Membership, self raftcore.NodeID) []string {
 	return addrs
 }
 
-// watchDisk steps out of the way when a sync hangs: others may lead (R37).
+// watchDisk steps out of the way when a sync hangs: others may lead (R37). It gives the
+// disk up when that has not answered for StallLimit; while this process stood still (it
+// was stopped, or its machine), nobody could have heard an answer, so that does not count.
 func (l *loop) watchDisk(now time.Time) {
+	if now.Sub(l.diskWatched) >= l.cfg.ElectionTimeout {
+		l.awake = now
+	}
+	l.diskWatched = now
 	age := l.gauges.syncAge(now)
 	full := age >= l.cfg.ElectionTimeout && l.gauges.waitsForSpace()
-	if age >= l.cfg.StallLimit && !full && l.fail != nil {
+	if min(age, now.Sub(l.awake)) >= l.cfg.StallLimit && !full && l.fail != nil {
 		l.fail(fmt.Errorf("%w: nothing for %v", ErrDiskStalled, age.Round(time.Millisecond)))
 	}
 	allowed := age < l.cfg.ElectionTimeout && !l.draining
