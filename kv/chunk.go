@@ -72,7 +72,11 @@ type Chunk struct {
 	RESP2    bool
 	grows    bool // an operation may need room
 	wantsLog bool // a script among the reads wants to write
-	tooLong  bool // a script among the reads needs more time (ReadBriefly)
+	tooLong  bool // a read needs more time (ReadBriefly)
+	// wantsLate: that is because a large value is to be written; lates are those that are
+	// still to be.
+	wantsLate bool
+	lates     []lateValue
 	// mayWait: an XREAD that finds nothing waits; waits: it does; wait: what for.
 	mayWait, waits bool
 	wait           *readWait
@@ -381,7 +385,7 @@ func (c *Chunk) mark() { c.Ends = append(c.Ends, uint32(c.Reply.Len())) }
 func (c *Chunk) restart() {
 	c.Reply.Reset()
 	c.Ends = c.Ends[:0]
-	c.wantsLog, c.tooLong, c.waits, c.Misses = false, false, false, nil
+	c.wantsLog, c.tooLong, c.wantsLate, c.waits, c.Misses, c.lates = false, false, false, false, nil, nil
 	c.ReadKeys, c.ReadMore = nil, false
 	c.Denied, c.Called, c.Calls, c.CallErrors = nil, nil, c.Calls[:0], nil
 }

@@ -35,18 +35,25 @@ func cmdDump(c *Ctx) {
 		c.Out.Null()
 		return
 	}
+	c.work(valueWork(v))
+	if !c.late(v) {
+		writeDump(c.Out, v)
+	}
+}
+
+// writeDump appends a value's payload as a bulk.
+func writeDump(out *Reply, v Value) {
 	// The payload is written where it stays: its length is put in front later.
-	c.Out.makeRoom(dumpRoom(v))
-	head := c.Out.beginLate('$', dumpRoom(v))
-	b, err := appendDump(c.Out.b, v)
+	out.makeRoom(dumpRoom(v))
+	head := out.beginLate('$', dumpRoom(v))
+	b, err := appendDump(out.b, v)
 	if err != nil {
-		c.Out.Truncate(head.at)
-		c.Out.Error("ERR " + err.Error())
+		out.Truncate(head.at)
+		out.Error("ERR " + err.Error())
 		return
 	}
-	c.work(valueWork(v))
-	c.Out.b = append(b, '\r', '\n')
-	c.Out.endLate(head, len(b)-head.end)
+	out.b = append(b, '\r', '\n')
+	out.endLate(head, len(b)-head.end)
 }
 
 // dumpValue is the payload of a value.

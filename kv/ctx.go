@@ -24,6 +24,11 @@ type Ctx struct {
 	// that one needed more.
 	brief   int64
 	tooLong bool
+	// lateMode is what becomes of large values; wantsLate: there is one, and it is to be
+	// asked for by ReadLong; lates are those that are still to be written.
+	lateMode  lateMode
+	wantsLate bool
+	lates     []lateValue
 	// mayLog: the read is one of a chunk that can still be proposed.
 	mayLog bool
 	// oom: the entry was proposed while memory was short.

@@ -14,13 +14,13 @@ import (
 func (s *Store) Read(c *Chunk, now int64) (needTick bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.read(c, now, 0)
+	return s.read(c, now, 0, lateNever)
 }
 
 // ReadBriefly is Read for a goroutine that others wait for: scripts get a small
-// share of their budget. tooLong says that one of them needs more, or that it would
-// have to wait for one; nothing was done then, and ReadLong on a goroutine of its own
-// does it.
+// share of their budget. tooLong says that one of them needs more, that it would
+// have to wait for one, or that a large value is to be written (DUMP); nothing was done
+// then, and ReadLong on a goroutine of its own does it.
 func (s *Store) ReadBriefly(c *Chunk, now int64) (needTick, tooLong bool) {
 	if s.scripts.long.Load() == 0 {
 		s.mu.RLock()
@@ -28,13 +28,18 @@ func (s *Store) ReadBriefly(c *Chunk, now int64) (needTick, tooLong bool) {
 		return false, true
 	}
 	defer s.mu.RUnlock()
-	needTick = s.read(c, now, briefSteps)
+	needTick = s.read(c, now, briefSteps, lateAsk)
 	return needTick, c.tooLong
 }
 
 // ReadLong is Read for a chunk that ReadBriefly gave up. A few run at a time, the
 // others wait here.
 func (s *Store) ReadLong(c *Chunk, now int64) (needTick bool) {
+	if c.wantsLate {
+		if needTick, done := s.readLate(c, now); done {
+			return needTick
+		}
+	}
 	s.scripts.beginLong()
 	defer s.scripts.endLong()
 	return s.Read(c, now)
@@ -44,17 +49,18 @@ func (s *Store) ReadLong(c *Chunk, now int64) (needTick bool) {
 // or two.
 const briefSteps = 50_000
 
-func (s *Store) read(c *Chunk, now, brief int64) (needTick bool) {
+func (s *Store) read(c *Chunk, now, brief int64, late lateMode) (needTick bool) {
 	r := &c.run
 	r.begin(s, &c.ctx, c)
 	c.Reply.resp2 = c.RESP2
 	c.ctx.now = max(now, s.st.Stamp)
 	r.entry.Seed = s.readSeed.Add(1)
-	r.readOnly, c.ctx.mayLog, c.ctx.brief = true, true, brief
+	r.readOnly, c.ctx.mayLog, c.ctx.brief, c.ctx.lateMode = true, true, brief, late
 	if err := r.all(c.Ops, uint64(c.NumOps)); err != nil {
 		panic("kv: Read of a chunk that has to be logged: " + err.Error()) // the caller's bug
 	}
 	needTick, c.tooLong = c.ctx.needTick, c.ctx.tooLong
+	c.wantsLate, c.lates = c.ctx.wantsLate, c.ctx.lates
 	if c.waits && !needTick {
 		s.readers.add(c)
 	}
