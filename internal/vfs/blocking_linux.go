@@ -40,6 +40,20 @@ func fdatasync(fd int) error {
 	return nil
 }
 
+// fsync is fsync(2), of which nobody expects that it is brief.
+//
+//go:nosplit
+//go:norace
+func fsync(fd int) error {
+	entersyscallblock()
+	_, _, errno := syscall.RawSyscall(unix.SYS_FSYNC, uintptr(fd), 0, 0)
+	exitsyscall()
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // beginWriteback is sync_file_range(2), which blocks while the disk has enough to do.
 //
 //go:nosplit

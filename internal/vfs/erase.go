@@ -1,6 +1,9 @@
 package vfs
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // EraseStep is a good step for Erase on a real disk.
 const EraseStep = 8 << 20
@@ -14,18 +17,25 @@ func ErasePause(took time.Duration) time.Duration { return max(50*time.Milliseco
 // tells nobody anything else for a while: everybody's syncs wait. It cuts step bytes off
 // the end, has that much and no more told by a sync, calls rest with what that took, and
 // so on until nothing is left but the name. If rest fails it stops there and returns the
-// error; a nil rest never does. Half-erased files must be recognised by their name, which
-// is durable before the call: a crash may leave any length.
+// error; a nil rest never does. A file that cannot be cut, or that has another name
+// besides (an operator's copy by a hard link), is removed at once. Half-erased files must
+// be recognised by their name, which is durable before the call: a crash may leave any
+// length.
 func Erase(fs FS, name string, step int64, rest func(took time.Duration) error) error {
 	if rest == nil {
 		rest = func(time.Duration) error { return nil }
 	}
-	if err := shorten(fs, name, step, rest); err != nil {
-		return err
+	var stop error
+	uncut := shorten(fs, name, step, func(took time.Duration) error {
+		stop = rest(took)
+		return stop
+	})
+	if stop != nil {
+		return stop
 	}
 	started := time.Now()
 	if err := fs.Remove(name); err != nil {
-		return err
+		return errors.Join(err, uncut)
 	}
 	return rest(time.Since(started))
 }
@@ -45,7 +55,7 @@ func shorten(fs FS, name string, step int64, rest func(took time.Duration) error
 	if err != nil {
 		return err
 	}
-	for size > step {
+	for size > step && !shared(f) {
 		started := time.Now()
 		size -= step
 		if err := f.Truncate(size); err != nil {
@@ -59,4 +69,15 @@ func shorten(fs FS, name string, step int64, rest func(took time.Duration) error
 		}
 	}
 	return nil
+}
+
+// shared reports whether a file has other names, as far as that can be known: then its
+// bytes are somebody else's as well.
+func shared(f File) bool {
+	l, ok := f.(Links)
+	if !ok {
+		return false
+	}
+	n, err := l.Links()
+	return err == nil && n > 1
 }

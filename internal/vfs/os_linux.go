@@ -60,7 +60,8 @@ func (OS) SyncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	err = retryEINTR(func() error { return unix.Fsync(int(d.Fd())) })
+	fd := int(d.Fd())
+	err = retryEINTR(func() error { return fsync(fd) })
 	return errors.Join(wrapPath("fsync", dir, err), d.Close())
 }
 
@@ -190,7 +191,7 @@ func (o *osFile) Writeback(off, n int64) error {
 
 // Sync is fsync(2).
 func (o *osFile) Sync() error {
-	return wrapPath("fsync", o.Name(), retryEINTR(func() error { return unix.Fsync(o.fd) }))
+	return wrapPath("fsync", o.Name(), retryEINTR(func() error { return fsync(o.fd) }))
 }
 
 // Truncate sets the size.
@@ -203,6 +204,15 @@ func (o *osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return st.Size(), nil
+}
+
+// Links is the number of hard links.
+func (o *osFile) Links() (uint64, error) {
+	var st unix.Stat_t
+	if err := retryEINTR(func() error { return unix.Fstat(o.fd, &st) }); err != nil {
+		return 0, wrapPath("fstat", o.Name(), err)
+	}
+	return uint64(st.Nlink), nil
 }
 
 // retryEINTR repeats a call that a signal interrupted before it did anything.

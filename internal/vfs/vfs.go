@@ -32,6 +32,12 @@ type Writeback interface {
 	Writeback(off, n int64) error
 }
 
+// Links is what a File may offer besides.
+type Links interface {
+	// Links is the number of names that the file has.
+	Links() (uint64, error)
+}
+
 // FS is a file system. Paths use the operating system's separator.
 type FS interface {
 	// Create makes or empties a file for reading and writing.
