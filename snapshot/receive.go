@@ -78,6 +78,8 @@ func (s *Store) Receive(ctx context.Context, o Offer, in Stream) (Info, error) {
 	if s.outdated(o.Meta.Index) {
 		return Info{}, ErrOutdated
 	}
+	s.setIncoming(partialName(o.Meta))
+	defer s.setIncoming("")
 	if err := s.dropPartials(func(name string) bool { return name != partialName(o.Meta) }); err != nil {
 		return Info{}, err
 	}
@@ -103,6 +105,13 @@ func (s *Store) Receive(ctx context.Context, o Offer, in Stream) (Info, error) {
 		p.discard()
 	}
 	return Info{}, err
+}
+
+// setIncoming tells Retire which partial file is in use.
+func (s *Store) setIncoming(name string) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	s.incoming = name
 }
 
 // streamError is a failure of the stream, not of what came of it before.
@@ -165,14 +174,12 @@ func (s *Store) openPartial(ctx context.Context, o Offer) (*partial, error) {
 		}
 		if p.foot == nil {
 			p.f.Close()
+			p.discard()
 		}
 	}
-	if free, err := s.fs.Free(s.dir); err != nil {
-		p.abandon()
-		return nil, fmt.Errorf("snapshot: %w", err)
-	} else if need := o.Size - p.have; free < uint64(need) {
+	if err := s.roomFor(o.Size - p.have); err != nil {
 		p.abandon() // what it holds is needed more by the log
-		return nil, fmt.Errorf("%w: %d bytes needed, %d free", ErrNoSpace, need, free)
+		return nil, err
 	}
 	if p.foot == nil {
 		if p.f, err = s.fs.Create(p.path); err != nil {
@@ -182,12 +189,28 @@ func (s *Store) openPartial(ctx context.Context, o Offer) (*partial, error) {
 	return p, nil
 }
 
-// abandon removes what was found.
+// roomFor looks for room, in which files that are being removed are not counted.
+func (s *Store) roomFor(need int64) error {
+	free, err := s.fs.Free(s.dir)
+	if err == nil && free < uint64(need) {
+		s.sweepAtOnce()
+		free, err = s.fs.Free(s.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	if free < uint64(need) {
+		return fmt.Errorf("%w: %d bytes needed, %d free", ErrNoSpace, need, free)
+	}
+	return nil
+}
+
+// abandon removes what was found of use.
 func (p *partial) abandon() {
 	if p.foot != nil {
 		p.f.Close()
+		p.discard()
 	}
-	p.discard()
 }
 
 // discard removes the file, if it can: else it is judged again when it is found.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,8 +32,9 @@ func (s *Store) retire(keep int) error {
 		return err
 	}
 	if newest, ok := s.Newest(); ok {
-		// What came of a stream that nobody wants any more.
-		partials, err := s.partials(func(name string) bool { return name < newest.Name })
+		// What came of a stream that nobody wants any more. Of one that goes on Receive
+		// finds that itself.
+		partials, err := s.partials(func(name string) bool { return name < newest.Name && name != s.incoming })
 		if err != nil {
 			return err
 		}
@@ -62,7 +64,8 @@ func (s *Store) expel(keep int) []string {
 	return names
 }
 
-// damagedFiles lists what was set aside, once a sound snapshot exists.
+// damagedFiles lists what was set aside and nobody reads any more, once a sound snapshot
+// exists.
 func (s *Store) damagedFiles() ([]string, error) {
 	if _, ok := s.Newest(); !ok {
 		return nil, nil
@@ -71,7 +74,13 @@ func (s *Store) damagedFiles() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, damagedSuffix) }), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aside = slices.DeleteFunc(s.aside, func(e *entry) bool { return e.refs == 0 })
+	return slices.DeleteFunc(names, func(n string) bool {
+		return !strings.HasSuffix(n, damagedSuffix) ||
+			slices.ContainsFunc(s.aside, func(e *entry) bool { return e.info.Name+damagedSuffix == n })
+	}), nil
 }
 
 // retireFiles gives files temporary names, durably, and leaves them to sweep: under
@@ -138,7 +147,8 @@ func (s *Store) sweep() error {
 	return nil
 }
 
-// sweepNow returns at once if another call is at it.
+// sweepNow returns at once if another call is at it. A file that cannot be removed does
+// not keep the others; an error of Options.Rest does.
 func (s *Store) sweepNow() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,31 +156,71 @@ func (s *Store) sweepNow() error {
 		return nil
 	}
 	s.sweeping = true
-	defer func() { s.sweeping = false }()
+	defer func() {
+		s.sweeping = false
+		s.swept.Broadcast()
+	}()
+	var errs []error
 	for len(s.garbage) > 0 {
 		path := s.garbage[0]
 		s.garbage = s.garbage[1:]
-		if err := s.erase(path); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
+		stopped, err := s.erase(path)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("snapshot: %w", err))
+		}
+		if stopped {
+			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// erase removes one file. Caller holds mu, which is let go meanwhile.
-func (s *Store) erase(path string) error {
+// sweepAtOnce has removed all garbage when it returns, without rests, whoever is at it:
+// the room is wanted. What cannot be removed the next Open finds.
+func (s *Store) sweepAtOnce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurried++
+	defer func() { s.hurried-- }()
+	for s.sweeping || len(s.garbage) > 0 {
+		if s.sweeping {
+			s.swept.Wait()
+			continue
+		}
+		s.mu.Unlock()
+		err := s.sweepNow()
+		s.mu.Lock()
+		if err != nil {
+			s.log.Warn("old snapshots not removed", "err", err)
+		}
+	}
+}
+
+// erase removes one file, if it is there. stopped: that was ended by Options.Rest.
+// Caller holds mu, which is let go meanwhile.
+func (s *Store) erase(path string) (stopped bool, err error) {
 	s.mu.Unlock()
 	defer s.mu.Lock()
-	err := vfs.Erase(s.fs, path, s.eraseStep, s.rest)
+	err = vfs.Erase(s.fs, path, s.eraseStep, func(took time.Duration) error {
+		err := s.rest(took)
+		stopped = err != nil
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // it was published, though that failed in the end
+	}
 	if err == nil {
 		s.log.Info("file removed", "file", filepath.Base(path))
 	}
-	return err
+	return stopped, err
 }
 
 // rest is between two steps of a removal.
 func (s *Store) rest(took time.Duration) error {
-	if s.opts.Rest == nil {
+	s.mu.Lock()
+	hurried := s.hurried > 0
+	s.mu.Unlock()
+	if hurried || s.opts.Rest == nil {
 		return nil
 	}
 	return s.opts.Rest(vfs.ErasePause(took))
@@ -185,6 +235,7 @@ func (s *Store) quarantine(e *entry, cause error) {
 	i := slices.Index(s.entries, e)
 	if i >= 0 {
 		s.entries = slices.Delete(slices.Clone(s.entries), i, i+1)
+		s.aside = append(s.aside, e)
 	}
 	s.mu.Unlock()
 	if i >= 0 {

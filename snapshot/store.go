@@ -32,11 +32,15 @@ type Store struct {
 	// waits for the disk. publishing is taken before mu.
 	publishing sync.Mutex
 	receiving  sync.Mutex // one stream at a time
+	incoming   string     // the partial file that it fills; publishing guards it
 	mu         sync.Mutex
 	entries    []*entry // newest first
 	nextTemp   uint64
-	garbage    []string // files under temporary names to be removed
-	sweeping   bool     // somebody removes them
+	garbage    []string  // files under temporary names to be removed
+	sweeping   bool      // somebody removes them
+	swept      sync.Cond // of mu: sweeping ended
+	hurried    int       // so many wait for the room they hold
+	aside      []*entry  // damaged, and perhaps still read
 }
 
 // entry is one snapshot that was found sound. Fields are guarded by Store.mu.
@@ -114,6 +118,7 @@ func fileName(index, term uint64) string {
 // looked at: Verify does.
 func Open(fs vfs.FS, dir string, opts Options) (*Store, error) {
 	s := &Store{fs: fs, dir: dir, opts: opts, log: opts.Logger, eraseStep: vfs.EraseStep, writeWorkers: max(opts.Workers, 1)}
+	s.swept.L = &s.mu
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
