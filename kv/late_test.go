@@ -29,6 +29,8 @@ func lateNode(t *testing.T) *testNode {
 	n.do("XGROUP", "CREATE", "stream", "group", "0")
 	n.do("XREADGROUP", "GROUP", "group", "me", "COUNT", "50", "STREAMS", "stream", ">")
 	n.do("SET", "string", "s")
+	n.do("RPUSH", "list", strings.Repeat("long", 20_000))
+	n.do("HSET", "hash", strings.Repeat("f", 40_000), strings.Repeat("v", 1<<20))
 	n.do("RPUSH", "short", "a", "b")
 	return n
 }

@@ -340,7 +340,8 @@ func (c *conn) runReads(now int64) {
 }
 
 // runLong runs reads beside the loop: a script among them takes its time, and
-// SCRIPT KILL has to get through. The chunk is the goroutine's until it posts back.
+// SCRIPT KILL has to get through, or a large value is written. The chunk is the
+// goroutine's until it posts back.
 func (c *conn) runLong(now int64) {
 	srv, chunk := c.loop.srv, c.s.chunk
 	srv.adminWG.Add(1)
@@ -348,6 +349,9 @@ func (c *conn) runLong(now int64) {
 	go func() {
 		defer srv.adminWG.Done()
 		defer srv.longReads.end(chunk)
+		if srv.opt.LongWork != nil {
+			defer srv.opt.LongWork()()
+		}
 		defer func() { // as in guarded: a bug costs the connection
 			if r := recover(); r != nil {
 				srv.log.Error("connection closed after a panic", "panic", r, "stack", string(debug.Stack()))

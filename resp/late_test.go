@@ -3,7 +3,9 @@ package resp
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -11,7 +13,10 @@ import (
 // A large payload is written beside the loop: what stands behind it in the pipeline comes
 // behind it, and it is a payload.
 func TestLargeDumpIsWrittenBesideTheLoop(t *testing.T) {
-	s := startServer(t, nil)
+	var began, ended atomic.Int64
+	s := startServer(t, func(o *Options) {
+		o.LongWork = func() func() { began.Add(1); return func() { ended.Add(1) } }
+	})
 	c := s.dial()
 	push := []string{"RPUSH", "large"}
 	for i := range 1000 {
@@ -26,6 +31,8 @@ func TestLargeDumpIsWrittenBesideTheLoop(t *testing.T) {
 	require.Less(t, 1<<20, len(payload))
 	require.Equal(t, `"s"`, c.reply())
 	require.Equal(t, `"end"`, c.reply())
+	require.EqualValues(t, 1, began.Load(), "it may have a processor of its own")
+	require.Eventually(t, func() bool { return ended.Load() == 1 }, 10*time.Second, time.Millisecond)
 	require.Equal(t, "+OK", c.do("RESTORE", "copy", "0", payload))
 	require.Equal(t, c.do("LRANGE", "large", "0", "-1"), c.do("LRANGE", "copy", "0", "-1"))
 }

@@ -54,6 +54,9 @@ type Options struct {
 	// Config are start parameters of the node as CONFIG GET reports them, by Redis's
 	// names (dir, appendfsync ...) and ours. They are fixed while the process lives.
 	Config map[string]string
+	// LongWork is called when a long read begins beside the event loops, and what it returns
+	// when that ends: it may need a processor of its own. nil: nobody cares.
+	LongWork func() (end func())
 	// Shutdown ends the process gracefully, as SIGTERM does; nil: SHUTDOWN is refused.
 	Shutdown func()
 	// Params are this node's parameters as CONFIG SET takes them, set at the start;
