@@ -102,7 +102,9 @@ func newPreparer(o Options, s *scanned) *preparer {
 	p.wake = sync.NewCond(&p.mu)
 	p.remover = newRemover(o, p.roomIsShort, p.roomAgain)
 	if n := len(s.segments); n > 0 {
-		p.nextSize = min(o.SegmentSize, 2*s.segments[n-1].ref.size)
+		tail := s.segments[n-1]
+		p.nextSize = min(o.SegmentSize, 2*tail.ref.size)
+		p.used.Store(tail.end * 1000 / tail.ref.size) // the next one may be needed soon
 	}
 	// Left-overs: a prepared file is as good as new, the others wait or go.
 	s.dead = append(s.dead, s.free...)

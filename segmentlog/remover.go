@@ -98,17 +98,22 @@ func (r *remover) next() (name string, ok bool) {
 	return name, true
 }
 
+// restSlice is how often a rest looks whether there is hurry now: after a slow step it
+// would last for seconds.
+const restSlice = 100 * time.Millisecond
+
 // rest leaves the disk alone after a step that took so long.
 func (r *remover) rest(took time.Duration) error {
-	pause := vfs.ErasePause(took)
-	if r.hurry() {
-		pause = 0
+	for left := vfs.ErasePause(took); left > 0 && !r.hurry(); left -= restSlice {
+		t := time.NewTimer(min(left, restSlice))
+		select {
+		case <-t.C:
+		case <-r.closing:
+			t.Stop()
+			return ErrClosed
+		}
 	}
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-r.closing:
+	if r.closed() {
 		return ErrClosed
 	}
 	return nil

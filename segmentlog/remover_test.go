@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,5 +91,31 @@ func TestRemovalMakesHasteWhenRoomIsShort(t *testing.T) {
 	require.NoError(t, l.Compact(190))
 	short.Store(true)
 	eventually(t, func() bool { return len(freeFiles(t, disk)) <= defaultRecycleLimit })
+	require.NoError(t, l.Close())
+}
+
+// A rest that has begun ends when room is short.
+func TestRestIsCutShort(t *testing.T) {
+	var short atomic.Bool
+	r := newRemover(testOptions(vfs.NewMem()), short.Load, func() {})
+	time.AfterFunc(20*time.Millisecond, func() { short.Store(true) })
+	began := time.Now()
+	require.NoError(t, r.rest(time.Minute))
+	require.Less(t, time.Since(began), 30*time.Second)
+	r.stop()
+	require.ErrorIs(t, r.rest(time.Minute), ErrClosed)
+}
+
+// After a start the preparation knows how soon the next segment will be needed.
+func TestPreparerKnowsTheTailItFinds(t *testing.T) {
+	disk := vfs.NewMem()
+	o := testOptions(disk)
+	l, _ := mustOpen(t, o)
+	require.NoError(t, l.Save(saveTerm(1, run(1, 10, 1, 1000))))
+	used := l.prep.used.Load()
+	require.NotZero(t, used)
+	require.NoError(t, l.Close())
+	l, _ = mustOpen(t, o)
+	require.Equal(t, used, l.prep.used.Load())
 	require.NoError(t, l.Close())
 }
