@@ -66,14 +66,15 @@ func (d *deliveries) take(to raftcore.NodeID) *snapshot.Reader {
 
 func (d *deliveries) keep(to raftcore.NodeID, r *snapshot.Reader, now time.Time) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.kept == nil {
 		d.kept = make(map[raftcore.NodeID]keptSnapshot)
 	}
-	if old := d.kept[to].r; old != nil {
+	old := d.kept[to].r
+	d.kept[to] = keptSnapshot{r, now}
+	d.mu.Unlock()
+	if old != nil {
 		_ = old.Close()
 	}
-	d.kept[to] = keptSnapshot{r, now}
 }
 
 // sending notes what is being sent to a member; 0: nothing any more.
@@ -106,16 +107,26 @@ func (n *Node) delivering() (oldest uint64) {
 	return oldest
 }
 
-// drop lets go of what was kept since before.
+// drop lets go of what was kept since before. The files are closed without the lock, which
+// the loop takes as well (delivering): closing the last reader of a retired snapshot
+// renames it and syncs the directory.
 func (d *deliveries) drop(before time.Time) {
+	for _, r := range d.takeOlder(before) {
+		_ = r.Close()
+	}
+}
+
+// takeOlder takes what was kept since before off the list.
+func (d *deliveries) takeOlder(before time.Time) (old []*snapshot.Reader) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for to, k := range d.kept {
 		if k.since.Before(before) {
-			_ = k.r.Close()
+			old = append(old, k.r)
 			delete(d.kept, to)
 		}
 	}
+	return old
 }
 
 // sendSnapshot implements effects: streams a snapshot to a member whose entries are

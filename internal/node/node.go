@@ -67,6 +67,7 @@ type Node struct {
 	asking   atomic.Bool
 	// introducing: silent members are being told where this node is.
 	introducing atomic.Bool
+	stopping    sync.Mutex // makes the end of ctx and the last spawn one after the other
 	snapMu      sync.Mutex // one snapshot is written at a time
 	deliveries  deliveries
 	awaited     atomic.Uint64 // the entry a snapshot must reach that replaces the log
@@ -354,7 +355,7 @@ func voters(m raftcore.Membership) int {
 
 // release lets go of everything open or start acquired, in reverse order.
 func (n *Node) release() {
-	n.cancel()
+	n.cancelWork()
 	if n.wal != nil {
 		n.wal.GiveUp()
 	}

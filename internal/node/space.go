@@ -70,9 +70,9 @@ func (n *Node) lookAtSpace() {
 	if was {
 		need += uint64(n.segmentSize()) // so that it does not flap
 	}
-	n.short.Store(was || free < 2*need)
 	starved, _ := n.wal.OutOfSpace() // by a quota, perhaps, that free says nothing of
 	full := free < need || starved
+	n.short.Store(was || full || free < 2*need)
 	if full == was {
 		return
 	}
@@ -88,17 +88,33 @@ func (n *Node) lookAtSpace() {
 // snapshot may close it when nobody waits for goroutines any more: then the next start
 // removes it.
 func (n *Node) spawnUnlessStopped(work func()) {
+	n.stopping.Lock()
+	defer n.stopping.Unlock()
 	if n.ctx.Err() == nil {
 		n.spawn(work)
 	}
 }
 
+// cancelWork ends n.ctx. From then on spawnUnlessStopped adds nothing to what is waited
+// for.
+func (n *Node) cancelWork() {
+	n.stopping.Lock()
+	defer n.stopping.Unlock()
+	n.cancel()
+}
+
+// restSlice is how often a rest looks whether room is short now: after a slow step it
+// would last for seconds.
+const restSlice = 100 * time.Millisecond
+
 // restFromRemoval implements snapshot.Options.Rest.
 func (n *Node) restFromRemoval(d time.Duration) error {
-	if n.short.Load() {
-		d = 0
+	for ; d > 0 && !n.short.Load(); d -= restSlice {
+		if err := sleep(n.ctx, min(d, restSlice)); err != nil {
+			return err
+		}
 	}
-	return sleep(n.ctx, d)
+	return n.ctx.Err()
 }
 
 // diskFull implements gauges.
