@@ -31,8 +31,10 @@ func codecFor(workers int) *codec {
 func (c *codec) encoder() (*zstd.Encoder, error) {
 	c.encOnce.Do(func() {
 		c.enc, c.err = zstd.NewWriter(nil,
-			// The window before the level: else the level cuts blocks at 64 KiB, and a frame
-			// of two blocks takes 7 % longer and a copy of itself.
+			// The window before the level: else the level cuts blocks at 64 KiB, instead of
+			// 128, and a frame of two blocks takes 7 % longer and a copy of itself. Frames of
+			// the usual size are one block then; one with a large value, of up to
+			// maxFrameRaw, is several in either case.
 			zstd.WithWindowSize(maxFrameRaw),
 			zstd.WithEncoderLevel(zstd.SpeedFastest),
 			zstd.WithEncoderConcurrency(c.workers),
