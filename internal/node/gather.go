@@ -7,8 +7,8 @@ import (
 
 // An entry costs every node a sync and a round of messages, whatever it holds. So units
 // wait for each other, as long as something is going to happen soon that lets them go
-// together. The node itself sets no timer for it; the front end's wait is bounded by one
-// (docs/adr/0022).
+// together (docs/adr/0022, 0032). A timer ends the wait for an entry on its way, the front
+// end's another.
 //
 // gather decides when the units that wait become an entry:
 //
@@ -20,6 +20,7 @@ import (
 //     of what it could be.
 type gather struct {
 	proposed time.Time // when the last entry was
+	reminded time.Time // proposed, when the loop last asked to be woken for what follows
 	answers  uint64    // origin.answers as last looked at
 	fresh    bool      // units came that no entry has
 	// forwarded is when units last went to the leader, and sent the newest of them.
@@ -66,24 +67,41 @@ const (
 
 // gathering reports whether units should wait. Those that are a full entry should not.
 func (l *loop) gathering(now time.Time) bool {
-	if l.origin.bytes.Load() >= maxBatchBytes {
+	if l.waitingBytes() >= maxBatchBytes {
 		return false
 	}
 	switch onTheirWay := l.core.LastIndex() - l.gauges.applied(); {
 	case onTheirWay == 0:
 		return l.gather.held()
 	case onTheirWay < maxUnapplied:
-		return now.Sub(l.gather.proposed) < l.spacing()
+		wait := l.gather.proposed.Add(l.spacing()).Sub(now)
+		if wait > 0 {
+			l.remind(wait)
+		}
+		return wait > 0
 	}
 	return true
 }
 
+// remind has the loop woken when units that wait may follow the entry on its way, once
+// for each entry: nothing else may happen until that is applied.
+func (l *loop) remind(wait time.Duration) {
+	g := &l.gather
+	if g.fresh && !g.reminded.Equal(g.proposed) {
+		g.reminded = g.proposed
+		l.fx.wakeIn(wait)
+	}
+}
+
 func (l *loop) spacing() time.Duration {
-	if l.origin.bytes.Load() >= twoEntries {
+	if l.waitingBytes() >= twoEntries {
 		return fullSpacing
 	}
 	return entrySpacing
 }
+
+// waitingBytes is what waits for its answers here, and for an entry from other nodes.
+func (l *loop) waitingBytes() int64 { return l.origin.bytes.Load() + l.foreignBytes }
 
 // gatheringAway is gathering for a node that forwards its units: the leader's entry that
 // has the ones before is waited for, or its clients, too, would fall into two camps.

@@ -142,6 +142,14 @@ func TestForwardedUnitsWaitForTheOnesBefore(t *testing.T) {
 	require.Equal(t, 4, sink.sent, "enough for an entry of its own")
 }
 
+// alarmSink notes when the loop wants to be woken.
+type alarmSink struct {
+	effects
+	in []time.Duration
+}
+
+func (s *alarmSink) wakeIn(after time.Duration) { s.in = append(s.in, after) }
+
 // appliedTo are gauges of a state machine that is some entries behind.
 type appliedTo struct {
 	gauges
@@ -167,9 +175,21 @@ func TestAnEntryFollowsTheOneOnItsWay(t *testing.T) {
 	l.gather.proposed = now
 	behind := func(entries uint64) { l.gauges = appliedTo{l.gauges, l.core.LastIndex() - entries} }
 
+	alarm := &alarmSink{effects: l.fx}
+	l.fx = alarm
+
 	behind(1)
 	require.True(t, l.gathering(now.Add(entrySpacing-1)), "what waits is little")
+	require.Empty(t, alarm.in, "nothing waits")
+	l.gather.fresh = true
+	require.True(t, l.gathering(now.Add(entrySpacing/3)))
+	require.True(t, l.gathering(now.Add(entrySpacing/2)))
+	require.Equal(t, []time.Duration{entrySpacing - entrySpacing/3}, alarm.in, "once is enough")
 	require.False(t, l.gathering(now.Add(entrySpacing)))
+	l.takeForeign([]unitsFrom{{2, []transport.Unit{{Bytes: make([]byte, twoEntries)}}}})
+	require.False(t, l.gathering(now.Add(fullSpacing)), "other nodes' units count")
+	l.dropForeign()
+	require.True(t, l.gathering(now.Add(fullSpacing)))
 	l.origin.bytes.Store(twoEntries)
 	require.True(t, l.gathering(now.Add(fullSpacing-1)))
 	require.False(t, l.gathering(now.Add(fullSpacing)), "enough for two entries that take turns")

@@ -35,6 +35,9 @@ type effects interface {
 	introduce(addrs []string)
 	// takeSnapshot starts one unless one is running.
 	takeSnapshot()
+	// wakeIn has a turn run after so long, instead of when it was last asked for; the next
+	// tick will do, too.
+	wakeIn(after time.Duration)
 }
 
 // loop is the node's decisions, one turn at a time. It belongs to one goroutine.
@@ -61,28 +64,29 @@ type loop struct {
 	lastSave uint64 // newest Save handed out
 	saved    uint64 // newest durable Save
 
-	foreign   []unitsFrom // units of other nodes, waiting for the next entry
-	units     []byte      // scratch: encoded units of the entry being built
-	unitCount uint32
-	batchOwn  []uint64  // their sequence numbers, if ours
-	batchPeer []peerSeq // and of other nodes
-	outgoing  []transport.Unit
-	term      uint64 // of the last turn, to notice a new leader
-	leader    raftcore.NodeID
-	openSent  time.Time
-	tickUnit  *tickUnit
-	tickWait  []func(error)
-	dice      dice
-	clock     clockWatch
-	stampPace stampPace
-	gather    gather
-	lease     *leaseView
-	policy    raftcore.LeasePolicy // as last noted
-	space     space
-	memory    memoryLimit
-	snapTurns snapTurns
-	fail      func(err error) // stops the node; nil in tests
-	lastStamp int64
+	foreign      []unitsFrom // units of other nodes, waiting for the next entry
+	foreignBytes int64       // what they hold
+	units        []byte      // scratch: encoded units of the entry being built
+	unitCount    uint32
+	batchOwn     []uint64  // their sequence numbers, if ours
+	batchPeer    []peerSeq // and of other nodes
+	outgoing     []transport.Unit
+	term         uint64 // of the last turn, to notice a new leader
+	leader       raftcore.NodeID
+	openSent     time.Time
+	tickUnit     *tickUnit
+	tickWait     []func(error)
+	dice         dice
+	clock        clockWatch
+	stampPace    stampPace
+	gather       gather
+	lease        *leaseView
+	policy       raftcore.LeasePolicy // as last noted
+	space        space
+	memory       memoryLimit
+	snapTurns    snapTurns
+	fail         func(err error) // stops the node; nil in tests
+	lastStamp    int64
 	// diskWatched is when watchDisk last looked, awake since when it has done so again and
 	// again.
 	diskWatched, awake time.Time
@@ -207,7 +211,7 @@ func (l *loop) turn(in *input, now time.Time) {
 		l.reads.add(done, now)
 	}
 	l.tickWait = append(l.tickWait, in.ticks...)
-	l.foreign = append(l.foreign, in.units...)
+	l.takeForeign(in.units)
 	l.gather.fresh = l.gather.fresh || len(in.chunks)+len(in.units) > 0
 	if len(in.barriers) > 0 {
 		l.readAgain = true

@@ -84,6 +84,7 @@ type Node struct {
 	logBase     atomic.Int64 // the log's size after the last compaction
 	status      atomic.Pointer[Status]
 	entries     atomic.Pointer[entrySource] // for peers that repair their logs
+	alarm       *time.Timer                 // wakeIn's
 	stopped     chan struct{}               // closed when the loop has ended
 	failed      chan struct{}               // closed at the first failure
 	failOnce    sync.Once
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, origin: newOrigin(), inbox: newInbox(),
-		stopped: make(chan struct{}), failed: make(chan struct{}),
+		alarm: newAlarm(), stopped: make(chan struct{}), failed: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
@@ -204,14 +205,27 @@ func (n *Node) start() {
 	n.spawn(n.announceProgress)
 }
 
+func newAlarm() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}
+
+// wakeIn implements effects: runLoop hears of it.
+func (n *Node) wakeIn(after time.Duration) { n.alarm.Reset(after) }
+
 // runLoop tells the loop of the time and runs the turns that nobody else does.
 func (n *Node) runLoop() {
 	defer close(n.stopped)
 	ticker := time.NewTicker(n.cfg.tick())
 	defer ticker.Stop()
+	defer n.alarm.Stop()
 	for n.ctx.Err() == nil {
 		select {
 		case <-n.inbox.wake:
+			n.pump(false)
+		case <-n.alarm.C:
+			n.inbox.add(func(*input) {}) // time is news enough
 			n.pump(false)
 		case <-ticker.C:
 			n.takeTurns(true)

@@ -47,8 +47,7 @@ func (l *loop) lead(now time.Time) {
 			l.closeUnit(now)
 		}
 	}
-	clear(l.foreign)
-	l.foreign = l.foreign[:0]
+	l.dropForeign()
 	l.leadOpen(now)
 	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
 		l.units = kv.AppendUnit(l.units, h, c.Ops)
@@ -117,6 +116,20 @@ func (l *loop) appendEntry(now time.Time) error {
 	return err
 }
 
+func (l *loop) takeForeign(us []unitsFrom) {
+	l.foreign = append(l.foreign, us...)
+	for i := range us {
+		for k := range us[i].units {
+			l.foreignBytes += int64(len(us[i].units[k].Bytes))
+		}
+	}
+}
+
+func (l *loop) dropForeign() {
+	clear(l.foreign)
+	l.foreign, l.foreignBytes = l.foreign[:0], 0
+}
+
 // refuseForeign sends units back that need a leader we are not.
 func (l *loop) refuseForeign() {
 	for _, f := range l.foreign {
@@ -126,8 +139,7 @@ func (l *loop) refuseForeign() {
 		}
 		l.fx.sendRefused(f.from, seqs)
 	}
-	clear(l.foreign)
-	l.foreign = l.foreign[:0]
+	l.dropForeign()
 }
 
 // forward sends our units to the leader. Each gets bytes of its own: the transport

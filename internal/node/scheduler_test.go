@@ -83,6 +83,7 @@ func (s *stepNode) setPeers(raftcore.Membership, bool) {}
 func (s *stepNode) askPeers([]string)                  {}
 func (s *stepNode) introduce([]string)                 {}
 func (s *stepNode) takeSnapshot()                      {}
+func (s *stepNode) wakeIn(time.Duration)               {}
 func (s *stepNode) met(raftcore.NodeID) process        { return process{} }
 func (s *stepNode) syncAge(time.Time) time.Duration    { return 0 }
 

@@ -458,6 +458,8 @@ func (e stepEffects) takeSnapshot() {
 	}
 }
 
+func (e stepEffects) wakeIn(time.Duration) {} // its ticks will do
+
 func (e stepEffects) askPeers(addrs []string) { e.host.AskPeers(addrs) }
 
 func (e stepEffects) introduce(addrs []string) { e.host.Introduce(addrs) }
