@@ -198,11 +198,15 @@ func leafRoom(need int) int {
 
 // makeRoom prepares the data for an entry of so many bytes at its end.
 func (n *treeNode) makeRoom(size int) {
-	if len(n.data)+size <= cap(n.data) {
+	need, room := int(n.size)+size, cap(n.data)
+	switch {
+	case room > leafMax && need <= leafMax: // the room of an entry that had the leaf to itself
+		n.pack(slices.Grow([]byte(nil), leafRoom(need)), n.data)
+		return
+	case len(n.data)+size <= room:
 		return
 	}
-	need, room := int(n.size)+size, cap(n.data)
-	if need > room || room > leafMax || room < leafMax && n.waste() < room/8 {
+	if need > room || room < leafMax && n.waste() < room/8 {
 		// More than it has, if that is not what a full leaf has: packing soon again is dearer.
 		room = leafRoom(max(need, min(room+1, leafMax)))
 		n.pack(slices.Grow([]byte(nil), room), n.data)
@@ -294,7 +298,7 @@ func (n *treeNode) removeEntries(i, k int) (size int) {
 	n.n -= k
 	n.size -= int64(size)
 	switch {
-	case cap(n.data) > 2*leafMax: // the room of an entry that had the leaf to itself
+	case cap(n.data) > 2*leafMax: // more than to wait for what makeRoom will do with it
 		n.pack(slices.Grow([]byte(nil), leafRoom(int(n.size))), n.data)
 	case n.n == 0:
 		n.data = n.data[:0]

@@ -76,6 +76,26 @@ func TestWasteIsPacked(t *testing.T) {
 	require.LessOrEqual(t, cap(tr.root.data), leafMax)
 }
 
+// A short value in the place of one that had a leaf to itself does not inherit its room: with
+// other entries, and holes, that leaf would come to more than a leaf may hold.
+func TestShortForLongKeepsLeavesBounded(t *testing.T) {
+	for _, long := range []int{leafMax + 1, 7000, 2*leafMax - 20, 3 * leafMax} {
+		r := rand.New(rand.NewPCG(1, uint64(long)))
+		tr := newTree(newHeap(1))
+		tr.put([]byte("key:30"), make([]byte, long))
+		tr.put([]byte("key:30"), make([]byte, 10))
+		tr.check(t)
+		for range 1000 {
+			if k := fmt.Appendf(nil, "key:%d", r.IntN(60)); r.IntN(2) == 0 {
+				tr.del(k)
+			} else {
+				tr.put(k, make([]byte, 40))
+			}
+			tr.check(t)
+		}
+	}
+}
+
 func TestScalesNeverFall(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {

@@ -89,7 +89,7 @@ func (n *treeNode) checkLeaf(tb testing.TB) {
 	}
 	require.Equal(tb, size, n.size)
 	require.GreaterOrEqual(tb, n.waste(), 0)
-	require.True(tb, n.n == 1 || len(n.data) <= leafMax, "data of %d bytes", len(n.data))
+	require.True(tb, n.n == 0 || n.size > leafMax || cap(n.data) <= leafMax, "room of %d bytes for %d", cap(n.data), n.size)
 	slices.Sort(places)
 	for i := range places[:max(len(places)-1, 0)] {
 		key, val := n.entryAt(places[i])
