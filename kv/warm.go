@@ -36,13 +36,13 @@ const (
 )
 
 // next is told of each operation before it runs: ops of them are in data, the first one on
-// database db, more in the units that follow.
+// database db, more in the units that follow. It holds nothing of what it read: the operations
+// may delete it.
 func (w *warmer) next(s *Store, db int, data []byte, ops uint64, following *UnitIter) {
 	if w.left > 0 {
 		w.left--
 		return
 	}
-	w.forget()
 	ok := w.gather(s, db, data, ops)
 	for it := *following; ok && w.left < warmKeys && it.Next(); {
 		ok = w.gather(s, 0, it.Unit.Data, it.Unit.Ops)
@@ -50,6 +50,7 @@ func (w *warmer) next(s *Store, db int, data []byte, ops uint64, following *Unit
 	if w.n+w.m > 1 {
 		w.touch(s, true)
 	}
+	w.forget()
 	w.left = max(w.left, 1) - 1
 }
 

@@ -74,6 +74,22 @@ func TestWarmerFindsEntries(t *testing.T) {
 	require.Equal(t, 3001.0, readScore(score), "it was found by its score in the end")
 }
 
+// What was read ahead is not held: a tree that a command of the same entry deletes is the
+// collector's, even if no write comes for long.
+func TestWarmerHoldsNothing(t *testing.T) {
+	n := warmNode(t, warmTree+100)
+	var c Chunk
+	addCommand(&c, "DEL", "hash")
+	addCommand(&c, "HSET", "hash", "member:7", "value")
+	n.run(&c)
+	require.Equal(t, ":1\r\n:1\r\n", string(c.Reply.b))
+	require.NotZero(t, n.s.ahead.sum, "it looked ahead")
+	for i := range warmKeys {
+		require.Zero(t, n.s.ahead.keys[i])
+		require.Zero(t, n.s.ahead.members[i])
+	}
+}
+
 // Commands of one chunk, which are looked ahead at together, reply what they do alone.
 func TestLookingAheadChangesNoReply(t *testing.T) {
 	commands := [][]string{
