@@ -36,6 +36,8 @@ func newTree(h *heap) *tree {
 func (t *tree) len() int { return t.root.n }
 
 // bytes estimates the memory the tree takes, slack in leaves included.
+// Forms of hashes and sets depend on it, so all versions of an apply level must come to the same:
+// it still counts two bytes of a slot's four (ADR 29).
 func (t *tree) bytes() int64 {
 	return treeNodeBytes + t.root.size + t.root.size/2 + 2*int64(t.root.n)
 }
