@@ -21,12 +21,14 @@ func treeFrom(h *heap, next func() (key, val []byte, ok bool)) *tree {
 			break
 		}
 		if leaf.n > 0 && leaf.size+int64(entrySize(key, val)) > leafMax {
+			leaf.endBuilding()
 			leaves = append(leaves, leaf)
 			leaf = t.leafLike(leaf)
 		}
-		leaf.appendEntry(key, val)
+		leaf.build(key, val)
 		prev = leaf.data[len(leaf.data)-len(val)-len(key) : len(leaf.data)-len(val)]
 	}
+	leaf.endBuilding()
 	t.root = t.buildInner(append(leaves, leaf))
 	for ; ok; key, val, ok = next() {
 		t.put(key, val)

@@ -264,6 +264,23 @@ func (n *treeNode) noteEnds(i int) {
 // appendEntry is insertEntry at the end.
 func (n *treeNode) appendEntry(key, val []byte) { n.insertEntry(n.n, key, val) }
 
+// build is appendEntry for a leaf whose entries all come one after the other: they get
+// their rough keys together, by endBuilding.
+func (n *treeNode) build(key, val []byte) {
+	size := entrySize(key, val)
+	n.makeRoom(size)
+	n.insertSlot(n.n, leafSlot(len(n.data)))
+	n.data = appendRaw(n.data, key, val)
+	n.n++
+	n.size += int64(size)
+}
+
+func (n *treeNode) endBuilding() {
+	if n.n > 0 {
+		n.rescale(n.prefixAt(0))
+	}
+}
+
 // rewrite gives entry i, whose key it is, a value of another length, if there is memory for
 // it: where it is, or behind all others. by is what it then takes more.
 func (n *treeNode) rewrite(i int, key, val []byte) (by int, ok bool) {
