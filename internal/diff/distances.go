@@ -28,9 +28,11 @@ func keepDistances(kept map[string]bool, args []string) {
 	to := 1
 	switch name := strings.ToLower(args[0]); name {
 	case "georadius", "georadiusbymember":
-		to = 1 + slices.IndexFunc(args, func(a string) bool { return strings.EqualFold(a, "store") || strings.EqualFold(a, "storedist") })
-		if to == 0 {
-			return
+		to = len(args)
+		for i, a := range args { // of several, the last counts
+			if strings.EqualFold(a, "store") || strings.EqualFold(a, "storedist") {
+				to = i + 1
+			}
 		}
 	case "zunionstore", "zinterstore", "zdiffstore", "zrangestore", "geosearchstore":
 	case "copy", "rename", "renamenx":

@@ -28,6 +28,8 @@ func TestLastBitsOfDistances(t *testing.T) {
 		on         bool
 	}{
 		{stored + ";zrange zs1 0 -1 WITHSCORES", bulk("m", a), bulk("m", b), true},
+		{"georadius ge1 1 2 9 km STORE zs2 STOREDIST zs1;zrange zs1 0 -1 WITHSCORES", bulk("m", a), bulk("m", b), true},
+		{"georadius ge1 1 2 9 km STORE zs2 STOREDIST zs1;zrange zs2 0 -1 WITHSCORES", bulk("m", a), bulk("m", b), false},
 		{stored + ";zpopmin zs1", bulk("m", a), bulk("m", b), true},
 		{stored + ";zscore zs1 m", whole('$', a), whole('$', b), true},
 		{stored + ";zscore zs1 m", whole(',', a), whole(',', b), true},
