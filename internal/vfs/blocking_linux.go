@@ -25,28 +25,20 @@ func entersyscallblock()
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
 
-// fdatasync is fdatasync(2). The runtime finds its frame by the stack pointer, so that
-// nothing may stand between the three calls.
-//
-//go:nosplit
-//go:norace
-func fdatasync(fd int) error {
-	entersyscallblock()
-	_, _, errno := syscall.RawSyscall(unix.SYS_FDATASYNC, uintptr(fd), 0, 0)
-	exitsyscall()
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
+// fdatasync is fdatasync(2).
+func fdatasync(fd int) error { return blockingSync(unix.SYS_FDATASYNC, fd) }
 
 // fsync is fsync(2), of which nobody expects that it is brief.
+func fsync(fd int) error { return blockingSync(unix.SYS_FSYNC, fd) }
+
+// blockingSync is the system call on a descriptor. The runtime finds its frame by the stack
+// pointer, so that nothing may stand between the three calls.
 //
 //go:nosplit
 //go:norace
-func fsync(fd int) error {
+func blockingSync(call uintptr, fd int) error {
 	entersyscallblock()
-	_, _, errno := syscall.RawSyscall(unix.SYS_FSYNC, uintptr(fd), 0, 0)
+	_, _, errno := syscall.RawSyscall(call, uintptr(fd), 0, 0)
 	exitsyscall()
 	if errno != 0 {
 		return errno
