@@ -3,6 +3,8 @@ package kv
 import (
 	"math/rand/v2"
 	"sync/atomic"
+
+	"github.com/rkvdb/rkv/internal/pages"
 )
 
 // accessTable remembers when and how often keys were used on this node, for eviction
@@ -15,6 +17,8 @@ import (
 type accessTable struct {
 	// slots exist from the first note on: stores without keys do not need their 4 MiB.
 	slots atomic.Pointer[[accessSlots]atomic.Uint32]
+	// there has a bit for each part of slots that was given its pages.
+	there atomic.Uint64
 	// logFactor and decayMinutes are lfu-log-factor and lfu-decay-time.
 	logFactor, decayMinutes atomic.Int64
 }
@@ -72,7 +76,8 @@ func usesFrequency(policy int64) bool {
 const (
 	accessBits  = 20
 	accessSlots = 1 << accessBits
-	lfuInit     = 5 // a new key's counter: it must live long enough to be counted
+	accessPart  = accessSlots / 64 // is given its pages together, 64 KiB
+	lfuInit     = 5                // a new key's counter: it must live long enough to be counted
 )
 
 func newAccessTable() *accessTable {
@@ -91,7 +96,12 @@ func (t *accessTable) slot(db int, hash uint64) *atomic.Uint32 {
 		t.slots.CompareAndSwap(nil, new([accessSlots]atomic.Uint32))
 		slots = t.slots.Load()
 	}
-	return &slots[accessSlot(db, hash)]
+	at := accessSlot(db, hash)
+	if part := at / accessPart; t.there.Load()>>part&1 == 0 {
+		pages.Populate(slots[part*accessPart:][:accessPart])
+		t.there.Or(1 << part)
+	}
+	return &slots[at]
 }
 
 // noted is what the key's slot says, 0 if nothing.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/rkvdb/rkv/internal/pages"
 )
 
 // ref is the place of a block in the arena, in units of 16 bytes: chunk number and
@@ -28,6 +30,9 @@ const (
 	// chunksSmall chunks keep small pages: below 32 MiB huge pages would cost a small
 	// store more memory than they save it time.
 	chunksSmall = 8
+	// lazyBytes come as they are touched: a store of a few keys of many sizes does not
+	// need whole pages.
+	lazyBytes = 2 << 20
 
 	bigPage  = ^uint8(0)     // page.class of a block with a mapping of its own
 	idlePage = ^uint8(0) - 1 // page.class of an empty page
@@ -224,6 +229,8 @@ func (a *arena) takePage(class uint8) uint32 {
 			// kernel up to 5 ms in a virtual machine; one already touched in small pages
 			// is made huge by the kernel's own thread.
 			adviseHuge((*a.chunks.Load())[pn/pagesPerChunk])
+		} else if a.mapped > lazyBytes && pn/pagesPerChunk <= chunksSmall {
+			pages.Populate(a.page(pn))
 		}
 	}
 	// A page keeps its born bits' room only within one class.
@@ -249,12 +256,17 @@ func (a *arena) trim(maxOps int) int {
 		n := len(a.warm)
 		pn := a.warm[n-1]
 		a.warm = a.warm[:n-1]
-		off := pn % pagesPerChunk * pageBytes
-		dropMemory((*a.chunks.Load())[pn/pagesPerChunk][off : off+pageBytes])
+		dropMemory(a.page(pn))
 		a.mapped -= pageBytes
 		a.cold = append(a.cold, pn)
 	}
 	return maxOps
+}
+
+// page is the memory of a page.
+func (a *arena) page(pn uint32) []byte {
+	off := pn % pagesPerChunk * pageBytes
+	return (*a.chunks.Load())[pn/pagesPerChunk][off : off+pageBytes]
 }
 
 func (a *arena) trimmable() bool { return len(a.warm) > pagesKept }

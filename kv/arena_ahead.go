@@ -1,6 +1,10 @@
 package kv
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/rkvdb/rkv/internal/pages"
+)
 
 // memoryAhead makes chunks of huge pages ready while those before are filled: the kernel
 // takes as long to clear them, above all in a virtual machine, as a loader to fill a
@@ -43,7 +47,7 @@ func (m *memoryAhead) run() {
 	for {
 		mem := mapMemory(chunkBytes)
 		adviseHuge(mem)
-		populateMemory(mem)
+		pages.Populate(mem)
 		select {
 		case m.ready <- mem:
 			continue

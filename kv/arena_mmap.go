@@ -20,9 +20,6 @@ func mapMemory(n int) []byte {
 // adviseHuge asks for huge pages; a wish, for the kernel may lack them.
 func adviseHuge(mem []byte) { _ = unix.Madvise(mem, unix.MADV_HUGEPAGE) }
 
-// populateMemory has the kernel give mem its pages now; kernels before 5.14 do not.
-func populateMemory(mem []byte) { _ = unix.Madvise(mem, unix.MADV_POPULATE_WRITE) }
-
 func unmapMemory(mem []byte) { _ = unix.Munmap(mem) }
 
 // dropMemory gives the pages of mem back to the kernel; they read as zero after.

@@ -9,8 +9,6 @@ func mapMemory(n int) []byte { return make([]byte, n) }
 
 func adviseHuge([]byte) {}
 
-func populateMemory([]byte) {}
-
 func unmapMemory(mem []byte) { clear(mem) }
 
 func dropMemory(mem []byte) { clear(mem) }

@@ -1,10 +1,11 @@
 package kv
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/rkvdb/rkv/internal/pages"
 )
 
 // bitAt is a bit of s; what lies beyond its end is 0.
@@ -100,7 +101,7 @@ func combineBits(op bitOp, sources [][]byte) []byte {
 			longest = i
 		}
 	}
-	out := bytes.Clone(sources[longest])
+	out := pages.Clone(sources[longest])
 	if op == bitNot {
 		for i := range out {
 			out[i] = ^out[i]

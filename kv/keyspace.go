@@ -3,6 +3,8 @@ package kv
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/rkvdb/rkv/internal/pages"
 )
 
 // keyspace is one database: a table of records and an index of the keys that
@@ -95,7 +97,7 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 func (h *heap) compose(key []byte, v *Value, id *[objectIDBytes]byte) record {
 	if v.Obj == nil && v.Type == TypeString && len(v.Bytes) > maxRecordString {
 		v.Obj = h.newObject()
-		v.Obj.str = append([]byte(nil), v.Bytes...)
+		v.Obj.str = pages.Clone(v.Bytes)
 		v.Enc = EncBigString
 	} else if v.Obj == nil && hasObject(v.Enc) {
 		v.Enc = EncRaw // a big string that was cut short

@@ -32,7 +32,7 @@ var wiredState = map[string][]string{
 // Every field of the system state is in the snapshot or declared derived: one that
 // is forgotten here would differ between nodes after the next snapshot.
 func TestEveryStateFieldIsInTheSnapshot(t *testing.T) {
-	derived := map[string]string{"watch.epoch": "which pages a cut shares",
+	derived := map[string]string{"watch.epoch": "which pages a cut shares", "watch.fresh": "memory for pages",
 		"scripts.bySHA": "rows", "scripts.bytes": "rows", "scripts.evals": "rows",
 		"functions.byName": "libs", "functions.bytes": "libs",
 		"waiters.byUnit": "rows", "waiters.queues": "rows", "waiters.due": "rows", "waiters.perSession": "rows",

@@ -2,6 +2,8 @@ package kv
 
 import (
 	"encoding/binary"
+
+	"github.com/rkvdb/rkv/internal/pages"
 )
 
 // watchSlots is the size of the table of last modifications. A key shares its slot
@@ -65,13 +67,17 @@ type watchPage struct {
 
 const watchLineSlots = watchPageSlots / 64
 
+// watchPagesAtOnce are allocated together, 128 KiB.
+const watchPagesAtOnce = 32
+
 // watchTable is the replicated memory of modifications: for each slot the version
 // at which a key of it was last modified. Pages exist from their first use.
 type watchTable struct {
 	pages []watchPage // watchSlots / watchPageSlots of them
-	epoch uint64      // counts the freezes
-	flush []uint64    // per database: the version of its last flush
-	swap  []uint64    // per database: the version of its last SWAPDB
+	fresh [][watchPageSlots]uint64
+	epoch uint64   // counts the freezes
+	flush []uint64 // per database: the version of its last flush
+	swap  []uint64 // per database: the version of its last SWAPDB
 }
 
 func newWatchTable(databases int) watchTable {
@@ -88,7 +94,7 @@ func (t *watchTable) touch(db int, hash, version uint64) { t.set(watchSlot(db, h
 func (t *watchTable) set(slot, version uint64) {
 	page := &t.pages[slot/watchPageSlots]
 	if page.slots == nil || page.epoch != t.epoch {
-		mine := new([watchPageSlots]uint64)
+		mine := t.newPage(page.slots != nil)
 		if page.slots != nil {
 			*mine = *page.slots
 		}
@@ -97,6 +103,21 @@ func (t *watchTable) set(slot, version uint64) {
 	at := slot % watchPageSlots
 	page.slots[at] = version
 	page.lines |= 1 << (at / watchLineSlots)
+}
+
+// newPage is room for a page. The first of each place stay until the store goes, unless a
+// cut is taken: so many are allocated together. Copies come and go.
+func (t *watchTable) newPage(isCopy bool) *[watchPageSlots]uint64 {
+	if isCopy {
+		return new([watchPageSlots]uint64)
+	}
+	if len(t.fresh) == 0 {
+		t.fresh = make([][watchPageSlots]uint64, watchPagesAtOnce)
+		pages.Populate(t.fresh)
+	}
+	mine := &t.fresh[0]
+	t.fresh = t.fresh[1:]
+	return mine
 }
 
 func (t *watchTable) get(slot uint64) uint64 {

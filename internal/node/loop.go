@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rkvdb/rkv/internal/pages"
 	"github.com/rkvdb/rkv/internal/transport"
 	"github.com/rkvdb/rkv/kv"
 	"github.com/rkvdb/rkv/raftcore"
@@ -67,6 +68,7 @@ type loop struct {
 	foreign      []unitsFrom // units of other nodes, waiting for the next entry
 	foreignBytes int64       // what they hold
 	units        []byte      // scratch: encoded units of the entry being built
+	bodies       pages.Slab  // for the bodies of entries
 	unitCount    uint32
 	batchOwn     []uint64  // their sequence numbers, if ours
 	batchPeer    []peerSeq // and of other nodes

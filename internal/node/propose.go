@@ -102,8 +102,7 @@ func (l *loop) appendEntry(now time.Time) error {
 	if l.memory.short {
 		h.Flags |= kv.EntryOOM
 	}
-	body := make([]byte, 0, 64+len(l.units))
-	body = kv.AppendEntryHeader(body, h)
+	body := kv.AppendEntryHeader(l.bodies.Make(64 + len(l.units))[:0], h)
 	body = append(body, l.units...)
 	index, err := l.core.Propose(raftcore.EntryNormal, body)
 	if err == nil {

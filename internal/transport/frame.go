@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 
+	"github.com/rkvdb/rkv/internal/pages"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -124,6 +125,7 @@ type frameReader struct {
 	buf      []byte // buf[lo:hi] was read and not yet consumed
 	lo, hi   int
 	header   [frameHeaderSize]byte // of the frame being read; here, or it would be allocated each time
+	slab     pages.Slab            // for what outlives buf
 }
 
 func newFrameReader(src io.Reader, maxFrame int) *frameReader {
@@ -210,9 +212,9 @@ func (r *frameReader) take(n int) ([]byte, error) {
 	return r.own(n)
 }
 
-// own returns the next n bytes in an allocation of their own.
+// own returns the next n bytes in memory that is not used again.
 func (r *frameReader) own(n int) ([]byte, error) {
-	p := make([]byte, min(n, max(trustedAllocation, r.hi-r.lo)))
+	p := r.slab.Make(min(n, max(trustedAllocation, r.hi-r.lo)))
 	have := copy(p, r.buf[r.lo:r.hi])
 	r.lo += have
 	for {
@@ -223,6 +225,7 @@ func (r *frameReader) own(n int) ([]byte, error) {
 			return p, nil
 		}
 		grown := make([]byte, min(n, 4*have))
+		pages.Populate(grown)
 		copy(grown, p)
 		p = grown
 	}
