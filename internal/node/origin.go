@@ -23,6 +23,7 @@ type origin struct {
 	// Its first unit is unanswered (or the ring is empty), so base is the "low"
 	// that seals everything before it.
 	ring []unit
+	room []unit // the memory that ring is in: it moves down there instead of growing out of it
 	base uint64
 	// blocked are the chunks whose clients wait in blocking commands, by number; leaving
 	// those whose clients have gone.
@@ -58,8 +59,22 @@ func (o *origin) add(c *kv.Chunk, now time.Time) {
 	o.mu.Lock()
 	c.Seq = o.next
 	o.next++
-	o.ring = append(o.ring, unit{chunk: c, arrived: now})
+	o.push(unit{chunk: c, arrived: now})
 	o.mu.Unlock()
+}
+
+// push appends a unit. The caller holds mu.
+func (o *origin) push(u unit) {
+	if len(o.ring) == cap(o.ring) && 2*len(o.ring) <= len(o.room) {
+		n := copy(o.room, o.ring)
+		clear(o.room[n:])
+		o.ring = o.room[:n]
+	}
+	grows := len(o.ring) == cap(o.ring)
+	o.ring = append(o.ring, u)
+	if grows {
+		o.room = o.ring[:cap(o.ring)]
+	}
 }
 
 // at finds a unit that still waits. The caller holds mu.
@@ -126,16 +141,18 @@ func (o *origin) forget(seq uint64) {
 		n++
 	}
 	o.base += uint64(n)
+	o.ring = o.ring[n:]
 	switch {
-	case n == len(o.ring):
-		o.ring = o.ring[:0]
-	case n > 1024 || n > len(o.ring)/2:
-		// Move the rest down instead of letting append grow a sliding window.
-		o.ring = o.ring[:copy(o.ring, o.ring[n:])]
+	case len(o.ring) > 0:
+	case len(o.room) > manyUnits:
+		o.ring, o.room = nil, nil // a flood's memory
 	default:
-		o.ring = o.ring[n:]
+		o.ring = o.room[:0]
 	}
 }
+
+// manyUnits are as many as a thousand busy connections have waiting.
+const manyUnits = 1 << 14
 
 func (o *origin) answer(c *kv.Chunk, err error) {
 	o.bytes.Add(-int64(chunkBytes(c)))

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -29,4 +30,70 @@ func TestReconcileLeavesUnitsWithoutSession(t *testing.T) {
 	o.ring[0].exposed = true
 	o.reconcile(store.SeqState)
 	require.Equal(t, errUnknownOutcome, w.err)
+}
+
+// Units come and go in a window that moves: it must neither lose one nor take new memory
+// for ever.
+func TestUnitsMoveInTheirRoom(t *testing.T) {
+	o := newOrigin()
+	dice := rand.New(rand.NewPCG(1, 2))
+	waiting := map[uint64]*kv.Chunk{}
+	for range 5000 {
+		if dice.IntN(2) == 0 || len(waiting) == 0 {
+			for range dice.IntN(60) {
+				c := new(kv.Chunk)
+				o.add(c, time.Time{})
+				waiting[c.Seq] = c
+			}
+		} else {
+			for seq := range waiting { // in any order
+				o.forget(seq)
+				delete(waiting, seq)
+				if dice.IntN(70) == 0 {
+					break
+				}
+			}
+		}
+		for seq, c := range waiting {
+			require.Same(t, c, o.at(seq).chunk)
+		}
+		require.EqualValues(t, len(o.ring), o.next-o.base)
+		if len(o.ring) > 0 {
+			require.NotNil(t, o.ring[0].chunk)
+		}
+	}
+
+	chunks := make([]kv.Chunk, 50)
+	turn := func() {
+		for i := range chunks {
+			o.add(&chunks[i], time.Time{})
+		}
+	}
+	for o = newOrigin(); o.next < 1000; { // two turns wait
+		turn()
+		if o.next > 100 {
+			for range chunks {
+				o.forget(o.base)
+			}
+		}
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		turn()
+		for range chunks {
+			o.forget(o.base)
+		}
+	}))
+}
+
+func TestAFloodsUnitsDoNotKeepTheirMemory(t *testing.T) {
+	o := newOrigin()
+	for range 4 * manyUnits {
+		o.add(new(kv.Chunk), time.Time{})
+	}
+	for o.base < o.next {
+		o.forget(o.base)
+	}
+	require.Zero(t, cap(o.ring))
+	o.add(new(kv.Chunk), time.Time{})
+	require.NotNil(t, o.at(o.base))
 }
