@@ -158,20 +158,42 @@ func (b *clusterBench) timed(what string, work func() error) (latencies, error) 
 // snapshotWhileIdle looks for pauses: no client but one, that reads a millisecond after
 // each answer. It does not write: a write waits for the disk, which has pauses of its own.
 func (b *clusterBench) snapshotWhileIdle() error {
-	probe := traffic{addr: b.addr, keys: b.o.keys, conns: 1, reads: true, gap: time.Millisecond}
 	time.Sleep(2 * time.Second)
-	quiet, err := probe.during(quietTime)
+	took := time.Duration(0)
+	pause, err := b.longestPause("one reader, snapshot:         ", func() (err error) {
+		took, err = b.snapshot(b.addr, func() {})
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	fmt.Println("one reader, idle:             ", quiet)
-	times, err := probe.while(func() error {
-		_, err := b.snapshot(b.addr, func() {})
+	time.Sleep(2 * time.Second)
+	// As long as the other: the longest of more is longer.
+	quiet, err := b.longestPause("one reader, idle:             ", func() error { time.Sleep(took); return nil })
+	if err != nil {
 		return err
-	})
-	fmt.Println("one reader, snapshot:         ", times)
-	fmt.Printf("longest pause: %.2f ms (%.2f ms without a snapshot)\n", times.at(1).Seconds()*1e3, quiet.at(1).Seconds()*1e3)
-	return err
+	}
+	fmt.Printf("longest pause in %.1f s: %s (without a snapshot, as long: %s)\n", took.Seconds(), pause, quiet)
+	return nil
+}
+
+// longestPause is what one reader waits for an answer at most while work is done, and the
+// machine's part in it.
+func (b *clusterBench) longestPause(what string, work func() error) (string, error) {
+	var slow []span
+	probe := traffic{addr: b.addr, keys: b.o.keys, conns: 1, reads: true, gap: time.Millisecond, slow: &slow}
+	m := watchMachine()
+	times, err := probe.while(work)
+	stalls := m.end()
+	if err != nil {
+		return "", err
+	}
+	fmt.Println(what, times)
+	if m.denied != nil {
+		return fmt.Sprintf("%.2f ms (what the machine did is not known: %v)", times.at(1).Seconds()*1e3, m.denied), nil
+	}
+	return fmt.Sprintf("%.2f ms, or %.2f without the times in which a processor stood still, %d, the longest %.2f ms",
+		times.at(1).Seconds()*1e3, longestWithout(slow, stalls).Seconds()*1e3, len(stalls), longestWithout(stalls, nil).Seconds()*1e3), nil
 }
 
 // install kills a follower, empties its directory and lets it join again, under load. What

@@ -33,7 +33,12 @@ type traffic struct {
 	// refused counts error replies that say that nothing was done, instead of failing.
 	refused *atomic.Int64
 	seconds *timeline // nil: nobody asks when something was slow
+	// slow are the answers that took slowAnswer and longer, if not nil. For one connection.
+	slow *[]span
 }
+
+// slowAnswer is far more than a command takes, and less than a pause that matters.
+const slowAnswer = 4 * time.Millisecond
 
 // tolerant is the same traffic, which counts refusals.
 func (l traffic) tolerant(refused *atomic.Int64) traffic {
@@ -157,6 +162,9 @@ func (l traffic) request(c *client, dice *rand.Rand, begun time.Time, times late
 		took := time.Since(begun)
 		times = append(times, took)
 		l.seconds.note(took)
+		if l.slow != nil && took >= slowAnswer {
+			*l.slow = append(*l.slow, span{begun, begun.Add(took)})
+		}
 	}
 	return times, nil
 }
