@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -182,13 +184,19 @@ func (b *clusterBench) snapshotWhileIdle() error {
 func (b *clusterBench) longestPause(what string, work func() error) (string, error) {
 	var slow []span
 	probe := traffic{addr: b.addr, keys: b.o.keys, conns: 1, reads: true, gap: time.Millisecond, slow: &slow}
-	m := watchMachine()
+	m, begun := watchMachine(), time.Now()
 	times, err := probe.while(work)
 	stalls := m.end()
 	if err != nil {
 		return "", err
 	}
 	fmt.Println(what, times)
+	if b.o.seconds {
+		slices.SortFunc(slow, func(a, b span) int { return cmp.Compare(b.length(), a.length()) })
+		for _, s := range slow[:min(len(slow), 5)] {
+			fmt.Printf("  %.2f ms from %s, after %.1f s\n", s.length().Seconds()*1e3, s.from.Format("15:04:05.000000"), s.from.Sub(begun).Seconds())
+		}
+	}
 	if m.denied != nil {
 		return fmt.Sprintf("%.2f ms (what the machine did is not known: %v)", times.at(1).Seconds()*1e3, m.denied), nil
 	}
