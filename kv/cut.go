@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -75,6 +76,10 @@ func (c *cut) each(db int, fn func(key []byte, v Value) error) (err error) {
 	return err
 }
 
+// warmTogether is more records than a processor waits for at a time, and few enough for
+// whoever waits for this reader to rest (see spendPiece).
+const warmTogether = 40
+
 // spend is each for a database that is read only once, and with objects that are of no
 // use to fn any more when it returns: what was read is not kept for the cut any longer.
 func (c *cut) spend(db int, fn func(key []byte, v Value) error) error {
@@ -82,11 +87,13 @@ func (c *cut) spend(db int, fn func(key []byte, v Value) error) error {
 	w := walker{h: c.h, v: &d.tableView, cut: d, window: segmentSlots}
 	buf := make([]orderedKey, 0, segmentSlots)
 	for keys, ok := w.next(buf); ok; keys, ok = w.next(keys) {
-		w.warm(keys)
-		for _, k := range keys {
-			rec := readRecord(c.h.arena.at(k.r))
-			if err := fn(rec.key, c.h.value(&rec)); err != nil {
-				return err
+		for some := range slices.Chunk(keys, warmTogether) {
+			w.warm(some)
+			for _, k := range some {
+				rec := readRecord(c.h.arena.at(k.r))
+				if err := fn(rec.key, c.h.value(&rec)); err != nil {
+					return err
+				}
 			}
 		}
 		d.forget(w.from, w.done)

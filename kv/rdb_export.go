@@ -86,7 +86,7 @@ func (x *rdbExporter) run() error {
 		if err != nil {
 			return err
 		}
-		if x.w.flush(rdbBlock); x.w.err != nil {
+		if x.w.flush(x.w.piece); x.w.err != nil {
 			return x.w.err
 		}
 	}
@@ -144,7 +144,7 @@ func (x *rdbExporter) strings(n int) error {
 			return err
 		}
 		x.w.string(s)
-		if x.w.flush(rdbBlock); x.w.err != nil {
+		if x.w.flush(x.w.piece); x.w.err != nil {
 			return x.w.err
 		}
 	}

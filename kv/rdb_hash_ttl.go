@@ -25,7 +25,7 @@ func (w *RDBWriter) expiringHash(o *object) {
 		w.b = appendRDBLen(w.b, uint64(ttl))
 		w.string(hashedMember(it.key()))
 		w.string(it.val())
-		w.flush(rdbBlock)
+		w.flush(w.piece)
 	}
 }
 

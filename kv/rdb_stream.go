@@ -63,7 +63,7 @@ func (w *RDBWriter) stream(o *object, code byte) {
 		var id [streamIDSize]byte
 		w.string(node.id.appendKey(id[:0]))
 		w.string(w.streamNode(&node, &entries, end-done))
-		w.flush(rdbBlock)
+		w.flush(w.piece)
 		done = end
 	}
 	w.b = appendRDBLen(w.b, uint64(s.len()))
@@ -137,7 +137,7 @@ func (w *RDBWriter) streamGroup(s *streamView, g *streamGroup, code byte) {
 		w.b = n.id.appendKey(w.b)
 		w.b = binary.LittleEndian.AppendUint64(w.b, uint64(n.time))
 		w.b = appendRDBLen(w.b, uint64(n.count))
-		w.flush(rdbBlock)
+		w.flush(w.piece)
 		return w.err == nil
 	})
 	w.b = appendRDBLen(w.b, uint64(s.countNumbered(streamConsumers, g.number)))
@@ -150,7 +150,7 @@ func (w *RDBWriter) streamGroup(s *streamView, g *streamGroup, code byte) {
 		w.b = appendRDBLen(w.b, uint64(s.ownedCount(c)))
 		s.eachOwned(c, streamID{}, maxStreamID, func(id streamID) bool {
 			w.b = append(w.b, id.appendKey(raw[:0])...)
-			w.flush(rdbBlock)
+			w.flush(w.piece)
 			return w.err == nil
 		})
 	})
@@ -210,7 +210,7 @@ func (x *rdbExporter) streamGroup(code byte) error {
 		if err == nil {
 			err = x.numbers(1)
 		}
-		x.w.flush(rdbBlock)
+		x.w.flush(x.w.piece)
 	}
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func (x *rdbExporter) streamConsumer(code byte) error {
 	owned, err := x.count()
 	for ; owned > 0 && err == nil; owned-- {
 		err = x.fixed(streamIDSize)
-		x.w.flush(rdbBlock)
+		x.w.flush(x.w.piece)
 	}
 	return err
 }

@@ -8,11 +8,13 @@ import (
 
 // RDBWriter produces an RDB file piece by piece: Header, Aux, then per database
 // SelectDB and its Keys, then End. Without an emit function everything stays in
-// Bytes; with one, pieces of about a MiB go to it as they fill, so that memory does
+// Bytes; with one, pieces go to it as they fill, so that memory does
 // not grow with the file. The first error sticks and is returned by End.
 type RDBWriter struct {
 	b    []byte
 	emit func(raw []byte, keys int) error
+	// piece is the size at which b is emitted.
+	piece int
 	// keys counts those that begin in b; crc covers what was emitted.
 	keys int
 	crc  uint64
@@ -20,15 +22,16 @@ type RDBWriter struct {
 	pack []byte // scratch for listpacks
 }
 
-// rdbBlock is the size at which a piece is emitted: large enough for the call not to
-// matter, small enough for who takes it to rest often (about 100 us of work).
+// rdbBlock is the size at which a piece is emitted, unless the writer has another, and
+// that of the pieces of a long string: large enough for the call not to matter, small
+// enough for who takes it to rest often (about 100 us of work).
 const rdbBlock = 32 << 10
 
 // NewRDBWriter returns a writer that hands pieces to emit, or that keeps all of it
 // if emit is nil. A piece is valid only during the call; keys is the number of keys
 // that begin in it.
 func NewRDBWriter(emit func(raw []byte, keys int) error) *RDBWriter {
-	return &RDBWriter{emit: emit}
+	return &RDBWriter{emit: emit, piece: rdbBlock}
 }
 
 // Bytes is what was written and not emitted.
@@ -75,7 +78,7 @@ func (w *RDBWriter) Key(key []byte, v Value) error {
 	} else {
 		w.value(code, v)
 	}
-	w.flush(rdbBlock)
+	w.flush(w.piece)
 	return w.err
 }
 
@@ -284,7 +287,7 @@ func (w *RDBWriter) tree(code byte, t *tree) {
 				w.string(val)
 			}
 		}
-		w.flush(rdbBlock)
+		w.flush(w.piece)
 	}
 }
 
@@ -295,6 +298,6 @@ func (w *RDBWriter) zsetTree(o *object) {
 		member, score := splitScored(it.key())
 		w.string(member)
 		w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(score))
-		w.flush(rdbBlock)
+		w.flush(w.piece)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
+
+	"github.com/rkvdb/rkv/internal/pages"
 )
 
 // state is everything replicated beside the keyspaces. A test holds its fields
@@ -98,11 +100,14 @@ func newStateHandle() *codec.MsgpackHandle {
 }
 
 // encode is deterministic: equal states are equal bytes.
-func (s *state) encode() []byte {
+func (s *state) encode() []byte { return s.encodeResting(func() {}) }
+
+// encodeResting is encode for somebody who goes on beside clients: rest is called often.
+func (s *state) encodeResting(rest func()) []byte {
 	w := stateWire{
 		Index: s.Index, Stamp: s.Stamp, Version: s.Version, HashSeed: s.HashSeed, Level: s.Level, Settings: s.Settings,
 		Sessions: s.sessions.rows, LastSession: s.sessions.last,
-		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(),
+		Flush: s.watch.flush, Swap: s.watch.swap, Watch: s.watch.encode(rest),
 		Scripts: s.scripts.rows, Functions: s.functions.rows(),
 		Waiters: s.waiters.wire(), LastTicket: s.waiters.last,
 		ACL: s.acl.rows(), NextUser: s.acl.nextID,
@@ -157,10 +162,19 @@ func (t *watchTable) freeze() watchTable {
 	return watchTable{pages: slices.Clone(t.pages), epoch: t.epoch, flush: slices.Clone(t.flush), swap: slices.Clone(t.swap)}
 }
 
-func (t *watchTable) encode() []byte {
-	var out []byte
+func (t *watchTable) encode(rest func()) []byte {
+	lines := 0
+	for p := range t.pages {
+		lines += bits.OnesCount64(t.pages[p].lines)
+	}
+	// As long as an old store's entries are, so that it hardly ever grows.
+	out := make([]byte, 0, lines*watchLineSlots*6)
+	pages.Populate(out[:cap(out)])
 	next := uint64(0)
 	for p := range t.pages {
+		if p%pagesAtOnce == 0 {
+			rest()
+		}
 		page := &t.pages[p]
 		for lines := page.lines; lines != 0; lines &= lines - 1 {
 			first := bits.TrailingZeros64(lines) * watchLineSlots
@@ -177,6 +191,9 @@ func (t *watchTable) encode() []byte {
 	}
 	return out
 }
+
+// pagesAtOnce are some 20 us of encoding.
+const pagesAtOnce = 8
 
 func (t *watchTable) decode(b []byte) bool {
 	at := uint64(0)

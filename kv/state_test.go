@@ -116,7 +116,7 @@ func TestWatchTableIsWrittenWhole(t *testing.T) {
 	table, model := newWatchTable(1), map[uint64]uint64{}
 	check := func(table *watchTable, model map[uint64]uint64) {
 		back := newWatchTable(1)
-		require.True(t, back.decode(table.encode()))
+		require.True(t, back.decode(table.encode(func() {})))
 		for slot := range uint64(watchSlots) {
 			require.Equal(t, model[slot], back.get(slot))
 		}
