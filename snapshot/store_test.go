@@ -365,8 +365,13 @@ func TestShareOfTheTime(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Close()
 	asked = 0
-	require.NoError(t, r.RestoreBeside(context.Background(), func([]byte) error { return nil }))
-	require.GreaterOrEqual(t, asked, info.Frames)
+	bytes := 0
+	require.NoError(t, r.RestoreBeside(context.Background(), func(raw []byte) error {
+		require.LessOrEqual(t, len(raw), restorePiece)
+		bytes += len(raw)
+		return nil
+	}))
+	require.Greater(t, asked, info.Frames+bytes/restorePiece, "after every frame read and every piece delivered")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, r.RestoreBeside(ctx, func([]byte) error { return nil }), context.Canceled)
