@@ -71,6 +71,7 @@ type loop struct {
 	bodies       pages.Slab  // for the bodies of entries
 	unitCount    uint32
 	batchOwn     []uint64  // their sequence numbers, if ours
+	notTaken     []uint64  // of ours, whose entry was not
 	batchPeer    []peerSeq // and of other nodes
 	outgoing     []transport.Unit
 	term         uint64 // of the last turn, to notice a new leader

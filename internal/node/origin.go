@@ -167,8 +167,9 @@ func (o *origin) answer(c *kv.Chunk, err error) {
 func chunkBytes(c *kv.Chunk) int { return c.Size() + 512 }
 
 // due calls send for every waiting unit that term's leader was not given yet, in
-// order of sequence, and marks those for which send reports true. A unit older
-// than resend is given again to the same leader: its frame may be lost.
+// order of sequence, and marks those for which send reports true; after the first other it
+// stops. A unit older than resend is given again to the same leader: its frame may be
+// lost. send is called under the lock.
 func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func(h kv.UnitHeader, c *kv.Chunk) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

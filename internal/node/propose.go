@@ -36,51 +36,61 @@ func (l *loop) lead(now time.Time) {
 	l.limitMemory(now)
 	l.leadPresence(now)
 	l.leadLevel(now)
+	l.leadForeign(now)
+	l.leadOpen(now)
+	taken := true
+	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
+		l.units = kv.AppendUnit(l.units, h, c.Ops)
+		l.batchOwn = append(l.batchOwn, h.Seq)
+		taken = l.closeUnit(now)
+		return taken
+	})
+	if taken {
+		l.propose(now)
+	}
+	l.origin.unsend(l.notTaken)
+	l.notTaken = l.notTaken[:0]
+}
+
+// leadForeign makes entries of other nodes' units. When one is not taken those behind it
+// are not tried: what a client sent together must not change its order.
+func (l *loop) leadForeign(now time.Time) {
+	taken := true
 	for _, f := range l.foreign {
 		for _, u := range f.units {
+			if !taken {
+				l.fx.sendRefused(f.from, []uint64{u.Seq})
+				continue
+			}
 			if _, err := kv.CheckUnit(u.Bytes); err != nil {
 				l.log.Warn("dropped a malformed unit", "from", uint64(f.from), "error", err)
 				continue
 			}
 			l.units = append(l.units, u.Bytes...)
 			l.batchPeer = append(l.batchPeer, peerSeq{f.from, u.Seq})
-			l.closeUnit(now)
+			taken = l.closeUnit(now)
 		}
 	}
 	l.dropForeign()
-	l.leadOpen(now)
-	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
-		l.units = kv.AppendUnit(l.units, h, c.Ops)
-		l.batchOwn = append(l.batchOwn, h.Seq)
-		l.closeUnit(now)
-		return true
-	})
-	l.propose(now)
 }
 
-// closeUnit ends a unit of the entry being built, and the entry when it is full.
-func (l *loop) closeUnit(now time.Time) {
+// closeUnit ends a unit of the entry being built, and the entry when it is full. It
+// reports false if that was not taken.
+func (l *loop) closeUnit(now time.Time) bool {
 	l.unitCount++
-	if len(l.units) >= maxBatchBytes {
-		l.propose(now)
-	}
+	return len(l.units) < maxBatchBytes || l.propose(now)
 }
 
-// propose appends the units gathered so far as one entry. If the core cannot take
-// them they were not proposed: ours are tried again, other nodes are told.
-func (l *loop) propose(now time.Time) {
+// propose appends the units gathered so far as one entry. If the core cannot take them
+// they were not proposed, and it reports false: other nodes are told, ours go to notTaken,
+// to be tried again. It may be called while origin calls send, which holds its lock.
+func (l *loop) propose(now time.Time) bool {
 	if l.unitCount == 0 {
-		return
+		return true
 	}
 	err := l.appendEntry(now)
 	if err != nil {
-		l.origin.mu.Lock()
-		for _, s := range l.batchOwn {
-			if u := l.origin.at(s); u != nil {
-				u.sentTerm = 0
-			}
-		}
-		l.origin.mu.Unlock()
+		l.notTaken = append(l.notTaken, l.batchOwn...)
 		for _, p := range l.batchPeer {
 			l.fx.sendRefused(p.from, []uint64{p.seq})
 		}
@@ -92,6 +102,7 @@ func (l *loop) propose(now time.Time) {
 	if cap(l.units) > 4*maxBatchBytes {
 		l.units = nil // one huge unit must not keep its memory for ever
 	}
+	return err == nil
 }
 
 // appendEntry proposes l.units as one entry body (none: a TICK).

@@ -1,12 +1,16 @@
 package node
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rkvdb/rkv/kv"
+	"github.com/rkvdb/rkv/raftcore"
 )
 
 // A session belongs to an incarnation. A directory that was emptied counts its boots
@@ -23,4 +27,68 @@ func TestOpenNamesTheIncarnation(t *testing.T) {
 	require.Equal(t, kv.AppendUnit(nil, kv.UnitHeader{Ops: 1}, want.Ops), open(11, 1))
 	require.NotEqual(t, open(11, 1), open(12, 1), "the first boot of another incarnation")
 	require.NotEqual(t, open(11, 1), open(11, 2))
+}
+
+// A leader that hands over takes no proposals. Units that fill an entry by themselves are
+// proposed while they are gathered: being refused there, too, they wait, in their order,
+// and the loop goes on. (It waited for its own lock.)
+func TestAFullEntryThatIsNotTakenWaits(t *testing.T) {
+	w := newWorld(7, 3, io.Discard)
+	var leader *stepNode
+	for steps := 0; leader == nil; steps++ {
+		require.Less(t, steps, 200_000)
+		w.step()
+		for _, n := range w.nodes {
+			if n.loop.core.Role() == raftcore.Leader && n.origin.opened() {
+				leader = n
+			}
+		}
+	}
+	var answered []string
+	propose := func(name string, value []byte) {
+		c := &kv.Chunk{Waiter: nameWaiter{name, &answered, t}}
+		c.AppendOp(kv.Lookup([]byte("append")), [][]byte{[]byte("append"), []byte("k"), value})
+		leader.Propose(c)
+	}
+	propose("large", bytes.Repeat([]byte("x"), maxBatchBytes))
+	propose("small", []byte("y"))
+	propose("larger", bytes.Repeat([]byte("z"), 2*maxBatchBytes))
+
+	other := leader.loop.id%3 + 1
+	require.NoError(t, leader.loop.core.TransferLeadership(other))
+	last := leader.loop.core.LastIndex()
+	turned := make(chan bool)
+	go func() {
+		defer close(turned)
+		leader.loop.turn(leader.inbox.take(), w.now)
+	}()
+	select {
+	case <-turned:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the loop hangs")
+	}
+	require.Equal(t, last, leader.loop.core.LastIndex(), "no part of what came together may overtake the rest")
+	for i := range leader.origin.ring {
+		require.Zero(t, leader.origin.ring[i].sentTerm, "given to nobody")
+	}
+	for steps := 0; len(answered) < 3; steps++ {
+		require.Less(t, steps, 200_000)
+		w.step()
+	}
+	require.Equal(t, []string{"large", "small", "larger"}, answered)
+	c := &kv.Chunk{}
+	c.AddRead(kv.Lookup([]byte("getrange")), [][]byte{[]byte("getrange"), []byte("k"), []byte(fmt.Sprint(maxBatchBytes - 1)), []byte(fmt.Sprint(maxBatchBytes + 1))})
+	leader.store.Read(c, 0)
+	require.Equal(t, "$3\r\nxyz\r\n", string(c.Reply.Bytes()))
+}
+
+type nameWaiter struct {
+	name string
+	all  *[]string
+	t    *testing.T
+}
+
+func (w nameWaiter) ChunkDone(c *kv.Chunk) {
+	require.NoError(w.t, c.Err)
+	*w.all = append(*w.all, w.name)
 }
