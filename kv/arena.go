@@ -30,9 +30,6 @@ const (
 	// chunksSmall chunks keep small pages: below 32 MiB huge pages would cost a small
 	// store more memory than they save it time.
 	chunksSmall = 8
-	// lazyBytes come as they are touched: a store of a few keys of many sizes does not
-	// need whole pages.
-	lazyBytes = 2 << 20
 
 	bigPage  = ^uint8(0)     // page.class of a block with a mapping of its own
 	idlePage = ^uint8(0) - 1 // page.class of an empty page
@@ -58,7 +55,11 @@ type arena struct {
 	cold    []uint32                 // empty pages without
 	spare   []uint32                 // chunk numbers whose big block is gone
 	room    [256]int64               // by class: free slots of its pages
-	look    uint32                   // page sparsePage looked at last
+	// grown are the classes that filled a page. Their next ones get all of their memory at
+	// once (docs/adr/0033); a first one as it is touched, or a few keys of many sizes
+	// would take a page each.
+	grown [256]bool
+	look  uint32 // page sparsePage looked at last
 
 	// tracking: a cut is open, and blocks allocated since the newest one opened are
 	// marked in page.born. Only they may be changed or freed at once.
@@ -229,9 +230,11 @@ func (a *arena) takePage(class uint8) uint32 {
 			// kernel up to 5 ms in a virtual machine; one already touched in small pages
 			// is made huge by the kernel's own thread.
 			adviseHuge((*a.chunks.Load())[pn/pagesPerChunk])
-		} else if a.mapped > lazyBytes && pn/pagesPerChunk <= chunksSmall {
+		}
+		if a.grown[class] {
 			pages.Populate(a.page(pn))
 		}
+		a.grown[class] = true
 	}
 	// A page keeps its born bits' room only within one class.
 	a.pages[pn] = arenaPage{class: class}

@@ -36,7 +36,7 @@ func TestSpendingRestsOften(t *testing.T) {
 		}
 		return nil
 	}))
-	require.GreaterOrEqual(t, rests, watchSlots/watchPageSlots/pagesAtOnce)
+	require.GreaterOrEqual(t, rests, watchSlots/watchPageSlots/encodedPerRest)
 	require.Less(t, longest, spendPiece+2*valueLen)
 	require.LessOrEqual(t, most, 2*warmTogether)
 
@@ -55,5 +55,7 @@ func TestSpendingEndsWhereItRests(t *testing.T) {
 	cut := n.s.OpenCut()
 	defer cut.Close()
 	full := fmt.Errorf("no room")
-	require.ErrorIs(t, cut.Spend(func(raw []byte, _ int) error { return full }), full)
+	emits := 0
+	require.ErrorIs(t, cut.Spend(func([]byte, int) error { emits++; return full }), full)
+	require.Equal(t, 1, emits)
 }

@@ -113,7 +113,11 @@ func (s *state) encodeResting(rest func()) []byte {
 		ACL: s.acl.rows(), NextUser: s.acl.nextID,
 		Once: s.once.rows(), OnceForgotten: s.once.forgotten,
 	}
-	var out []byte
+	// The codec would double what it has until all of it fits.
+	out := make([]byte, 0, len(w.Watch)+64<<10)
+	rest()
+	pages.Populate(out[:cap(out)])
+	rest()
 	if err := codec.NewEncoderBytes(&out, stateHandle).Encode(&w); err != nil {
 		panic("kv: encoding the system state: " + err.Error()) // a type msgpack does not know: a bug
 	}
@@ -167,12 +171,15 @@ func (t *watchTable) encode(rest func()) []byte {
 	for p := range t.pages {
 		lines += bits.OnesCount64(t.pages[p].lines)
 	}
+	if lines == 0 {
+		return nil
+	}
 	// As long as an old store's entries are, so that it hardly ever grows.
 	out := make([]byte, 0, lines*watchLineSlots*6)
 	pages.Populate(out[:cap(out)])
 	next := uint64(0)
 	for p := range t.pages {
-		if p%pagesAtOnce == 0 {
+		if p%encodedPerRest == 0 {
 			rest()
 		}
 		page := &t.pages[p]
@@ -192,8 +199,8 @@ func (t *watchTable) encode(rest func()) []byte {
 	return out
 }
 
-// pagesAtOnce are some 20 us of encoding.
-const pagesAtOnce = 8
+// encodedPerRest are pages that take some 20 us.
+const encodedPerRest = 8
 
 func (t *watchTable) decode(b []byte) bool {
 	at := uint64(0)

@@ -35,27 +35,32 @@ func Clone(b []byte) []byte {
 }
 
 const (
-	// slabBytes is the piece of memory that small allocations share. Its pages take the
+	// slabFirst and slabMost are the first piece of memory that small allocations share,
+	// and the largest: each is four times the one before. The pages of the largest take the
 	// kernel a tenth of a millisecond at most.
-	slabBytes = 256 << 10
+	slabFirst, slabMost = 16 << 10, 256 << 10
 	// slabShare: what is larger would leave too much of a piece unused at its end.
-	slabShare = slabBytes / 4
+	slabShare = 4
 )
 
 // Slab allocates bytes that live about as long as their neighbours, like the entries of
 // a log: its pieces are freed, by the collector, once nothing in them is used. It is for
 // one goroutine; the zero value is ready.
-type Slab struct{ rest []byte }
+type Slab struct {
+	rest []byte
+	size int // of the piece that rest is of
+}
 
 // Make returns n zero bytes with no capacity beyond.
 func (s *Slab) Make(n int) []byte {
-	if n > slabShare {
+	if n > slabMost/slabShare {
 		b := make([]byte, n)
 		Populate(b)
 		return b
 	}
 	if n > len(s.rest) {
-		s.rest = make([]byte, slabBytes)
+		s.size = min(max(slabFirst, 4*s.size, slabShare*n), slabMost)
+		s.rest = make([]byte, s.size)
 		Populate(s.rest)
 	}
 	b := s.rest[:n:n]
