@@ -23,7 +23,9 @@ type origin struct {
 	// Its first unit is unanswered (or the ring is empty), so base is the "low"
 	// that seals everything before it.
 	ring []unit
-	room []unit // the memory that ring is in: it moves down there instead of growing out of it
+	// room is the memory that ring is in, up to its end: ring moves down there instead of
+	// growing out of it.
+	room []unit
 	base uint64
 	// blocked are the chunks whose clients wait in blocking commands, by number; leaving
 	// those whose clients have gone.
@@ -66,6 +68,10 @@ func (o *origin) add(c *kv.Chunk, now time.Time) {
 // push appends a unit. The caller holds mu.
 func (o *origin) push(u unit) {
 	if len(o.ring) == cap(o.ring) && 2*len(o.ring) <= len(o.room) {
+		if len(o.room) > manyUnits && 8*len(o.ring) <= len(o.room) {
+			o.ring = append(make([]unit, 0, 2*len(o.ring)+1), o.ring...) // a flood is over
+			o.room = o.ring[:cap(o.ring)]
+		}
 		n := copy(o.room, o.ring)
 		clear(o.room[n:])
 		o.ring = o.room[:n]
