@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,7 @@ import (
 // the longest pauses anything has.
 type machine struct {
 	stop   chan struct{}
+	procs  int
 	done   sync.WaitGroup
 	mu     sync.Mutex
 	stalls []span
@@ -34,6 +36,9 @@ const (
 
 func watchMachine() *machine {
 	m := &machine{stop: make(chan struct{})}
+	// Each thread keeps a P of Go's while it sleeps: what it waits for is the kernel alone.
+	m.procs = runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(m.procs + runtime.NumCPU())
 	for cpu := range runtime.NumCPU() {
 		m.done.Go(func() { m.watch(cpu) })
 	}
@@ -70,6 +75,7 @@ func (m *machine) watch(cpu int) {
 func (m *machine) end() (stalls []span) {
 	close(m.stop)
 	m.done.Wait()
+	runtime.GOMAXPROCS(m.procs)
 	slices.SortFunc(m.stalls, func(a, b span) int { return a.from.Compare(b.from) })
 	for _, s := range m.stalls {
 		if n := len(stalls); n > 0 && !s.from.After(stalls[n-1].to) {
@@ -120,8 +126,9 @@ func beFirst(cpu int) error {
 	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 }
 
-// nap sleeps as precisely as the kernel can: time.Sleep needs another thread's help.
+// nap sleeps as precisely as the kernel can: time.Sleep needs another thread's help, and
+// afterwards nothing of Go's runtime is waited for.
 func nap(d time.Duration) {
 	t := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&t, nil)
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func TestTheMachinesPartIsTakenAway(t *testing.T) {
 }
 
 func TestStallsOfAllProcessorsAreOneList(t *testing.T) {
-	m := &machine{stop: make(chan struct{})}
+	m := &machine{stop: make(chan struct{}), procs: runtime.GOMAXPROCS(0)}
 	m.stalls = []span{ms(30, 35), ms(10, 20), ms(12, 15), ms(20, 22)}
 	require.Equal(t, []span{ms(10, 22), ms(30, 35)}, m.end())
 }

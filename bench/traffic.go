@@ -37,8 +37,8 @@ type traffic struct {
 	slow *[]span
 }
 
-// slowAnswer is far more than a command takes, and less than a pause that matters.
-const slowAnswer = 4 * time.Millisecond
+// slowAnswer is more than most commands take, and far less than a pause that matters.
+const slowAnswer = time.Millisecond
 
 // tolerant is the same traffic, which counts refusals.
 func (l traffic) tolerant(refused *atomic.Int64) traffic {
