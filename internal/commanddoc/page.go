@@ -73,14 +73,21 @@ func Page(divergence, compat string) string {
 		fmt.Fprintf(&b, "| %s | %s |\n", m[0], m[1])
 	}
 	if _, misses, ok := strings.Cut(compat, "\n"+missesHead+"\n"); ok {
-		misses, _, _ = strings.Cut(misses, "\n## ")
+		misses, rest, _ := strings.Cut(misses, "\n## ")
 		b.WriteString("\n## What Redis's own tests miss\n" + strings.TrimRight(misses, "\n") + "\n")
+		if undone, ok := strings.CutPrefix(rest, undoneHead+"\n"); ok {
+			undone, _, _ = strings.Cut(undone, "\n## ")
+			b.WriteString("\nNot done:\n\n" + strings.Trim(undone, "\n") + "\n")
+		}
 	}
 	return b.String()
 }
 
-// missesHead is the section of docs/compat.md that is repeated.
-const missesHead = "## What cannot pass by design"
+// missesHead is the section of docs/compat.md that is repeated, undoneHead the one behind it.
+const (
+	missesHead = "## What cannot pass by design"
+	undoneHead = "Not done"
+)
 
 func row(b *strings.Builder, cmd *kv.Command, notes map[string][]string) {
 	name := strings.ToUpper(strings.ReplaceAll(cmd.Name, "|", " "))
