@@ -8,12 +8,16 @@ import (
 )
 
 // nearDistance is how far apart, relative to their size, two distances may be: near the
-// antipodes the arc sine makes more than a last bit of it.
-const nearDistance = 1e-12
+// antipodes the arc sine makes more than a last bit of it, which may round the four
+// decimals that are shown of ten thousands of kilometres the other way.
+const nearDistance = 2e-12
 
-// showDistances reports whether the last of cmds names a key whose scores are distances
-// that STOREDIST kept, or were made of such.
+// showDistances reports whether the last of cmds shows distances, or names a key whose
+// scores are such that STOREDIST kept, or were made of such.
 func showDistances(cmds [][]string) bool {
+	if args := called(cmds[len(cmds)-1]); strings.EqualFold(args[0], "geodist") || hasWord(args, "withdist") {
+		return true
+	}
 	kept := map[string]bool{}
 	last := len(cmds) - 1
 	for _, args := range cmds[:last] {

@@ -39,6 +39,11 @@ func TestLastBitsOfDistances(t *testing.T) {
 		{passed + ";zscore st1 m", whole('$', a), whole('$', b), true},
 		{"EVAL script 0 " + stored + ";zscore zs1 m", whole('$', a), whole('$', b), true},
 
+		{"EVAL script 0 GEORADIUS st1 0.1 85.05 1e10 FT withdist ASC", bulk("e", "65681648.1855"), bulk("e", "65681648.1854"), true},
+		{"geodist ge1 a b ft", whole('$', "65681648.1855"), whole('$', "65681648.1854"), true},
+		{"geodist ge1 a b ft", whole('$', "65681648.1855"), whole('$', "65681648.1755"), false},
+		{"georadius ge1 1 2 9 km withcoord", bulk("e", "65681648.1855"), bulk("e", "65681648.1854"), false},
+
 		{"zscore zs1 m", whole('$', a), whole('$', b), false},
 		{stored + ";zscore zs2 m", whole('$', a), whole('$', b), false},
 		{strings.TrimSuffix(stored, " STOREDIST") + ";zscore zs1 m", whole('$', a), whole('$', b), false},
