@@ -7,10 +7,22 @@ import (
 	"strings"
 )
 
-// nearDistance is how far apart, relative to their size, two distances may be: near the
-// antipodes the arc sine makes more than a last bit of it, which may round the four
-// decimals that are shown of ten thousands of kilometres the other way.
-const nearDistance = 2e-12
+// nearDistance is how far apart, relative to their size, two distances may be.
+const nearDistance = 1e-12
+
+// antipodes are as far apart as anything is: half of the Earth's circumference in Redis's
+// units. A last bit of what the arc sine is taken of is the more there the nearer they are.
+var antipodes = [...]float64{20020734, 20020.734, 65684822.835, 12440.3383}
+
+// tolerance is nearDistance, or more for points that are nearly antipodes.
+func tolerance(distance float64) float64 {
+	for _, most := range antipodes {
+		if off := math.Abs(1 - distance/most); off < 1e-3 {
+			return max(nearDistance, 1e-15/max(off, 1e-8))
+		}
+	}
+	return nearDistance
+}
 
 // showDistances reports whether the last of cmds shows distances, or names a key whose
 // scores are such that STOREDIST kept, or were made of such.
@@ -73,5 +85,5 @@ func nearly(a, b Value) bool {
 func nearlyEqual(a, b string) bool {
 	x, err1 := strconv.ParseFloat(a, 64)
 	y, err2 := strconv.ParseFloat(b, 64)
-	return err1 == nil && err2 == nil && math.Abs(x-y) <= nearDistance*math.Abs(x)
+	return err1 == nil && err2 == nil && math.Abs(x-y) <= tolerance(x)*math.Abs(x)
 }

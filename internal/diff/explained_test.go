@@ -41,7 +41,9 @@ func TestLastBitsOfDistances(t *testing.T) {
 
 		{"EVAL script 0 GEORADIUS st1 0.1 85.05 1e10 FT withdist ASC", bulk("e", "65681648.1855"), bulk("e", "65681648.1854"), true},
 		{"geodist ge1 a b ft", whole('$', "65681648.1855"), whole('$', "65681648.1854"), true},
+		{"georadius_ro ge1 0 85.05 1e10 ft WITHDIST", bulk("", "65684416.9317"), bulk("", "65684416.9321"), true},
 		{"geodist ge1 a b ft", whole('$', "65681648.1855"), whole('$', "65681648.1755"), false},
+		{"geodist ge1 a b ft", whole('$', "55681648.1855"), whole('$', "55681648.1854"), false},
 		{"georadius ge1 1 2 9 km withcoord", bulk("e", "65681648.1855"), bulk("e", "65681648.1854"), false},
 
 		{"zscore zs1 m", whole('$', a), whole('$', b), false},
