@@ -59,7 +59,7 @@ func memoryUsage(key []byte, v Value) int64 {
 		n += int64(dueBytes + len(key))
 	}
 	if o := v.Obj; o != nil {
-		n += objectBytes + int64(len(o.str)) // not its room, which nodes have by how they came by it
+		n += objectBytes + int64(len(o.str)) // not cap: that differs between nodes
 		for _, t := range [2]*tree{o.t, o.t2} {
 			if t != nil {
 				n += t.bytes()

@@ -12,7 +12,8 @@ func (c *Cut) Blocks(emit func(raw []byte, keys int) error) error {
 }
 
 // Spend is Blocks for a cut that is not read again: it lets go of what was read, so that
-// writers copy and keep only what is still to come.
+// writers copy and keep only what is still to come. Its pieces are of some 4 KiB, and emit
+// is called with nothing, too: each call is the chance to rest (docs/adr/0034).
 func (c *Cut) Spend(emit func(raw []byte, keys int) error) error {
 	w := NewRDBWriter(emit)
 	w.piece = spendPiece

@@ -8,8 +8,8 @@ import (
 
 // RDBWriter produces an RDB file piece by piece: Header, Aux, then per database
 // SelectDB and its Keys, then End. Without an emit function everything stays in
-// Bytes; with one, pieces go to it as they fill, so that memory does
-// not grow with the file. The first error sticks and is returned by End.
+// Bytes; with one, pieces go to it as they fill, so that memory does not grow with the
+// file. The first error sticks and is returned by End.
 type RDBWriter struct {
 	b    []byte
 	emit func(raw []byte, keys int) error

@@ -199,7 +199,7 @@ func (t *watchTable) encode(rest func()) []byte {
 	return out
 }
 
-// encodedPerRest are pages that take some 20 us.
+// encodedPerRest are pages that take some 40 us (docs/adr/0034).
 const encodedPerRest = 8
 
 func (t *watchTable) decode(b []byte) bool {

@@ -73,11 +73,11 @@ const watchPagesAtOnce = 32
 // watchTable is the replicated memory of modifications: for each slot the version
 // at which a key of it was last modified. Pages exist from their first use.
 type watchTable struct {
-	pages []watchPage // watchSlots / watchPageSlots of them
-	fresh [][watchPageSlots]uint64
-	epoch uint64   // counts the freezes
-	flush []uint64 // per database: the version of its last flush
-	swap  []uint64 // per database: the version of its last SWAPDB
+	pages []watchPage              // watchSlots / watchPageSlots of them
+	fresh [][watchPageSlots]uint64 // room for pages to come
+	epoch uint64                   // counts the freezes
+	flush []uint64                 // per database: the version of its last flush
+	swap  []uint64                 // per database: the version of its last SWAPDB
 }
 
 func newWatchTable(databases int) watchTable {

@@ -96,8 +96,8 @@ type Info struct {
 // Source produces the raw RDB of one cut of the state machine (kv.Cut).
 type Source interface {
 	// Blocks calls emit with consecutive pieces of the RDB, some KiB each, and
-	// with the number of keys that begin in the piece. raw is valid only until emit
-	// returns. An error of emit ends Blocks, which returns it.
+	// with the number of keys that begin in the piece; a piece may be empty, to let the
+	// writer rest. raw is valid only until emit returns. An error of emit ends Blocks, which returns it.
 	Blocks(emit func(raw []byte, keys int) error) error
 }
 

@@ -1,9 +1,9 @@
 // Package pages gives large memory its pages in bulk, before it is written.
 //
 // The kernel gives a process memory page by page, at the first touch of each 4 KiB. On
-// bare metal that costs a fraction of a microsecond; in many a virtual machine the trap
-// alone costs ten and more, twenty times what the page itself does (docs/adr/0033). Asked
-// for in one call, pages are there without a trap each.
+// bare metal that costs a fraction of a microsecond; in a virtual machine whose page tables
+// its host shadows, the trap alone costs ten and more, twenty times what the page itself
+// does (docs/adr/0033). Asked for in one call, pages are there without a trap each.
 package pages
 
 import (

@@ -89,7 +89,7 @@ func headerChecksum(h, envelope []byte) uint32 {
 type frame struct {
 	kind     kind
 	envelope []byte // valid until the reader's next call
-	body     []byte // nobody else.s, until the end
+	body     []byte // in memory that is not used again
 }
 
 // parseHeader reads the header h of a frame and says how long envelope and body are,
