@@ -136,6 +136,7 @@ type segment struct {
 	end     int64 // behind the last record
 	synced  int64 // synced <= end; less only under SyncNever
 	written bool  // the active header has been written
+	direct  bool  // batches pass the page cache by, if they can
 }
 
 func (s *segment) lastIndex() uint64 { return s.header.baseIndex + uint64(len(s.offsets)) }

@@ -3,6 +3,7 @@ package segmentlog
 import (
 	"fmt"
 
+	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
 )
 
@@ -225,6 +226,7 @@ func (l *Log) writeBatch(tail *segment, entries []raftcore.Entry) error {
 		off, bufs = 0, append(bufs, tail.header.block())
 	}
 	bufs, offsets, end := l.encode(bufs, tail, entries)
+	l.goDirect(tail)
 	if err := tail.file.Writev(bufs, off); err != nil {
 		return err
 	}
@@ -242,6 +244,18 @@ func (l *Log) writeBatch(tail *segment, entries []raftcore.Entry) error {
 		return l.writeMeta(l.meta)
 	}
 	return nil
+}
+
+// goDirect takes the page cache out of the way of a segment's first batch and those after
+// it: each is synced at once, and there are zeros behind it (truncate, recoverTail).
+func (l *Log) goDirect(tail *segment) {
+	if tail.direct || l.sync != SyncAlways {
+		return
+	}
+	tail.direct = true
+	if f, ok := tail.file.(vfs.Direct); ok {
+		f.Direct()
+	}
 }
 
 // show makes a written batch visible to readers.

@@ -156,7 +156,7 @@ func TestWholeDiskLost(t *testing.T) {
 // syscallLine is one call of strace -f -y -T -o FILE: name, file, result.
 var syscallLine = regexp.MustCompile(`^\d+ +(\w+)\(\d+<([^>]*)>.*\) += (-?\d+)`)
 
-// A commit is one pwritev and one fdatasync of the segment in use, whose size and
+// A commit is one write and one fdatasync of the segment in use, whose size and
 // blocks do not change: seen from outside, by strace.
 func TestCommitIsOneWriteAndOneSync(t *testing.T) {
 	strace, err := exec.LookPath("strace")
@@ -218,7 +218,11 @@ func TestCommitIsOneWriteAndOneSync(t *testing.T) {
 	}
 	t.Logf("%d commits: %v; size %d, blocks %d", commits, calls, after.Size, after.Blocks)
 	seg := filepath.Base(segs[0])
-	require.Equal(t, map[string]int{"pwritev " + seg: commits, "fdatasync " + seg: commits}, calls)
+	// Past the page cache where the sync before was brief, through it otherwise.
+	calls["write "+seg] = calls["pwrite64 "+seg] + calls["pwritev "+seg]
+	delete(calls, "pwrite64 "+seg)
+	delete(calls, "pwritev "+seg)
+	require.Equal(t, map[string]int{"write " + seg: commits, "fdatasync " + seg: commits}, calls)
 	require.Equal(t, before.Size, after.Size)
 	require.Equal(t, before.Blocks, after.Blocks)
 }

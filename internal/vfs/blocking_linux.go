@@ -61,11 +61,13 @@ func beginWriteback(fd int, off, n int64) error {
 	return nil
 }
 
-// syncPace foresees whether a file's next fdatasync is brief: it has little to write, and
-// the one before was. Its methods may be called by several goroutines.
+// syncPace foresees whether a file's next sync is brief, together with a direct write before
+// it: there is little to write, and the one before was. Its methods may be called by several
+// goroutines.
 type syncPace struct {
-	owed atomic.Int64 // bytes written since the last sync began
-	last atomic.Int64 // what that took, ns
+	owed  atomic.Int64 // bytes written since the last sync began
+	early atomic.Int64 // how long direct writes took since then, ns
+	last  atomic.Int64 // what the last sync took, with the direct writes before it, ns
 }
 
 const (
@@ -78,9 +80,20 @@ const (
 
 func (p *syncPace) owes(bytes int) { p.owed.Add(int64(bytes)) }
 
-func (p *syncPace) took(d time.Duration) { p.last.Store(int64(d)) }
+// foresee reports whether the sync will be brief if so many bytes are written before it.
+func (p *syncPace) foresee(bytes int) bool {
+	return p.owed.Load()+int64(bytes) <= briefSyncBytes && p.last.Load() <= int64(briefSync)
+}
+
+// spent is told how long a direct write took.
+func (p *syncPace) spent(d time.Duration) { p.early.Add(int64(d)) }
+
+// took is told how long a sync took.
+func (p *syncPace) took(d time.Duration) { p.last.Store(int64(d) + p.early.Swap(0)) }
 
 // brief is asked once before each sync.
 func (p *syncPace) brief() bool {
-	return p.owed.Swap(0) <= briefSyncBytes && p.last.Load() <= int64(briefSync)
+	brief := p.foresee(0)
+	p.owed.Store(0)
+	return brief
 }

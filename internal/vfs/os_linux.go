@@ -106,9 +106,10 @@ func (OS) Exists(name string) (bool, error) {
 // os.File.Fd is safe to keep for as long as the os.File is kept, and the file
 // stays in blocking mode, so a read or write never parks in the poller.
 type osFile struct {
-	f     *os.File
-	fd    int
-	syncs syncPace
+	f      *os.File
+	fd     int
+	direct *direct // nil: Writev goes through the page cache
+	syncs  syncPace
 }
 
 func openFile(name string, flags int) (File, error) {
@@ -120,13 +121,14 @@ func openFile(name string, flags int) (File, error) {
 }
 
 func (o *osFile) Name() string { return o.f.Name() }
-func (o *osFile) Close() error { return o.f.Close() }
+func (o *osFile) Close() error { return errors.Join(o.endDirect(), o.f.Close()) }
 
 // ReadAt loops over short reads and EINTR (os.File does both).
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
 
 // WriteAt loops over short writes and EINTR (os.File does both).
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
+	o.forget([][]byte{p})
 	o.syncs.owes(len(p))
 	return o.f.WriteAt(p, off)
 }
@@ -137,7 +139,17 @@ const maxIovecs = 1024
 // Writev writes bufs at off: one pwritev for up to 1,024 buffers, and more only
 // after a short write, which a regular file returns at most on a full disk or a
 // signal.
+//
+// After Direct it is one pwrite of whole blocks that pass the page cache by.
 func (o *osFile) Writev(bufs [][]byte, off int64) error {
+	if o.direct != nil {
+		n, err := o.writeDirect(bufs, off)
+		if err != nil {
+			return err
+		}
+		bufs, off = dropBytes(bufs, n), off+int64(n)
+	}
+	o.forget(bufs)
 	for len(bufs) > 0 {
 		n, err := unix.Pwritev(o.fd, bufs[:min(len(bufs), maxIovecs)], off)
 		if errors.Is(err, unix.EINTR) {

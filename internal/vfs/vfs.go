@@ -32,6 +32,15 @@ type Writeback interface {
 	Writeback(off, n int64) error
 }
 
+// Direct is what a File may offer besides.
+type Direct interface {
+	// Direct has Writev pass the operating system's page cache by from now on, where it
+	// can. It is for a file that is written once, front to back, and synced after each
+	// write: then what the cache adds is copies and bookkeeping. The caller promises that
+	// there are only zeros behind what a Writev writes, up to the end of its last block.
+	Direct()
+}
+
 // Links is what a File may offer besides.
 type Links interface {
 	// Links is the number of names that the file has.

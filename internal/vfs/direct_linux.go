@@ -1,0 +1,152 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// direct is how Writev passes the page cache by where that is expected to be brief
+// (docs/adr/0035): the kernel makes no page dirty and looks for none to write when the sync
+// comes, which then only has to empty the disk's own cache. The disk takes whole blocks, in
+// memory that begins at one, so the last block's bytes are kept here and written again with
+// what follows them.
+type direct struct {
+	fd   int
+	last []byte // of one block: what of it is written
+	end  int64  // of the file so far; last ends there
+}
+
+// directBlock is a multiple of every disk's and file system's unit that Direct accepts.
+const directBlock = 4096
+
+// blocks are buffers for direct writes: as much as is written briefly, one block more for
+// what stands before it, and one for alignment.
+var blocks = sync.Pool{New: func() any {
+	b := make([]byte, briefSyncBytes+2*directBlock)
+	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (directBlock - 1)
+	b = b[skip : skip+briefSyncBytes+directBlock]
+	return &b
+}}
+
+// Direct opens the file once more, for direct writes. Where the file system has none, or
+// wants larger blocks, or the file is no number of blocks, Writev goes on as before.
+func (o *osFile) Direct() {
+	size, err := o.Size()
+	if o.direct != nil || err != nil || size%directBlock != 0 || !directAligned(o.fd) {
+		return
+	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(o.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	o.direct = &direct{fd: fd, last: make([]byte, 0, directBlock), end: -1}
+}
+
+// directAligned reports whether the file system says that blocks of ours are fine. One that
+// says nothing (before Linux 6.1) is tried.
+func directAligned(fd int) bool {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
+	if err != nil || st.Mask&unix.STATX_DIOALIGN == 0 {
+		return true
+	}
+	fits := func(n uint32) bool { return n > 0 && n <= directBlock && directBlock%n == 0 }
+	return fits(st.Dio_mem_align) && fits(st.Dio_offset_align)
+}
+
+// writeDirect is Writev in whole blocks. It reports what it wrote of bufs: all, or less
+// where the rest must go through the page cache.
+func (o *osFile) writeDirect(bufs [][]byte, off int64) (int, error) {
+	d, total := o.direct, 0
+	for _, b := range bufs {
+		total += len(b)
+	}
+	if !o.syncs.foresee(total) {
+		return 0, nil // the write waits for the disk, and its caller would keep the P (blocking_linux.go)
+	}
+	head, err := o.lastBlock(off)
+	if err != nil {
+		return 0, err
+	}
+	buf := blocks.Get().(*[]byte)
+	defer blocks.Put(buf)
+	b := append((*buf)[:0], head...)
+	for _, p := range bufs {
+		b = append(b, p...)
+	}
+	used := len(b)
+	b = b[:(used+directBlock-1)&^(directBlock-1)]
+	clear(b[used:])
+	d.end = -1 // unknown, should the write fail
+	n, err := o.pwriteDirect(b, off-int64(len(head)))
+	if err != nil {
+		return 0, err
+	}
+	if n < len(b) { // nothing of it, if the file system takes none
+		return min(total, max(0, n-len(head))), nil
+	}
+	d.last = append(d.last[:0], b[used&^(directBlock-1):used]...)
+	d.end = off + int64(total)
+	o.syncs.owes(total)
+	return total, nil
+}
+
+// lastBlock is what the file has of off's block before off.
+func (o *osFile) lastBlock(off int64) ([]byte, error) {
+	d, n := o.direct, int(off%directBlock)
+	if n == 0 {
+		return nil, nil
+	}
+	if d.end == off {
+		return d.last, nil
+	}
+	b := d.last[:n]
+	if _, err := o.f.ReadAt(b, off-int64(n)); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// forget is told what is written through the page cache: direct does not know the last
+// block any more.
+func (o *osFile) forget(bufs [][]byte) {
+	if o.direct != nil && len(bufs) > 0 {
+		o.direct.end = -1
+	}
+}
+
+// pwriteDirect is pwrite(2), repeated where a signal interrupted it. A file system that
+// takes no direct writes after all (EINVAL) writes nothing.
+func (o *osFile) pwriteDirect(b []byte, off int64) (n int, err error) {
+	began := time.Now()
+	err = retryEINTR(func() error {
+		n, err = unix.Pwrite(o.direct.fd, b, off)
+		return err
+	})
+	o.syncs.spent(time.Since(began))
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return 0, o.endDirect()
+	case err != nil:
+		return 0, wrapPath("pwrite", o.Name(), err)
+	case n == 0:
+		return 0, wrapPath("pwrite", o.Name(), io.ErrShortWrite)
+	}
+	return n, nil
+}
+
+// endDirect has Writev go through the page cache from now on.
+func (o *osFile) endDirect() error {
+	if o.direct == nil {
+		return nil
+	}
+	fd := o.direct.fd
+	o.direct = nil
+	return wrapPath("close", o.Name(), unix.Close(fd))
+}
