@@ -62,8 +62,7 @@ func (n *Node) snapshotOnce() (uint64, error) {
 	defer n.snapMu.Unlock()
 	n.writing.Store(true)
 	defer n.writing.Store(false)
-	// What the snapshot needs comes out of the garbage that is there, not on top of it.
-	runtime.GC()
+	n.collect()
 	j := n.cutSnapshot()
 	defer j.close()
 	if err := n.onLoop(n.ctx, j.name); err != nil {
@@ -78,6 +77,15 @@ func (n *Node) snapshotOnce() (uint64, error) {
 		return j.meta.Index, err
 	}
 	return j.meta.Index, n.onLoop(n.ctx, j.finish)
+}
+
+// collect collects garbage: what the snapshot needs comes out of what is there, not on top
+// of it. The collector's sweep yields to whatever can run, but the runtime looks for news
+// from the network only when nothing can: with one processor for the hot path nobody
+// would hear any for as long as it takes.
+func (n *Node) collect() {
+	defer n.cfg.LongWork()()
+	runtime.GC()
 }
 
 // snapshotJob takes one snapshot in four steps: cut and write wait for the store
