@@ -21,11 +21,11 @@ const timerSlack = 1_000_000 // ns
 // moderate load is after each entry, its next system call wakes that thread, which looks
 // around once or twice and falls asleep again: three switches and a timer interrupt for
 // each entry, a twelfth of a node's CPU at the slack above. What it looks for may
-// wait: it ends time slices of ten milliseconds, and has the processor back of a system
-// call that takes longer than foreseen (internal/vfs gives it away before where it can be
-// foreseen). A thread that it starts inherits its slack: timers that such a thread waits for
+// wait, though not for long: it ends time slices of ten milliseconds, and has the processor
+// back of a system call that takes longer than foreseen, a sync on a disk that hangs above
+// all (internal/vfs gives it away before where that can be foreseen). A thread that it starts inherits its slack: timers that such a thread waits for
 // are up to so much later, which is little beside a heartbeat.
-const monitorSlack = 10_000_000 // ns
+const monitorSlack = 4_000_000 // ns
 
 // relaxTimers gives the process and the monitor thread these slacks. Threads inherit
 // theirs, and the monitor thread is older than main: so the process replaces itself by

@@ -25,12 +25,13 @@ type direct struct {
 // directBlock is a multiple of every disk's and file system's unit that Direct accepts.
 const directBlock = 4096
 
-// blocks are buffers for direct writes: as much as is written briefly, one block more for
-// what stands before it, and one for alignment.
+// blocks are buffers for direct writes: as much as is written briefly, with what makes it
+// whole blocks at either end, and one block for alignment.
 var blocks = sync.Pool{New: func() any {
-	b := make([]byte, briefSyncBytes+2*directBlock)
+	const size = briefSyncBytes + 2*directBlock
+	b := make([]byte, size+directBlock)
 	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (directBlock - 1)
-	b = b[skip : skip+briefSyncBytes+directBlock]
+	b = b[skip : skip+size]
 	return &b
 }}
 
@@ -60,65 +61,80 @@ func directAligned(fd int) bool {
 	return fits(st.Dio_mem_align) && fits(st.Dio_offset_align)
 }
 
-// writeDirect is Writev in whole blocks. It reports what it wrote of bufs: all, or less
-// where the rest must go through the page cache.
-func (o *osFile) writeDirect(bufs [][]byte, off int64) (int, error) {
+// writeBlocks is Writev in whole blocks, directly where that is brief. Through the page cache
+// it is in whole blocks, too: the kernel would have to read a block first that it does not
+// know and is given a part of.
+func (o *osFile) writeBlocks(bufs [][]byte, off int64) error {
 	d, total := o.direct, 0
 	for _, b := range bufs {
 		total += len(b)
 	}
-	if !o.syncs.foresee(total) {
-		return 0, nil // the write waits for the disk, and its caller would keep the P (blocking_linux.go)
-	}
 	head, err := o.lastBlock(off)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	buf := blocks.Get().(*[]byte)
-	defer blocks.Put(buf)
-	b := append((*buf)[:0], head...)
-	for _, p := range bufs {
-		b = append(b, p...)
-	}
-	used := len(b)
-	b = b[:(used+directBlock-1)&^(directBlock-1)]
-	clear(b[used:])
+	from, used := off-int64(len(head)), len(head)+total
+	rest := -used & (directBlock - 1)
 	d.end = -1 // unknown, should the write fail
-	n, err := o.pwriteDirect(b, off-int64(len(head)))
-	if err != nil {
-		return 0, err
+	all := append(append([][]byte{head}, bufs...), zeroBlock[:rest])
+	if o.syncs.foresee(total) {
+		n, err := o.writeDirect(all, from)
+		if err != nil {
+			return err
+		}
+		all, from = dropBytes(all, n), from+int64(n)
 	}
-	if n < len(b) { // nothing of it, if the file system takes none
-		return min(total, max(0, n-len(head))), nil
+	if err := o.pwritev(all, from); err != nil {
+		return err
 	}
-	d.last = append(d.last[:0], b[used&^(directBlock-1):used]...)
-	d.end = off + int64(total)
+	if o.direct != nil {
+		d.keepLast(head, bufs, used&(directBlock-1))
+		d.end = off + int64(total)
+	}
 	o.syncs.owes(total)
-	return total, nil
+	return nil
+}
+
+var zeroBlock [directBlock]byte
+
+// keepLast keeps the last n bytes of head and bufs.
+func (d *direct) keepLast(head []byte, bufs [][]byte, n int) {
+	var last [directBlock]byte
+	at := n
+	for i := len(bufs) - 1; i >= 0 && at > 0; i-- {
+		b := bufs[i]
+		at -= copy(last[max(0, at-len(b)):at], b[max(0, len(b)-at):])
+	}
+	copy(last[:at], head[len(head)-at:])
+	d.last = append(d.last[:0], last[:n]...)
 }
 
 // lastBlock is what the file has of off's block before off.
 func (o *osFile) lastBlock(off int64) ([]byte, error) {
 	d, n := o.direct, int(off%directBlock)
-	if n == 0 {
-		return nil, nil
-	}
 	if d.end == off {
 		return d.last, nil
 	}
 	b := d.last[:n]
+	if n == 0 {
+		return b, nil
+	}
 	if _, err := o.f.ReadAt(b, off-int64(n)); err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-// forget is told what is written through the page cache: direct does not know the last
-// block any more.
-func (o *osFile) forget(bufs [][]byte) {
-	if o.direct != nil && len(bufs) > 0 {
-		o.direct.end = -1
+// writeDirect writes bufs, which are whole blocks and at most a block more than is brief. It
+// reports how much: all, or less where the rest must go through the page cache.
+func (o *osFile) writeDirect(bufs [][]byte, off int64) (int, error) {
+	buf := blocks.Get().(*[]byte)
+	defer blocks.Put(buf)
+	b := (*buf)[:0]
+	for _, p := range bufs {
+		b = append(b, p...)
 	}
+	return o.pwriteDirect(b, off)
 }
 
 // pwriteDirect is pwrite(2), repeated where a signal interrupted it. A file system that

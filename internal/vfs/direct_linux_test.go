@@ -46,8 +46,9 @@ func TestDirectWritesAreWritesInOrder(t *testing.T) {
 	end := 0
 	direct, cached := 0, 0
 	write := func(bufs ...[]byte) {
+		early := o.syncs.early.Load()
 		require.NoError(t, o.Writev(bufs, int64(end)))
-		if o.direct.end < 0 {
+		if o.syncs.early.Load() == early {
 			cached++
 		} else {
 			direct++

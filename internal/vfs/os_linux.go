@@ -128,7 +128,9 @@ func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p,
 
 // WriteAt loops over short writes and EINTR (os.File does both).
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
-	o.forget([][]byte{p})
+	if o.direct != nil {
+		o.direct.end = -1 // it does not know the last block any more
+	}
 	o.syncs.owes(len(p))
 	return o.f.WriteAt(p, off)
 }
@@ -138,18 +140,19 @@ const maxIovecs = 1024
 
 // Writev writes bufs at off: one pwritev for up to 1,024 buffers, and more only
 // after a short write, which a regular file returns at most on a full disk or a
-// signal.
-//
-// After Direct it is one pwrite of whole blocks that pass the page cache by.
+// signal. After Direct it writes whole blocks, and if they are few, by one pwrite past
+// the page cache.
 func (o *osFile) Writev(bufs [][]byte, off int64) error {
 	if o.direct != nil {
-		n, err := o.writeDirect(bufs, off)
-		if err != nil {
-			return err
-		}
-		bufs, off = dropBytes(bufs, n), off+int64(n)
+		return o.writeBlocks(bufs, off)
 	}
-	o.forget(bufs)
+	for _, b := range bufs {
+		o.syncs.owes(len(b))
+	}
+	return o.pwritev(bufs, off)
+}
+
+func (o *osFile) pwritev(bufs [][]byte, off int64) error {
 	for len(bufs) > 0 {
 		n, err := unix.Pwritev(o.fd, bufs[:min(len(bufs), maxIovecs)], off)
 		if errors.Is(err, unix.EINTR) {
@@ -158,7 +161,6 @@ func (o *osFile) Writev(bufs [][]byte, off int64) error {
 		if err != nil {
 			return wrapPath("pwritev", o.Name(), err)
 		}
-		o.syncs.owes(n)
 		rest := dropBytes(bufs, n)
 		if n == 0 && len(rest) > 0 {
 			return wrapPath("pwritev", o.Name(), io.ErrShortWrite)
