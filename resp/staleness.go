@@ -24,6 +24,17 @@ type freshness struct {
 	asOf atomic.Int64
 	// asking: a barrier was asked for ahead of need.
 	asking atomic.Bool
+	// wanted: somebody has asked how old the state is. Before that nobody looks at the clock,
+	// which is a system call for each barrier.
+	wanted atomic.Bool
+}
+
+// now is the moment of a barrier that is asked for now, 0 if nobody wants to know.
+func (f *freshness) now() int64 {
+	if !f.wanted.Load() {
+		return 0
+	}
+	return bootTime()
 }
 
 // passed notes a barrier that was asked for at that moment.
@@ -40,8 +51,9 @@ func (f *freshness) passed(asked int64) {
 // refresh is called, once at a time: readers with a bound then hardly ever wait.
 func (f *freshness) within(bound int64, refresh func(done func())) bool {
 	asOf := f.asOf.Load()
-	if asOf == 0 {
-		return false // nothing is known yet
+	if asOf == 0 { // nothing is known yet
+		f.wanted.Store(true)
+		return false
 	}
 	age := bootTime() - asOf
 	if age > bound/2 && age <= bound && f.asking.CompareAndSwap(false, true) {
@@ -61,7 +73,7 @@ func bootTime() int64 {
 
 // barrierAsked asks the node for a barrier and notes what it vouches for.
 func (s *Server) barrierAsked(done func(err error)) {
-	asked := bootTime()
+	asked := s.fresh.now()
 	s.backend.ReadBarrier(func(err error) {
 		if err == nil {
 			s.fresh.passed(asked)

@@ -68,7 +68,9 @@ func TestFreshnessIsRenewedAheadOfNeed(t *testing.T) {
 	var f freshness
 	asked, answer := 0, func() {}
 	refresh := func(done func()) { asked, answer = asked+1, done }
+	require.Zero(t, f.now(), "nobody wants to know")
 	require.False(t, f.within(int64(time.Minute), refresh), "nothing is known yet")
+	require.NotZero(t, f.now())
 	f.passed(bootTime() - int64(40*time.Second))
 	require.True(t, f.within(int64(time.Minute), refresh))
 	require.True(t, f.within(int64(time.Minute), refresh))
