@@ -83,7 +83,7 @@ type Stats struct {
 	Prepared     int    // zeroed and waiting
 	Free         int    // released, kept for reuse
 	Saves        uint64 // calls that wrote entries
-	Writes       uint64 // pwritev of entries
+	Writes       uint64 // writes of entries
 	Syncs        uint64 // fdatasync for entries
 	StateSyncs   uint64 // hard-state slots written and synced
 	Rotations    uint64

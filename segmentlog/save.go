@@ -12,7 +12,7 @@ import (
 // The steps are: at most one hard-state slot (one write, one fdatasync; only if
 // term or vote changed, a changed commit index alone waits for the next slot), then
 // truncation of a conflicting suffix (rare; see truncate), then all entries with
-// one pwritev and one fdatasync. A batch that does not fit the rest of its segment
+// one write and one fdatasync. A batch that does not fit the rest of its segment
 // goes to the next one, header included, in one write and one sync too, followed by
 // a slot that names the segment; only a batch larger than a segment costs several
 // writes. Save waits for the
@@ -212,13 +212,13 @@ func (l *Log) rotate(need int64) (*segment, error) {
 }
 
 // inlineBody is the size up to which a body is copied beside its header; a larger
-// one becomes a buffer of its own in the pwritev.
+// one becomes a buffer of its own in the write.
 const inlineBody = 16 << 10
 
 // scratchLimit is how much of the copy buffer is kept between batches.
 const scratchLimit = 4 << 20
 
-// writeBatch writes entries to tail with one pwritev, syncs, and shows them to
+// writeBatch writes entries to tail with one write, syncs, and shows them to
 // readers.
 func (l *Log) writeBatch(tail *segment, entries []raftcore.Entry) error {
 	off, bufs := tail.end, [][]byte(nil)
@@ -246,8 +246,10 @@ func (l *Log) writeBatch(tail *segment, entries []raftcore.Entry) error {
 	return nil
 }
 
-// goDirect takes the page cache out of the way of a segment's first batch and those after
-// it: each is synced at once, and there are zeros behind it (truncate, recoverTail).
+// goDirect takes the page cache out of the way of a segment's first batch and whatever is
+// written after it, truncate's zeros, too: it is synced at once, and there are only zeros
+// behind it (truncate, recoverTail). The second descriptor that this costs is closed with
+// the segment.
 func (l *Log) goDirect(tail *segment) {
 	if tail.direct || l.sync != SyncAlways {
 		return

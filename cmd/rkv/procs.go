@@ -10,7 +10,8 @@ import (
 // short steps that follow one another; more threads than it needs only wake each other
 // up, and the kernel's share of the work (sockets, disk) needs processors, too:
 // measured, half of the machine's is best, at most four (docs/performance.md). A start
-// gets all of them for as long as it loads, and so does a read that takes long; snapshots beside traffic work in slices too
+// gets all of them for as long as it loads, and so do a read that takes long and the
+// collection of garbage before a snapshot; snapshots beside traffic work in slices too
 // short to hold the chain back (docs/adr/0024).
 //
 // GOMAXPROCS in the environment overrules both.

@@ -13,7 +13,7 @@ import (
 // timerSlack is how much later than asked for the kernel may end a sleep. Go's monitor
 // thread asks for 20 us again and again as long as some thread is inside fdatasync; at
 // the usual slack of 50 us that is a sixth of a node's CPU, for nothing: a syncing
-// thread gives its processor back after this slack instead. Our own timers tick every
+// thread gives its processor back after some milliseconds instead. Our own timers tick every
 // few milliseconds and do not mind.
 const timerSlack = 1_000_000 // ns
 
@@ -23,8 +23,8 @@ const timerSlack = 1_000_000 // ns
 // each entry, a twelfth of a node's CPU at the slack above. What it looks for may
 // wait, though not for long: it ends time slices of ten milliseconds, and has the processor
 // back of a system call that takes longer than foreseen, a sync on a disk that hangs above
-// all (internal/vfs gives it away before where that can be foreseen). A thread that it starts inherits its slack: timers that such a thread waits for
-// are up to so much later, which is little beside a heartbeat.
+// all (internal/vfs gives it away before where that can be foreseen). A thread that it starts inherits its slack, and those that one starts: timers that
+// such a thread waits for are up to so much later, which is little beside a heartbeat.
 const monitorSlack = 4_000_000 // ns
 
 // relaxTimers gives the process and the monitor thread these slacks. Threads inherit
@@ -44,6 +44,10 @@ func relaxTimers() {
 	}
 	path, err := os.Executable()
 	if err != nil || unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0) != nil {
+		return
+	}
+	// Threads of real time have none, whatever was set.
+	if slack, err = unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err != nil || slack < timerSlack {
 		return
 	}
 	_ = syscall.Exec(path, os.Args, os.Environ())

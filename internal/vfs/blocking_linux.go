@@ -10,7 +10,7 @@ import (
 )
 
 // A system call that Go knows of keeps its processor (P) until the monitor thread finds
-// that it takes long, which is up to a millisecond here (cmd/rkv's timerSlack) and longer
+// that it takes long, which is after some milliseconds here (cmd/rkv's monitorSlack), longer
 // than an fdatasync. With one P for the hot path that would stop the node while its disk
 // works: no command is read, no acknowledgement heard. These calls are known to block, so
 // they give the P away before, as the runtime does for its own (docs/adr/0022).
@@ -82,7 +82,8 @@ func (p *syncPace) owes(bytes int) { p.owed.Add(int64(bytes)) }
 
 // foresee reports whether the sync will be brief if so many bytes are written before it.
 func (p *syncPace) foresee(bytes int) bool {
-	return p.owed.Load()+int64(bytes) <= briefSyncBytes && p.last.Load() <= int64(briefSync)
+	return p.owed.Load()+int64(bytes) <= briefSyncBytes && p.last.Load() <= int64(briefSync) &&
+		p.early.Load() <= int64(briefSync)
 }
 
 // spent is told how long a direct write took.

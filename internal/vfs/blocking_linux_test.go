@@ -21,6 +21,12 @@ func TestBriefSyncsAreForeseen(t *testing.T) {
 	require.False(t, p.brief(), "a slow disk")
 	p.took(briefSync)
 	require.True(t, p.brief())
+	p.spent(briefSync + 1)
+	require.False(t, p.brief(), "the write before it was slow")
+	p.took(0)
+	require.False(t, p.brief(), "with that it was no brief one")
+	p.took(0)
+	require.True(t, p.brief())
 }
 
 // What was written is counted whichever way it was.

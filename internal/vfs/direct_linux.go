@@ -69,6 +69,9 @@ func (o *osFile) writeBlocks(bufs [][]byte, off int64) error {
 	for _, b := range bufs {
 		total += len(b)
 	}
+	if total == 0 {
+		return nil
+	}
 	head, err := o.lastBlock(off)
 	if err != nil {
 		return err
@@ -119,6 +122,7 @@ func (o *osFile) lastBlock(off int64) ([]byte, error) {
 	if n == 0 {
 		return b, nil
 	}
+	d.end = -1 // last's memory is used for another block
 	if _, err := o.f.ReadAt(b, off-int64(n)); err != nil {
 		return nil, err
 	}

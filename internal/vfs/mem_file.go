@@ -18,7 +18,18 @@ type memFile struct {
 	name     string
 	boot     uint64
 	readOnly bool
+	direct   bool // Direct was called: what Writev does not write of a block must be zeros
 	closed   bool
+}
+
+// Direct checks from now on what is promised with it.
+func (f *memFile) Direct() { f.direct = true }
+
+// onlyZeros reports whether nothing stands behind end in its block.
+func (n *inode) onlyZeros(end int64) bool {
+	const block = 4096
+	rest := n.data[min(end, int64(len(n.data))):min((end+block-1)/block*block, int64(len(n.data)))]
+	return bytes.Count(rest, []byte{0}) == len(rest)
 }
 
 func (f *memFile) Name() string { return f.name }
@@ -77,6 +88,9 @@ func (f *memFile) Writev(bufs [][]byte, off int64) error {
 		return err
 	}
 	end := off + int64(size)
+	if f.direct && !f.n.onlyZeros(end) {
+		return &fs.PathError{Op: "direct write before other bytes", Path: f.name, Err: unix.EINVAL}
+	}
 	if grow := end - int64(len(f.n.data)); grow > 0 {
 		if f.m.capacity > 0 && f.m.used()+grow > f.m.capacity {
 			return &fs.PathError{Op: "write", Path: f.name, Err: unix.ENOSPC}

@@ -128,9 +128,7 @@ func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p,
 
 // WriteAt loops over short writes and EINTR (os.File does both).
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) {
-	if o.direct != nil {
-		o.direct.end = -1 // it does not know the last block any more
-	}
+	o.forget()
 	o.syncs.owes(len(p))
 	return o.f.WriteAt(p, off)
 }
@@ -209,7 +207,17 @@ func (o *osFile) Sync() error {
 }
 
 // Truncate sets the size.
-func (o *osFile) Truncate(size int64) error { return o.f.Truncate(size) }
+func (o *osFile) Truncate(size int64) error {
+	o.forget()
+	return o.f.Truncate(size)
+}
+
+// forget has direct read the last block again.
+func (o *osFile) forget() {
+	if o.direct != nil {
+		o.direct.end = -1
+	}
+}
 
 // Size is the size now.
 func (o *osFile) Size() (int64, error) {

@@ -37,7 +37,10 @@ type Direct interface {
 	// Direct has Writev pass the operating system's page cache by from now on, where it
 	// can. It is for a file that is written once, front to back, and synced after each
 	// write: then what the cache adds is copies and bookkeeping. The caller promises that
-	// there are only zeros behind what a Writev writes, up to the end of its last block.
+	// there are only zeros behind what a Writev writes, up to the end of its last block,
+	// that the file's size stays as it is, a number of blocks, and that nobody writes to
+	// that block through another handle. Mem does not bypass anything; its Writev fails
+	// where the first promise is broken.
 	Direct()
 }
 
