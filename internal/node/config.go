@@ -84,9 +84,10 @@ type Config struct {
 	// Idle, if set, is how long the machine's processors have had nothing to do so far, all
 	// added up. Snapshots take more of what nobody uses.
 	Idle func() time.Duration
-	// LongWork, if set, is called when work begins that keeps processors busy for long
-	// and that nobody is served beside (the load at a start); what it returns, when that
-	// ends.
+	// LongWork, if set, is called when work begins that keeps processors busy for long:
+	// the load at a start, which nobody is served beside, and the collection of garbage
+	// before a snapshot, whose sweep would keep all others off a single one. What it
+	// returns is called when that ends.
 	LongWork func() (end func())
 
 	// The rest is the simulator's: see step.go. Zero in production.

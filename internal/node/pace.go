@@ -29,8 +29,10 @@ const (
 	// (docs/adr/0027). An eighth of what is free is taken if that is more.
 	busyShare, mostBusyShare = 0.1, 0.3
 	// loadShare is for a member that receives or loads one: it serves nobody, but may
-	// have the machine in common with those that do. It takes an eighth of what is free.
+	// have the machine in common with those that do. Of what is free it leaves them
+	// loadSpares and takes a third of the rest.
 	loadShare, mostLoadShare = 0.05, 0.7
+	loadSpares               = 0.25
 	// idleShare is for a snapshot while nobody asks for anything.
 	idleShare = 0.7
 	// What a cut keeps costs heldSoft of the live data before the share grows, and with
@@ -65,7 +67,7 @@ func (p *pace) Share() float64 {
 	share := min(max(busyShare, free/8), mostBusyShare)
 	switch {
 	case p.loading.Load() > 0:
-		share = min(max(loadShare, free/8), mostLoadShare)
+		share = min(max(loadShare, (free-loadSpares)/3), mostLoadShare)
 	case requests-p.seen <= 1:
 		share = idleShare
 	}

@@ -83,6 +83,8 @@ func TestPaceOnAMachineThatIsFree(t *testing.T) {
 	require.Equal(t, mostBusyShare, p.next(100), "the hot path has few")
 	defer p.load()()
 	require.Equal(t, mostLoadShare, p.next(100))
+	free(1.5)
+	require.InDelta(t, 0.42, p.next(100), 0.01, "a machine of its own")
 	free(0.4)
 	require.InDelta(t, loadShare, p.next(100), 0.01)
 	p.free.at = p.free.at.Add(-time.Hour)
