@@ -23,8 +23,9 @@ const timerSlack = 1_000_000 // ns
 // each entry, a twelfth of a node's CPU at the slack above. What it looks for may
 // wait, though not for long: it ends time slices of ten milliseconds, and has the processor
 // back of a system call that takes longer than foreseen, a sync on a disk that hangs above
-// all (internal/vfs gives it away before where that can be foreseen). A thread that it starts inherits its slack, and those that one starts: timers that
-// such a thread waits for are up to so much later, which is little beside a heartbeat.
+// all (internal/vfs gives it away before where that can be foreseen). A thread that it
+// starts inherits its slack, and so do those which that one starts: timers that they wait
+// for are up to so much later, which is little beside a heartbeat.
 const monitorSlack = 4_000_000 // ns
 
 // relaxTimers gives the process and the monitor thread these slacks. Threads inherit

@@ -131,6 +131,20 @@ func TestCapacityAndBitFlips(t *testing.T) {
 	require.Equal(t, byte(2), got[1])
 }
 
+// What is promised with Direct is checked: only zeros behind a write in its block.
+func TestDirectFailsBeforeOtherBytes(t *testing.T) {
+	f, err := NewMem().Create("/f")
+	require.NoError(t, err)
+	require.NoError(t, f.Writev([][]byte{make([]byte, 8192)}, 0))
+	require.NoError(t, f.Writev([][]byte{[]byte("x")}, 4095))
+	require.NoError(t, f.Writev([][]byte{[]byte("old")}, 100), "nothing was promised yet")
+	f.(Direct).Direct()
+	require.Error(t, f.Writev([][]byte{[]byte("new")}, 200), "there is an x")
+	require.NoError(t, f.Writev([][]byte{[]byte("new")}, 4096), "a block of its own")
+	require.NoError(t, f.Writev([][]byte{[]byte("new"), make([]byte, 3893)}, 200), "up to the end, over the x")
+	require.NoError(t, f.Writev([][]byte{[]byte("new")}, 300))
+}
+
 func TestLocks(t *testing.T) {
 	for name, disk := range map[string]FS{"mem": NewMem(), "os": OS{}} {
 		t.Run(name, func(t *testing.T) {
