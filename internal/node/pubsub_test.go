@@ -128,7 +128,10 @@ func eventually(t *testing.T, ok func() bool, msg string, args ...any) {
 // What a client was told it listens to is counted, whichever node it is on.
 func TestSubscribersAreCountedClusterWide(t *testing.T) {
 	c := newTestCluster(t, 3, nil)
-	c.leader()
+	for _, n := range c.nodes { // who knows no leader, or is not connected with it, waits for nobody
+		_, err := do(t, n, "set", "k", "v")
+		require.NoError(t, err)
+	}
 	for id, n := range c.nodes {
 		announce(n, kv.Subscription{Kind: kv.SubscribeChannel, Name: "news", Count: int(id)},
 			kv.Subscription{Kind: kv.SubscribePattern, Name: "n*", Count: 1})
