@@ -1,8 +1,16 @@
 package raftcore
 
 // Committed entries go to the driver in order, each once. What is in memory goes
-// at once; after a restart the log has to be read, a bounded piece at a time: the
-// next Fetch goes out when the piece before the last has been applied.
+// at once, as long as no more than MaxUnappliedBytes wait for the state machine. What
+// left memory, after a restart or because the state machine is behind by more than that
+// and the window, has to be read from the log, a bounded piece at a time: the next Fetch
+// goes out when the piece before the last has been applied.
+
+// applyPiece is what one Ready handed out for Apply.
+type applyPiece struct {
+	last  uint64
+	bytes int
+}
 
 // handOutApply moves committed entries into the next Ready.
 func (c *Core) handOutApply() {
@@ -11,16 +19,33 @@ func (c *Core) handOutApply() {
 	}
 	l := &c.log
 	if len(c.fetched) > 0 {
-		c.out.Apply = append(c.out.Apply, c.fetched...)
-		l.applying = c.fetched[len(c.fetched)-1].Index
+		bytes := 0
+		for i := range c.fetched {
+			bytes += c.fetched[i].Size()
+		}
+		c.handOut(c.fetched, bytes)
 		c.fetched = nil
 	}
-	if l.applying < l.commit && l.applying+1 >= l.winFirst() {
-		entries, _ := l.slice(l.applying+1, l.commit+1, int(^uint(0)>>1))
-		c.out.Apply = append(c.out.Apply, entries...)
-		l.applying = l.commit
+	if c.mayHandOutWindow() {
+		c.handOut(l.slice(l.applying+1, l.commit+1, l.maxUnapplied-l.unapplied))
 	}
 	c.fetchApply()
+}
+
+func (c *Core) handOut(entries []Entry, bytes int) {
+	if c.out.Apply == nil {
+		c.out.Apply = entries
+	} else {
+		c.out.Apply = append(c.out.Apply, entries...)
+	}
+	c.log.handedOut(entries[len(entries)-1].Index, bytes)
+}
+
+// mayHandOutWindow reports whether the window has what comes next, and the state machine
+// is not too far behind to be given it.
+func (c *Core) mayHandOutWindow() bool {
+	l := &c.log
+	return l.applying < l.commit && l.applying+1 >= l.winFirst() && !l.behind()
 }
 
 // applyNeeded reports whether handOutApply has something to do.
@@ -29,13 +54,13 @@ func (c *Core) applyNeeded() bool {
 	if c.restore != nil || l.applying >= l.commit {
 		return false
 	}
-	return len(c.fetched) > 0 || l.applying+1 >= l.winFirst() || c.mayFetchApply()
+	return len(c.fetched) > 0 || c.mayHandOutWindow() || c.mayFetchApply()
 }
 
 func (c *Core) mayFetchApply() bool {
 	l := &c.log
 	return c.fetchingApply == 0 && len(c.fetched) == 0 && c.restore == nil &&
-		l.applying < l.commit && l.applying+1 < l.winFirst() &&
+		l.applying < l.commit && l.applying+1 < l.winFirst() && !l.behind() &&
 		c.now >= c.applyFetchDue && l.applied >= c.applyFetchAfter
 }
 

@@ -35,6 +35,12 @@ type Config struct {
 	// WindowBytes is how much of the log's tail is kept in memory beyond what is
 	// not yet durable or not yet handed out for Apply. Default 64 MiB.
 	WindowBytes int
+	// MaxUnappliedBytes bounds what is handed out for Apply and not yet reported by
+	// Applied (one entry always fits, and a Fetch's answer). Beyond it committed entries
+	// wait in the window, and what that has no room for on disk: a state machine that is
+	// slow for minutes costs no memory. Too low: a fast one waits for reports. Default
+	// 64 MiB.
+	MaxUnappliedBytes int
 	// AutoPromote makes a leader turn learners into voters once they have kept up
 	// for an election timeout. A node offers it as on by default; the zero value is
 	// off so that a test says what it wants.
@@ -79,6 +85,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.MaxInflightMessages, 64)
 	setDefault(&c.MaxUncommittedBytes, 256*mib)
 	setDefault(&c.WindowBytes, 64*mib)
+	setDefault(&c.MaxUnappliedBytes, 64*mib)
 	if c.FirstIndex == 0 {
 		c.FirstIndex = c.Snapshot.Index + 1
 	}
@@ -106,6 +113,7 @@ func (c *Config) validate() error {
 		{"MaxInflightMessages", c.MaxInflightMessages},
 		{"MaxUncommittedBytes", c.MaxUncommittedBytes},
 		{"WindowBytes", c.WindowBytes},
+		{"MaxUnappliedBytes", c.MaxUnappliedBytes},
 	} {
 		if limit.value < 0 {
 			return &ConfigError{limit.field, fmt.Sprintf("is %d, must be positive", limit.value)}

@@ -196,7 +196,7 @@ func (c *Core) Saved(id uint64) {
 
 // Applied reports that the state machine has applied every entry up to index.
 func (c *Core) Applied(index uint64) {
-	c.log.applied = max(c.log.applied, min(index, c.log.applying))
+	c.log.appliedTo(min(index, c.log.applying))
 }
 
 // SnapshotTaken reports a durable snapshot of this node's own state machine. One

@@ -92,7 +92,7 @@ func (r *reader) membership() (m Membership) {
 
 func fuzzNode(t *testing.T, r *reader) {
 	core, err := New(Config{
-		ID: 1, Incarnation: 1, ElectionTicks: 4, WindowBytes: 200, MaxMessageBytes: 120, AutoPromote: true,
+		ID: 1, Incarnation: 1, ElectionTicks: 4, WindowBytes: 200, MaxUnappliedBytes: 200, MaxMessageBytes: 120, AutoPromote: true,
 		Snapshot: SnapshotMeta{Membership: Membership{Members: voters(1, 2, 3)}},
 	})
 	require.NoError(t, err)

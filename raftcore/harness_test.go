@@ -56,11 +56,13 @@ type node struct {
 	stalled  bool // the disk performs nothing
 	disk     disk
 	inflight []flight
+	handed   uint64 // came out of Ready.Apply, of all that came
 	applied  uint64
-	pending  []func() // answers to Fetch and snapshot streams, in order
+	pending  []func() // answers to Fetch, snapshot streams and, if slow, what was applied, in order
 	snapshot SnapshotMeta
 	changes  []Change
 	holdWork bool // pending work waits for runPending
+	slow     bool // applying is pending work, too
 
 	time int64 // its clock, see Core.SetTime; tick of it passes with one
 	tick int64
@@ -169,7 +171,7 @@ func (n *node) start() {
 	require.NoError(n.c.t, err)
 	n.Core, n.up = core, true
 	n.inflight, n.pending = nil, nil
-	n.snapshot, n.applied = d.snapshot, d.snapshot.Index
+	n.snapshot, n.applied, n.handed = d.snapshot, d.snapshot.Index, d.snapshot.Index
 	n.lastCommit, n.lastQuorums = n.Commit(), n.quorums
 	n.check()
 }
@@ -234,9 +236,7 @@ func (n *node) perform(rd Ready) {
 			n.transmit(m)
 		}
 	}
-	for i := range rd.Apply {
-		n.apply(&rd.Apply[i])
-	}
+	n.apply(rd.Apply)
 	for i := range rd.Reads {
 		n.answered(rd.Reads[i])
 	}
@@ -268,12 +268,26 @@ func (n *node) runPending() {
 	}
 }
 
-func (n *node) apply(e *Entry) {
-	require.Equal(n.c.t, n.applied+1, e.Index, "node %d: apply in order, each once", n.cfg.ID)
-	require.True(n.c.t, e.Verify())
-	n.c.commit(n, *e)
-	n.applied = e.Index
-	n.Applied(e.Index)
+func (n *node) apply(entries []Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	for i := range entries {
+		e := &entries[i]
+		require.Equal(n.c.t, n.handed+1, e.Index, "node %d: apply in order, each once", n.cfg.ID)
+		require.True(n.c.t, e.Verify())
+		n.c.commit(n, *e)
+		n.handed = e.Index
+	}
+	done := func() {
+		n.applied = max(n.applied, entries[len(entries)-1].Index) // not after a newer snapshot
+		n.Applied(n.applied)
+	}
+	if n.slow {
+		n.pending = append(n.pending, done)
+	} else {
+		done()
+	}
 }
 
 // fetch reads the log as the driver sees it: what was written, durable or not.
@@ -305,7 +319,7 @@ func (n *node) install(meta SnapshotMeta) {
 	}
 	n.disk.snapshot, n.disk.first, n.disk.entries = meta, meta.Index+1, nil
 	n.snapshot = meta
-	n.applied = meta.Index
+	n.applied, n.handed = meta.Index, meta.Index
 	n.restores++
 	n.Restored(meta)
 }

@@ -31,6 +31,8 @@ func (l *raftLog) check() error {
 		violated(l.first <= l.last+1 && l.first-1 <= l.commit, "log [%d, %d], commit %d", l.first, l.last, l.commit),
 		violated((len(l.runs) == 0) == (l.first > l.last), "runs %v of log [%d, %d]", l.runs, l.first, l.last),
 		violated(len(l.runs) == 0 || l.runs[0].Index == l.first, "runs %v begin at %d", l.runs, l.first),
+		violated(len(l.pieces) == 0 && l.unapplied == 0 || len(l.pieces) > 0 && l.pieces[len(l.pieces)-1].last == l.applying,
+			"%d bytes in %v wait to be applied, handed out up to %d", l.unapplied, l.pieces, l.applying),
 		violated(l.winFirst() <= l.durable+1, "window begins at %d, durable is only %d", l.winFirst(), l.durable),
 	}
 	for i := 1; i < len(l.runs); i++ {

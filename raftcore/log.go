@@ -22,8 +22,9 @@ type raftLog struct {
 	baseKnown bool
 	runs      []TermRun // of [first, last], ascending; runs[0].Index == first
 
-	// window holds the entries [last+1-len(window), last]: everything not yet
-	// durable or not yet handed out for Apply, and beyond that what fits budget.
+	// window holds the entries [last+1-len(window), last]: everything not yet durable,
+	// everything not yet handed out for Apply unless the state machine is behind, and
+	// beyond that what fits budget.
 	window      []Entry
 	windowBytes int
 	budget      int
@@ -38,6 +39,10 @@ type raftLog struct {
 	commit   uint64 // known to be committed; never decreases
 	applying uint64 // handed out for Apply
 	applied  uint64 // reported by Applied
+
+	pieces       []applyPiece // of (applied, applying], ascending
+	unapplied    int          // their bytes
+	maxUnapplied int
 }
 
 // pendingSave remembers what Saved(id) will prove.
@@ -57,7 +62,7 @@ func newLog(cfg *Config) raftLog {
 		handed: cfg.LastIndex, durable: cfg.LastIndex,
 		commit:   max(cfg.HardState.Commit, cfg.Snapshot.Index),
 		applying: cfg.Snapshot.Index, applied: cfg.Snapshot.Index,
-		budget: cfg.WindowBytes,
+		budget: cfg.WindowBytes, maxUnapplied: cfg.MaxUnappliedBytes,
 	}
 	if l.first-1 == cfg.Snapshot.Index {
 		l.baseTerm, l.baseKnown = cfg.Snapshot.Term, true
@@ -200,6 +205,7 @@ func (l *raftLog) reset(meta SnapshotMeta) {
 		l.saves[i].last = 0
 	}
 	l.commit, l.applying, l.applied = meta.Index, meta.Index, meta.Index
+	l.pieces, l.unapplied = nil, 0
 }
 
 // saved takes the report that Save id and all before it are durable, and returns
@@ -218,9 +224,34 @@ func (l *raftLog) saved(id uint64) (hard *HardState) {
 	return hard
 }
 
-// trim drops the oldest entries from memory while the window exceeds its budget.
+// handedOut notes that the entries up to last, of so many bytes, went out for Apply.
+func (l *raftLog) handedOut(last uint64, bytes int) {
+	l.applying = last
+	l.unapplied += bytes
+	l.pieces = append(l.pieces, applyPiece{last, bytes})
+}
+
+// appliedTo notes that the state machine has applied the entries up to index.
+func (l *raftLog) appliedTo(index uint64) {
+	l.applied = max(l.applied, index)
+	n := 0
+	for n < len(l.pieces) && l.pieces[n].last <= l.applied {
+		l.unapplied -= l.pieces[n].bytes
+		n++
+	}
+	l.pieces = slices.Delete(l.pieces, 0, n)
+}
+
+// behind reports whether the state machine has more to do than should wait in memory.
+func (l *raftLog) behind() bool { return l.unapplied >= l.maxUnapplied }
+
+// trim drops the oldest entries from memory while the window exceeds its budget. What a
+// state machine that is behind has not been given goes, too: it is read again in time.
 func (l *raftLog) trim() {
 	keep := min(l.durable, l.applying)
+	if l.behind() {
+		keep = min(l.durable, l.commit)
+	}
 	for l.windowBytes > l.budget && len(l.window) > 0 && l.window[0].Index <= keep {
 		l.evictFirst()
 	}

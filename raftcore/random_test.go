@@ -109,12 +109,12 @@ func runHistory(t *testing.T, seed int64) {
 	h.cluster = newClusterOf(t, nodes, genesis, func(cfg *Config) {
 		cfg.Seed = uint64(seed*100) + uint64(cfg.ID)
 		cfg.MaxMessageBytes, cfg.MaxInflightBytes, cfg.MaxInflightMessages = 200, 800, 4
-		cfg.WindowBytes, cfg.MaxUncommittedBytes = 600, 4000
+		cfg.WindowBytes, cfg.MaxUncommittedBytes, cfg.MaxUnappliedBytes = 600, 4000, 300
 		cfg.AutoPromote = seed%2 == 0
 	})
 	h.cut = func(from, to NodeID) bool { return h.group[from-1] != h.group[to-1] }
 	for _, n := range h.nodes {
-		n.holdWork = true
+		n.holdWork, n.slow = true, seed%4 == 3
 		n.tick = 0 // h.passTime lets time pass
 		h.rate = append(h.rate, 800+rng.Int63n(401))
 		n.time = rng.Int63n(1e12)

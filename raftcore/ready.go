@@ -39,7 +39,8 @@ type Ready struct {
 	SendAfterSave []Message
 	// Apply holds committed entries, contiguous, in order, each handed out
 	// exactly once per process lifetime (after a Restore: from its index on).
-	// They are durable on a quorum, which need not include this node yet.
+	// They are durable on a quorum, which need not include this node yet. More come
+	// when these are reported by Applied, see Config.MaxUnappliedBytes.
 	Apply []Entry
 	// Reads are confirmed read indexes: the driver serves each once its
 	// state machine has applied Index.

@@ -239,16 +239,17 @@ func TestConfigValidation(t *testing.T) {
 	_, err := New(good)
 	require.NoError(t, err)
 	for field, spoil := range map[string]func(*Config){
-		"ID":               func(c *Config) { c.ID = 0 },
-		"HeartbeatTicks":   func(c *Config) { c.HeartbeatTicks = 6 },
-		"ElectionTicks":    func(c *Config) { c.ElectionTicks = -1 },
-		"WindowBytes":      func(c *Config) { c.WindowBytes = -1 },
-		"HardState.Commit": func(c *Config) { c.HardState.Commit = 1 },
-		"HardState.Term":   func(c *Config) { c.Snapshot.Term = 1 },
-		"FirstIndex":       func(c *Config) { c.FirstIndex, c.LastIndex = 2, 3 },
-		"Snapshot":         func(c *Config) { c.Snapshot.Index, c.LastIndex, c.FirstIndex = 5, 4, 1 },
-		"Terms":            func(c *Config) { c.LastIndex = 3 },
-		"Configs":          func(c *Config) { c.Configs = []Entry{{Index: 1, Type: EntryConfig}} },
+		"ID":                func(c *Config) { c.ID = 0 },
+		"HeartbeatTicks":    func(c *Config) { c.HeartbeatTicks = 6 },
+		"ElectionTicks":     func(c *Config) { c.ElectionTicks = -1 },
+		"WindowBytes":       func(c *Config) { c.WindowBytes = -1 },
+		"MaxUnappliedBytes": func(c *Config) { c.MaxUnappliedBytes = -1 },
+		"HardState.Commit":  func(c *Config) { c.HardState.Commit = 1 },
+		"HardState.Term":    func(c *Config) { c.Snapshot.Term = 1 },
+		"FirstIndex":        func(c *Config) { c.FirstIndex, c.LastIndex = 2, 3 },
+		"Snapshot":          func(c *Config) { c.Snapshot.Index, c.LastIndex, c.FirstIndex = 5, 4, 1 },
+		"Terms":             func(c *Config) { c.LastIndex = 3 },
+		"Configs":           func(c *Config) { c.Configs = []Entry{{Index: 1, Type: EntryConfig}} },
 	} {
 		bad := good
 		spoil(&bad)
@@ -290,6 +291,37 @@ func TestFetchedEntriesOfAnotherTermAreNotOurs(t *testing.T) {
 	a.holdWork = false
 	c.ticks(6)
 	require.Equal(t, a.LastIndex(), c.node(3).applied)
+}
+
+// A state machine that is behind costs no memory: what it has not been given leaves the
+// window when it is durable, and is read from the log when its turn comes.
+func TestCommittedEntriesWaitOnDiskForASlowStateMachine(t *testing.T) {
+	const limit, entries = 1000, 400
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) {
+		cfg.WindowBytes, cfg.MaxUnappliedBytes, cfg.MaxInflightBytes = limit, limit, limit
+	})
+	a, b := c.elect(1), c.node(2)
+	b.slow, b.holdWork = true, true
+	for range entries {
+		c.mustPropose(a)
+	}
+	require.Equal(t, a.Commit(), a.applied, "the others go on without it")
+	require.Equal(t, a.Commit(), b.Commit())
+	most := limit + a.log.window[0].Size()
+	read := 0 // pieces
+	for b.applied < a.Commit() {
+		require.LessOrEqual(t, b.log.windowBytes, most)
+		require.Less(t, b.log.unapplied, limit+most)
+		before := b.applied
+		for range 2 { // a piece is read, and applied
+			read += min(int(b.fetchingApply), 1)
+			b.runPending()
+			b.work()
+		}
+		require.Greater(t, b.applied, before, "waits for nothing")
+	}
+	require.Greater(t, read, 10)
+	require.Zero(t, b.log.unapplied)
 }
 
 // A log to replay after a restart is read at the state machine's pace: one piece

@@ -126,7 +126,8 @@ func (m *machine) config() node.Config {
 		Wall:   func(t time.Time) int64 { return t.UnixMilli() + m.wall },
 		Random: func() uint64 { return m.w.rng.Uint64()>>1 | 1 },
 		Tune: func(c *raftcore.Config) {
-			c.WindowBytes, c.MaxMessageBytes, c.MaxInflightBytes = o.window, o.message, o.inflight
+			c.WindowBytes, c.MaxUnappliedBytes = o.window, o.window
+			c.MaxMessageBytes, c.MaxInflightBytes = o.message, o.inflight
 			c.MaxInflightMessages, c.MaxUncommittedBytes = o.inflightMessages, o.uncommitted
 		},
 		Inline: true,
