@@ -88,41 +88,59 @@ func (c *conn) ready(events uint32) {
 		c.loop.schedule(c)
 	}
 	if events&wantRead != 0 && c.interest&unix.EPOLLIN != 0 {
-		c.read()
+		c.loop.heard = append(c.loop.heard, c)
 	}
 }
 
 // read takes what has arrived, up to a turn's share.
 func (c *conn) read() {
-	c.s.srv.stats.reads.Add(1)
-	for total := 0; total < maxTurnBytes; {
-		if c.overfull() {
-			break
-		}
-		c.makeRoom()
-		room := c.buf[len(c.buf):cap(c.buf)]
-		n, err := rawRead(c.fd, room)
-		if err != nil {
-			if !errors.Is(err, unix.EAGAIN) {
-				c.close()
-				return
-			}
-			break
-		}
-		if n == 0 {
-			c.endOfInput()
+	for total, more := 0, true; more && total < maxTurnBytes; {
+		room := c.readRoom()
+		if len(room) == 0 {
+			c.loop.schedule(c)
 			return
 		}
+		n, err := rawRead(c.fd, room)
+		more = c.took(n, err)
+		total += n
+	}
+}
+
+// readRoom is where the next bytes go, nothing if as much was received as may wait.
+func (c *conn) readRoom() []byte {
+	if c.overfull() {
+		return nil
+	}
+	c.makeRoom()
+	return c.buf[len(c.buf):cap(c.buf)]
+}
+
+// received is told what became of a receive into readRoom.
+func (c *conn) received(n int, err error) {
+	if c.took(n, err) {
+		c.read()
+	}
+}
+
+// took notes n bytes in readRoom and reports whether there may be more.
+func (c *conn) took(n int, err error) (more bool) {
+	switch {
+	case err != nil && !errors.Is(err, unix.EAGAIN):
+		c.close()
+		return false
+	case err == nil && n == 0:
+		c.endOfInput()
+		return false
+	case n > 0:
+		more = n == cap(c.buf)-len(c.buf)
 		c.buf = c.buf[:len(c.buf)+n]
 		c.loop.gather.hear(c)
-		total += n
 		c.s.srv.stats.netIn.Add(uint64(n))
-		if n < len(room) {
-			break
-		}
 	}
+	c.s.srv.stats.reads.Add(1)
 	c.lastActive = c.loop.mono
 	c.loop.schedule(c)
+	return more
 }
 
 // endOfInput: the client closed its sending side. Commands it sent before are still
@@ -439,19 +457,27 @@ func (c *conn) markDirty() {
 
 // write sends what the socket takes, up to a turn's share.
 func (c *conn) write() {
-	s := c.s
-	if s.unsent() > 0 {
-		share := s.out[s.sent:]
-		if len(share) <= c.hardLimit() { // else the socket decides whether it ends here
-			share = share[:min(len(share), maxTurnWrite)]
-		}
-		n, err := rawWrite(c.fd, share)
-		if err != nil && !errors.Is(err, unix.EAGAIN) {
-			c.close()
-			return
-		}
-		c.wrote(n)
+	n, err := rawWrite(c.fd, c.writeShare())
+	c.wrote(n, err)
+}
+
+// writeShare is what may be sent in this turn.
+func (c *conn) writeShare() []byte {
+	share := c.s.out[c.s.sent:]
+	if len(share) <= c.hardLimit() { // else the socket decides whether it ends here
+		share = share[:min(len(share), maxTurnWrite)]
 	}
+	return share
+}
+
+// wrote is told what became of a send of writeShare.
+func (c *conn) wrote(n int, err error) {
+	s := c.s
+	if err != nil && !errors.Is(err, unix.EAGAIN) {
+		c.close()
+		return
+	}
+	c.noteSent(n)
 	switch {
 	case s.unsent() == 0:
 		s.resetOutput()
@@ -474,7 +500,7 @@ func (c *conn) write() {
 	c.updateInterest()
 }
 
-func (c *conn) wrote(n int) {
+func (c *conn) noteSent(n int) {
 	s := c.s
 	if n > 0 {
 		s.sent += n

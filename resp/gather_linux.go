@@ -36,10 +36,7 @@ func (l *loop) beginGather() {
 	if g.expected > 1 || len(l.srv.loops) > 1 { // a lone client keeps nobody waiting
 		l.poll.setAlarm(gatherPause)
 	}
-	events := l.poll.wait(false)
-	for i := range events {
-		l.event(&events[i])
-	}
+	l.events(l.poll.wait(false))
 }
 
 // noteCompany looks at who was answered so far, before the round counts as begun.

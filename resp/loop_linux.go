@@ -21,6 +21,7 @@ import (
 type loop struct {
 	srv  *Server
 	poll *poller
+	ring *uring // nil: a system call for each socket
 
 	// The queue is how others reach the loop. parked is set before the loop waits
 	// with an empty queue; whoever finds it set clears it and wakes the loop, so
@@ -38,6 +39,7 @@ type loop struct {
 
 	conns map[int32]*conn
 	ready []*conn // can go on without an event
+	heard []*conn // have something to read
 	spare []*conn
 	retry []*conn // go on at the next tick
 	dirty []*conn // have replies to write
@@ -97,6 +99,12 @@ func newLoop(s *Server, n int) (*loop, error) {
 	if s.opt.SentinelAddr != "" {
 		l.sentinels = newHub(s)
 	}
+	if s.opt.noURing {
+		return l, nil
+	}
+	if l.ring, err = newURing(); err != nil {
+		s.log.Debug("no io_uring; a system call for each socket", "error", err)
+	}
 	return l, nil
 }
 
@@ -151,14 +159,15 @@ func (l *loop) shutdown() {
 	}
 	l.closeListeners(func(int) {})
 	l.poll.close()
+	if l.ring != nil {
+		l.ring.close()
+	}
 }
 
 func (l *loop) turn(events []unix.EpollEvent) {
 	l.now = l.srv.backend.Now()
 	l.mono = time.Since(l.srv.started).Milliseconds()
-	for i := range events {
-		l.event(&events[i])
-	}
+	l.events(events)
 	if l.drainQueue() {
 		l.beginGather()
 	}
@@ -171,15 +180,20 @@ func (l *loop) turn(events []unix.EpollEvent) {
 	l.bury()
 }
 
+func (l *loop) events(events []unix.EpollEvent) {
+	for i := range events {
+		l.event(&events[i])
+	}
+	l.receive()
+}
+
 func (l *loop) event(e *unix.EpollEvent) {
 	switch int(e.Fd) {
-	case l.poll.wakefd:
-		drainFD(l.poll.wakefd)
+	case l.poll.wakefd: // for the queue
 	case l.poll.timer:
 		drainFD(l.poll.timer)
 		l.tick()
 	case l.poll.alarm:
-		drainFD(l.poll.alarm)
 		l.gather.overdue = true
 	default:
 		if p, ok := l.listeners[int(e.Fd)]; ok {
@@ -263,14 +277,61 @@ func (l *loop) barrierDone(batch *barrierBatch, err error) {
 	}
 }
 
+// receive reads what has arrived on the sockets that epoll named.
+func (l *loop) receive() {
+	for rest := l.heard; len(rest) > 0; {
+		batch := rest[:min(len(rest), ringSize)]
+		rest = rest[len(batch):]
+		l.together(batch, (*conn).readRoom, (*uring).receive, (*conn).received, (*conn).read)
+	}
+	clear(l.heard)
+	l.heard = l.heard[:0]
+}
+
+// flush writes the replies of this turn.
 func (l *loop) flush() {
-	for i := 0; i < len(l.dirty); i++ {
-		c := l.dirty[i]
-		c.isDirty = false
-		c.guarded(c.write)
+	for i := 0; i < len(l.dirty); { // it may grow
+		batch := l.dirty[i:min(len(l.dirty), i+ringSize)]
+		i += len(batch)
+		for _, c := range batch {
+			c.isDirty = false
+		}
+		l.together(batch, (*conn).writeShare, (*uring).send, (*conn).wrote, (*conn).write)
 	}
 	clear(l.dirty)
 	l.dirty = l.dirty[:0]
+}
+
+// together moves bytes of several connections by one system call. bytes are a
+// connection's, none if it is better off alone: then alone does it. The results go to
+// done.
+func (l *loop) together(batch []*conn, bytes func(*conn) []byte, add func(*uring, int, []byte),
+	done func(*conn, int, error), alone func(*conn),
+) {
+	if l.ring == nil || l.ring.broken || len(batch) < 2 {
+		for _, c := range batch {
+			c.guarded(func() { alone(c) })
+		}
+		return
+	}
+	var single [ringSize]bool
+	for i, c := range batch {
+		if p := bytes(c); len(p) > 0 && len(p) <= ringBytes && !c.closed {
+			add(l.ring, c.fd, p)
+		} else {
+			single[i] = true
+		}
+	}
+	results := l.ring.perform()
+	for i, c := range batch {
+		if single[i] {
+			c.guarded(func() { alone(c) })
+			continue
+		}
+		n, err := outcome(results[0])
+		results = results[1:]
+		c.guarded(func() { done(c, n, err) })
+	}
 }
 
 // bury releases the descriptors of connections closed in this turn. Earlier, accept

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller is a level-triggered epoll set whose descriptor is parked in Go's
+// poller is an epoll set, level-triggered for sockets, whose descriptor is parked in Go's
 // netpoller: a waiting loop holds no processor that the log's fdatasync or the
 // applier could use (docs/adr/0006). It also holds an eventfd, by which other
 // goroutines wake the loop, and a timerfd for its ticks.
@@ -60,7 +60,9 @@ func (p *poller) init(tick time.Duration) error {
 		return fmt.Errorf("timerfd_create: %w", err)
 	}
 	for _, fd := range []int{p.wakefd, p.timer, p.alarm} {
-		if err := p.add(fd, unix.EPOLLIN); err != nil {
+		// Edge-triggered: reported once for each wake and each time a timer goes off, so
+		// that only the tick has to be read, which else would be its last.
+		if err := p.add(fd, unix.EPOLLIN|unix.EPOLLET); err != nil {
 			return err
 		}
 	}
@@ -111,13 +113,13 @@ func (p *poller) remove(fd int) {
 
 // wait returns what is ready. With park it waits until something is.
 func (p *poller) wait(park bool) []unix.EpollEvent {
-	n := p.poll(0)
-	if n > 0 || !park {
-		return p.events[:n]
+	if !park {
+		return p.events[:p.poll(0)]
 	}
 	if !p.park {
 		return p.events[:p.blockingWait()]
 	}
+	n := 0
 	// The poll must happen inside the callback: Read clears the readiness it finds,
 	// so a poll before it alone would lose wake-ups.
 	err := p.raw.Read(func(uintptr) bool {
@@ -161,7 +163,7 @@ func (p *poller) setAlarm(after time.Duration) {
 	_ = unix.TimerfdSettime(p.alarm, 0, &unix.ItimerSpec{Value: at}, nil)
 }
 
-// drainFD empties the eventfd or the timerfd.
+// drainFD empties the tick's timerfd.
 func drainFD(fd int) {
 	var buf [8]byte
 	_, _ = rawRead(fd, buf[:])

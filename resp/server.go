@@ -77,6 +77,8 @@ type Options struct {
 
 	// tick is the period of timeouts and retries; 100 ms.
 	tick time.Duration
+	// noURing is for tests: as where the kernel refuses io_uring.
+	noURing bool
 }
 
 // Limits before a client has authenticated (CVE-2025-21605 and kin).
