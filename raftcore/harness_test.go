@@ -210,7 +210,11 @@ func (n *node) crash(rng *rand.Rand) {
 // work performs everything the core asks for; the disk only queues.
 func (n *node) work() {
 	for n.up && n.HasReady() {
-		n.perform(n.Ready())
+		rd := n.Ready()
+		l := &n.log
+		require.True(n.c.t, l.windowBytes <= l.budget || l.window[0].Index > l.needless(),
+			"node %d keeps %d bytes from entry %d, needless up to %d", n.cfg.ID, l.windowBytes, l.winFirst(), l.needless())
+		n.perform(rd)
 		n.check()
 	}
 }

@@ -23,7 +23,7 @@ type raftLog struct {
 	runs      []TermRun // of [first, last], ascending; runs[0].Index == first
 
 	// window holds the entries [last+1-len(window), last]: everything not yet durable,
-	// everything not yet handed out for Apply unless the state machine is behind, and
+	// everything not yet handed out for Apply unless that has to wait (needless), and
 	// beyond that what fits budget.
 	window      []Entry
 	windowBytes int
@@ -245,16 +245,21 @@ func (l *raftLog) appliedTo(index uint64) {
 // behind reports whether the state machine has more to do than should wait in memory.
 func (l *raftLog) behind() bool { return l.unapplied >= l.maxUnapplied }
 
-// trim drops the oldest entries from memory while the window exceeds its budget. What a
-// state machine that is behind has not been given goes, too: it is read again in time.
+// trim drops the oldest entries from memory while the window exceeds its budget.
 func (l *raftLog) trim() {
-	keep := min(l.durable, l.applying)
-	if l.behind() {
-		keep = min(l.durable, l.commit)
-	}
-	for l.windowBytes > l.budget && len(l.window) > 0 && l.window[0].Index <= keep {
+	for l.windowBytes > l.budget && len(l.window) > 0 && l.window[0].Index <= l.needless() {
 		l.evictFirst()
 	}
+}
+
+// needless is the last entry that may leave memory: durable, and handed out for Apply. If
+// the state machine is behind, or what comes next has to be read anyway, what it has not
+// been given may go, too: it is read in its turn.
+func (l *raftLog) needless() uint64 {
+	if l.behind() || l.applying+1 < l.winFirst() {
+		return min(l.durable, l.commit)
+	}
+	return min(l.durable, l.applying)
 }
 
 func (l *raftLog) evictFirst() {
