@@ -63,14 +63,15 @@ func (b *clusterBench) perform(steps map[string]func() error) error {
 
 type clusterBench struct {
 	*running
-	o      options
-	leader int // index of its process
-	load   traffic
-	usual  latencies // without a snapshot
+	o       options
+	leader  int // index of its process
+	load    traffic
+	usual   latencies // without a snapshot
+	control *running  // a Redis beside; nil: none
 }
 
 // quietTime is how long the load is measured without anything beside it.
-const quietTime = 10 * time.Second
+const quietTime = 20 * time.Second
 
 func (b *clusterBench) fill() error {
 	started := time.Now()
@@ -119,10 +120,13 @@ func (b *clusterBench) snapshotUnderLoad() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("p99 with a snapshot: %.2f x (took %.1f s); memory of the leader at most: %d MiB without, %+.1f %% with\n",
-		ratio(times, b.usual), took.Seconds(), before>>20, 100*(float64(most)/float64(before)-1))
-	_, err = b.phase("under load, again without:    ", func() error { time.Sleep(quietTime); return nil })
-	return err
+	after, err := b.phase("under load, again without:    ", func() error { time.Sleep(quietTime); return nil })
+	if err != nil {
+		return err
+	}
+	fmt.Printf("p99 with a snapshot: %.2f x of before, %.2f x of after (took %.1f s); memory of the leader at most: %d MiB without, %+.1f %% with\n",
+		ratio(times, b.usual), ratio(times, after), took.Seconds(), before>>20, 100*(float64(most)/float64(before)-1))
+	return nil
 }
 
 // phase loads as long as work takes and says what clients saw, and how many processors
@@ -159,7 +163,15 @@ func (b *clusterBench) timed(what string, work func() error) (latencies, error) 
 
 // snapshotWhileIdle looks for pauses: no client but one, that reads a millisecond after
 // each answer. It does not write: a write waits for the disk, which has pauses of its own.
-func (b *clusterBench) snapshotWhileIdle() error {
+// What a Redis that does nothing else answers such a client at the same time says what the
+// machine's part is.
+func (b *clusterBench) snapshotWhileIdle() (err error) {
+	if !b.o.noRedis {
+		if b.control, err = redis(b.o, b.dir, "everysec", 2).start(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.control.stop()) }()
+	}
 	time.Sleep(2 * time.Second)
 	took := time.Duration(0)
 	pause, err := b.longestPause("one reader, snapshot:         ", func() (err error) {
@@ -185,12 +197,23 @@ func (b *clusterBench) longestPause(what string, work func() error) (string, err
 	var slow []span
 	probe := traffic{addr: b.addr, keys: b.o.keys, conns: 1, reads: true, gap: time.Millisecond, slow: &slow}
 	m, begun := watchMachine(), time.Now()
-	times, err := probe.while(work)
+	beside, err := latencies(nil), error(nil)
+	times, failed := probe.while(func() error {
+		if b.control == nil {
+			return work()
+		}
+		other := traffic{addr: b.control.addr, keys: 1, conns: 1, reads: true, gap: time.Millisecond}
+		beside, err = other.while(work)
+		return err
+	})
 	stalls := m.end()
-	if err != nil {
+	if err := errors.Join(failed, err); err != nil {
 		return "", err
 	}
 	fmt.Println(what, times)
+	if b.control != nil {
+		fmt.Println("  an idle Redis, meanwhile:   ", beside)
+	}
 	if b.o.seconds {
 		slices.SortFunc(slow, func(a, b span) int { return cmp.Compare(b.length(), a.length()) })
 		for _, s := range slow[:min(len(slow), 5)] {
