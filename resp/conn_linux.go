@@ -94,9 +94,15 @@ func (c *conn) ready(events uint32) {
 
 // read takes what has arrived, up to a turn's share.
 func (c *conn) read() {
+	c.s.srv.stats.reads.Add(1)
+	c.readOn()
+}
+
+func (c *conn) readOn() {
 	for total, more := 0, true; more && total < maxTurnBytes; {
 		room := c.readRoom()
 		if len(room) == 0 {
+			c.lastActive = c.loop.mono
 			c.loop.schedule(c)
 			return
 		}
@@ -117,8 +123,9 @@ func (c *conn) readRoom() []byte {
 
 // received is told what became of a receive into readRoom.
 func (c *conn) received(n int, err error) {
+	c.s.srv.stats.reads.Add(1)
 	if c.took(n, err) {
-		c.read()
+		c.readOn()
 	}
 }
 
@@ -137,7 +144,6 @@ func (c *conn) took(n int, err error) (more bool) {
 		c.loop.gather.hear(c)
 		c.s.srv.stats.netIn.Add(uint64(n))
 	}
-	c.s.srv.stats.reads.Add(1)
 	c.lastActive = c.loop.mono
 	c.loop.schedule(c)
 	return more
@@ -453,6 +459,17 @@ func (c *conn) markDirty() {
 		c.isDirty = true
 		c.loop.dirty = append(c.loop.dirty, c)
 	}
+}
+
+// flush and flushed are write and wrote for a connection in loop.dirty.
+func (c *conn) flush() {
+	c.isDirty = false
+	c.write()
+}
+
+func (c *conn) flushed(n int, err error) {
+	c.isDirty = false
+	c.wrote(n, err)
 }
 
 // write sends what the socket takes, up to a turn's share.

@@ -17,7 +17,7 @@ func (s *Server) listen() error {
 			_ = unix.Close(fd)
 		}
 		for _, l := range s.loops {
-			l.poll.close()
+			l.release()
 		}
 		return err
 	}

@@ -99,7 +99,7 @@ func newLoop(s *Server, n int) (*loop, error) {
 	if s.opt.SentinelAddr != "" {
 		l.sentinels = newHub(s)
 	}
-	if s.opt.noURing {
+	if s.opt.NoIOUring {
 		return l, nil
 	}
 	if l.ring, err = newURing(); err != nil {
@@ -158,6 +158,11 @@ func (l *loop) shutdown() {
 		}
 	}
 	l.closeListeners(func(int) {})
+	l.release()
+}
+
+// release gives back what the kernel keeps for the loop, but for its sockets.
+func (l *loop) release() {
 	l.poll.close()
 	if l.ring != nil {
 		l.ring.close()
@@ -277,12 +282,23 @@ func (l *loop) barrierDone(batch *barrierBatch, err error) {
 	}
 }
 
+// transfer is how bytes move for several connections at once.
+type transfer struct {
+	bytes func(*conn) []byte // what may move, at most and not yet; none: nothing, or not so
+	add   func(*uring, int, []byte)
+	done  func(*conn, int, error)
+	alone func(*conn) // the same for one connection, by a system call of its own
+}
+
+var (
+	receiving = transfer{(*conn).readRoom, (*uring).receive, (*conn).received, (*conn).read}
+	sending   = transfer{(*conn).writeShare, (*uring).send, (*conn).flushed, (*conn).flush}
+)
+
 // receive reads what has arrived on the sockets that epoll named.
 func (l *loop) receive() {
 	for rest := l.heard; len(rest) > 0; {
-		batch := rest[:min(len(rest), ringSize)]
-		rest = rest[len(batch):]
-		l.together(batch, (*conn).readRoom, (*uring).receive, (*conn).received, (*conn).read)
+		rest = rest[l.together(rest, &receiving):]
 	}
 	clear(l.heard)
 	l.heard = l.heard[:0]
@@ -291,46 +307,68 @@ func (l *loop) receive() {
 // flush writes the replies of this turn.
 func (l *loop) flush() {
 	for i := 0; i < len(l.dirty); { // it may grow
-		batch := l.dirty[i:min(len(l.dirty), i+ringSize)]
-		i += len(batch)
-		for _, c := range batch {
-			c.isDirty = false
-		}
-		l.together(batch, (*conn).writeShare, (*uring).send, (*conn).wrote, (*conn).write)
+		i += l.together(l.dirty[i:], &sending)
 	}
 	clear(l.dirty)
 	l.dirty = l.dirty[:0]
 }
 
-// together moves bytes of several connections by one system call. bytes are a
-// connection's, none if it is better off alone: then alone does it. The results go to
-// done.
-func (l *loop) together(batch []*conn, bytes func(*conn) []byte, add func(*uring, int, []byte),
-	done func(*conn, int, error), alone func(*conn),
-) {
-	if l.ring == nil || l.ring.broken || len(batch) < 2 {
-		for _, c := range batch {
-			c.guarded(func() { alone(c) })
-		}
-		return
+// together moves bytes of the first of conns, by one system call if that spares any, and
+// reports how many it saw to.
+func (l *loop) together(conns []*conn, t *transfer) (n int) {
+	if l.ring == nil || len(conns) == 1 {
+		conns[0].guarded(func() { t.alone(conns[0]) })
+		return 1
 	}
-	var single [ringSize]bool
-	for i, c := range batch {
-		if p := bytes(c); len(p) > 0 && len(p) <= ringBytes && !c.closed {
-			add(l.ring, c.fd, p)
-		} else {
-			single[i] = true
+	var company [ringSize]bool
+	for n < min(len(conns), ringSize) {
+		c, full := conns[n], false
+		c.guarded(func() {
+			p := t.bytes(c)
+			switch {
+			case len(p) == 0 || len(p) > ringRequestBytes:
+			case !l.ring.takes(len(p)):
+				full = true
+			default:
+				t.add(l.ring, c.fd, p)
+				company[n] = true
+			}
+		})
+		if full {
+			break
 		}
+		n++
 	}
-	results := l.ring.perform()
-	for i, c := range batch {
-		if single[i] {
-			c.guarded(func() { alone(c) })
-			continue
+	var results []int32
+	if l.ring.requests > 1 {
+		results = l.ring.perform()
+		l.checkRing()
+	} else {
+		l.ring.forget()
+	}
+	for i, c := range conns[:n] {
+		res := int32(notDone)
+		if company[i] && len(results) > 0 {
+			res, results = results[0], results[1:]
 		}
-		n, err := outcome(results[0])
-		results = results[1:]
-		c.guarded(func() { done(c, n, err) })
+		c.guarded(func() {
+			if res == notDone {
+				t.alone(c)
+				return
+			}
+			moved, err := outcome(res)
+			t.done(c, moved, err)
+		})
+	}
+	return n
+}
+
+// checkRing does without a ring that fails.
+func (l *loop) checkRing() {
+	if err := l.ring.broken; err != nil {
+		l.srv.log.Warn("io_uring failed; from here on a system call for each socket", "error", err)
+		l.ring.close()
+		l.ring = nil
 	}
 }
 

@@ -75,10 +75,11 @@ type Options struct {
 	// requests are, instead of sending them to the leader by MOVED.
 	ClusterProxy bool
 
+	// NoIOUring: a system call for each socket, as where the kernel refuses io_uring.
+	NoIOUring bool
+
 	// tick is the period of timeouts and retries; 100 ms.
 	tick time.Duration
-	// noURing is for tests: as where the kernel refuses io_uring.
-	noURing bool
 }
 
 // Limits before a client has authenticated (CVE-2025-21605 and kin).

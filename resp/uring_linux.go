@@ -2,7 +2,7 @@ package resp
 
 import (
 	"fmt"
-	"runtime"
+	"math"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -28,15 +28,23 @@ type uring struct {
 	sqes     []ringRequest
 	results  [ringSize]int32
 	requests uint32 // added and not performed
-	broken   bool
+	bytes    int    // theirs
+	broken   error  // it is of no use any more
 }
 
-// ringSize bounds the requests of one call: the scheduler is not told of it.
-const ringSize = 64
+// A call takes at most so many requests and bytes: the scheduler is not told of it, and
+// socket memory that is touched for the first time takes its time (milliseconds for 4 MiB).
+const (
+	ringSize  = 64
+	ringBytes = 256 << 10
+)
 
-// ringBytes bounds a request for the same reason: what moves more is better off with a
-// call of its own.
-const ringBytes = 64 << 10
+// ringRequestBytes bounds a request: what moves more gains nothing from company.
+const ringRequestBytes = 16 << 10
+
+// notDone is the result of a request that the kernel did not begin, or could not for a
+// reason of the ring's own.
+const notDone = math.MinInt32
 
 // ringRequest is struct io_uring_sqe, as far as sends and receives use it.
 type ringRequest struct {
@@ -159,7 +167,8 @@ func (r *uring) close() {
 	_ = unix.Close(r.fd)
 }
 
-func (r *uring) full() bool { return r.requests == ringSize }
+// takes reports whether there is room for n more bytes.
+func (r *uring) takes(n int) bool { return r.requests < ringSize && r.bytes+n <= ringBytes }
 
 // send and receive add a request. The result will be that of the same number, from 0. p
 // must not be empty, nor on a stack, and is the ring's until perform returns.
@@ -174,40 +183,33 @@ func (r *uring) add(op uint8, fd int, p []byte) {
 	}
 	r.sqIndex[at] = at
 	r.requests++
+	r.bytes += len(p)
 }
 
+// forget drops what was added.
+func (r *uring) forget() { r.requests, r.bytes = 0, 0 }
+
 // perform does what was added and returns the results, which are the next perform's to
-// overwrite: bytes moved, or the negative errno. What the kernel did not begin has
-// EAGAIN: the socket will be found ready again.
+// overwrite: bytes moved, a negative errno, or notDone.
 func (r *uring) perform() []int32 {
 	n := r.requests
+	r.forget()
 	results := r.results[:n]
 	for i := range results {
-		results[i] = -int32(unix.EAGAIN)
+		results[i] = notDone
 	}
-	r.requests = 0
 	atomic.StoreUint32(r.sqTail, *r.sqTail+n)
 	begun, _, errno := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(n), 0, 0, 0, 0)
 	if errno != 0 {
 		begun = 0
 		// Memory may be short for a moment, and a signal may come; the rest is for good.
-		r.broken = errno != unix.EAGAIN && errno != unix.EBUSY && errno != unix.ENOMEM && errno != unix.EINTR
+		if errno != unix.EAGAIN && errno != unix.EBUSY && errno != unix.ENOMEM && errno != unix.EINTR {
+			r.broken = errno
+		}
 	}
 	atomic.StoreUint32(r.sqTail, atomic.LoadUint32(r.sqHead)) // what it did not take is not asked again
 	r.collect(results, int(begun))
-	runtime.KeepAlive(r)
 	return results
-}
-
-// outcome is a result as a system call of one socket would have had it.
-func outcome(res int32) (n int, err error) {
-	switch {
-	case res >= 0:
-		return int(res), nil
-	case syscall.Errno(-res) == unix.EINTR:
-		return 0, unix.EAGAIN // it will be found ready again
-	}
-	return 0, syscall.Errno(-res)
 }
 
 // collect takes the results of the requests begun. None of them waits for its socket, so
@@ -218,12 +220,34 @@ func (r *uring) collect(results []int32, begun int) {
 	for taken := 0; taken < begun; {
 		for tail := atomic.LoadUint32(r.cqTail); head != tail; head++ {
 			c := &r.cqes[head&r.cqMask]
-			results[c.userData] = c.res
+			results[c.userData] = ownResult(c.res)
 			taken++
 		}
 		atomic.StoreUint32(r.cqHead, head)
-		if taken < begun {
-			_, _, _ = unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 0, uintptr(begun-taken), ringGetEvents, 0, 0)
+		if taken == begun {
+			return
+		}
+		_, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 0, uintptr(begun-taken), ringGetEvents, 0, 0)
+		if errno != 0 && errno != unix.EINTR && errno != unix.EAGAIN && errno != unix.EBUSY {
+			// The kernel may yet write to buffers of which nobody will ever hear.
+			panic(fmt.Sprintf("resp: io_uring has %d requests under way and cannot be waited for: %v", begun-taken, errno))
 		}
 	}
+}
+
+// ownResult tells what a plain call would not have said: then that has to be made.
+func ownResult(res int32) int32 {
+	switch syscall.Errno(-res) {
+	case unix.ENOMEM, unix.ECANCELED, unix.ENOBUFS, unix.EINTR:
+		return notDone
+	}
+	return res
+}
+
+// outcome is a result as a system call of one socket would have had it.
+func outcome(res int32) (n int, err error) {
+	if res >= 0 {
+		return int(res), nil
+	}
+	return 0, syscall.Errno(-res)
 }

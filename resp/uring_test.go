@@ -40,7 +40,7 @@ func TestURingDoesWhatASystemCallForEachWould(t *testing.T) {
 		for i := range a {
 			r.send(a[i], fmt.Appendf(nil, "%d of %d", i, round))
 		}
-		require.True(t, r.full())
+		require.False(t, r.takes(1))
 		for i, res := range r.perform() {
 			require.EqualValues(t, len(fmt.Sprintf("%d of %d", i, round)), res)
 		}
@@ -79,7 +79,7 @@ func TestURingDoesWhatASystemCallForEachWould(t *testing.T) {
 	n, err := outcome(results[5])
 	require.NoError(t, err)
 	require.Equal(t, len("after all that"), n)
-	require.False(t, r.broken)
+	require.NoError(t, r.broken)
 }
 
 // A ring that the kernel has taken away begins nothing, and says so.
@@ -89,11 +89,82 @@ func TestURingThatIsGone(t *testing.T) {
 	fd := r.fd
 	r.fd = -1
 	r.send(a[0], []byte("x"))
-	n, err := outcome(r.perform()[0])
+	results := r.perform()
 	r.fd = fd
-	require.Zero(t, n)
-	require.ErrorIs(t, err, unix.EAGAIN)
-	require.True(t, r.broken)
+	require.Equal(t, []int32{notDone}, results)
+	require.ErrorIs(t, r.broken, unix.EBADF)
+}
+
+// A request that the kernel does not begin, here because its preparation fails, takes those
+// behind it along: none of them is done, and what is asked next is.
+func TestURingThatStopsInTheMiddle(t *testing.T) {
+	r := ringOrSkip(t)
+	a, b := socketPairs(t, 4)
+	for i := range a {
+		r.send(a[i], []byte{byte('a' + i)})
+	}
+	r.sqes[(*r.sqTail+1)&r.sqMask].flags = 0x80 // no such flag
+	results := r.perform()
+	require.EqualValues(t, 1, results[0])
+	require.Negative(t, results[1])
+	require.Equal(t, []int32{notDone, notDone}, results[2:])
+	require.NoError(t, r.broken)
+	for i := range b {
+		r.receive(b[i], make([]byte, 8))
+	}
+	results = r.perform()
+	require.EqualValues(t, 1, results[0])
+	for _, res := range results[1:] {
+		_, err := outcome(res)
+		require.ErrorIs(t, err, unix.EAGAIN, "nothing was sent")
+	}
+}
+
+// What only a ring says is not taken for the socket's word.
+func TestURingsOwnTroubleIsNobodysEnd(t *testing.T) {
+	for _, errno := range []syscall.Errno{unix.ENOMEM, unix.ENOBUFS, unix.ECANCELED, unix.EINTR} {
+		require.EqualValues(t, notDone, ownResult(-int32(errno)), errno.Error())
+	}
+	for _, res := range []int32{0, 7, -int32(unix.EAGAIN), -int32(unix.EPIPE), -int32(unix.ECONNRESET)} {
+		require.Equal(t, res, ownResult(res))
+	}
+}
+
+// A call is bounded in bytes, not in requests alone.
+func TestURingTakesSoMuch(t *testing.T) {
+	r := ringOrSkip(t)
+	a, _ := socketPairs(t, 1)
+	for range ringBytes / ringRequestBytes {
+		require.True(t, r.takes(ringRequestBytes))
+		r.send(a[0], make([]byte, ringRequestBytes))
+	}
+	require.False(t, r.takes(1))
+	r.forget()
+	require.True(t, r.takes(ringRequestBytes))
+}
+
+// A loop whose ring fails goes on without.
+func TestLoopWithoutItsURing(t *testing.T) {
+	ringOrSkip(t)
+	s := startServer(t, nil)
+	conns := []*testClient{s.dial(), s.dial(), s.dial()}
+	done := make(chan struct{})
+	s.loops[0].post(func() { // it belongs to the loop
+		r := s.loops[0].ring
+		_ = unix.Close(r.fd)
+		r.fd = -1
+		close(done)
+	})
+	<-done
+	for range 200 { // until several come at once
+		for _, c := range conns {
+			c.send("PING\r\n")
+		}
+		for _, c := range conns {
+			c.expect("+PONG\r\n")
+		}
+	}
+	require.Contains(t, s.logs.String(), "io_uring failed")
 }
 
 // Clients in lockstep, so that the loop finds many sockets ready: small and large
@@ -101,7 +172,7 @@ func TestURingThatIsGone(t *testing.T) {
 func TestManySocketsInOneTurn(t *testing.T) {
 	for _, without := range []bool{false, true} {
 		t.Run(fmt.Sprintf("without io_uring %v", without), func(t *testing.T) {
-			s := startServer(t, func(o *Options) { o.noURing = without })
+			s := startServer(t, func(o *Options) { o.NoIOUring = without })
 			if !without && s.loops[0].ring == nil {
 				t.Skip("this kernel or its rules allow no io_uring")
 			}
@@ -114,7 +185,7 @@ func TestManySocketsInOneTurn(t *testing.T) {
 				var wg sync.WaitGroup
 				for i, c := range conns {
 					wg.Go(func() {
-						size := []int{1, 100, firstBuffer, ringBytes, 3 * ringBytes}[(i+round)%5]
+						size := []int{1, 100, firstBuffer, ringRequestBytes, ringBytes}[(i+round)%5]
 						value := bytes.Repeat([]byte{byte('a' + i%26)}, size)
 						if _, err := fmt.Fprintf(c.conn, "*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n", size, value); err != nil {
 							t.Errorf("client %d: %v", i, err)

@@ -35,6 +35,7 @@ type serverConfig struct {
 	// What else to listen on; the addresses told to clients are in node.
 	clusterAddr, sentinelAddr, masterName string
 	clusterProxy                          bool
+	noIOUring                             bool
 }
 
 func serverFlags() []cli.Flag {
@@ -69,6 +70,7 @@ func serverFlags() []cli.Flag {
 		&cli.StringFlag{Name: "sentinel-addr", Usage: "`HOST:PORT` for clients that expect Sentinels (default: none)"},
 		&cli.StringFlag{Name: "sentinel-announce-addr", Usage: "`HOST:PORT` of that told to clients (default: announce-addr's host, sentinel-addr's port)"},
 		&cli.StringFlag{Name: "sentinel-master-name", Value: "mymaster", Usage: "the `NAME` by which Sentinel clients ask for the leader"},
+		&cli.StringFlag{Name: "io-uring", Value: "auto", Usage: "`auto`: many client sockets by one system call, where the kernel lets us; off: a call for each"},
 		&cli.StringFlag{Name: "admin-addr", Usage: "listener for health and metrics (not in this version)", Hidden: true},
 		&cli.StringFlag{Name: "config", Usage: "`FILE` in TOML with the same names", Value: ""},
 	}
@@ -129,6 +131,9 @@ func loadConfig(c *cli.Context) (*serverConfig, error) {
 		n.ClientAddr = a
 	}
 	check(personaAddrs(c, cfg))
+	if cfg.noIOUring = c.String("io-uring") == "off"; !cfg.noIOUring && c.String("io-uring") != "auto" {
+		check(fmt.Errorf("--io-uring is %q, must be auto or off", c.String("io-uring")))
+	}
 	n.Initial, err = parseCluster(c.String("initial-cluster"))
 	check(err)
 	if j := c.String("join"); j != "" {

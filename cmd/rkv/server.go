@@ -132,7 +132,7 @@ func respOptions(cfg *serverConfig, n *node.Node, log *slog.Logger, stop func())
 		Addr: cfg.addr, Backend: backend{n, cfg.node.Addresses, cfg.node.ClientAddr}, Logger: log, Version: version(),
 		RequirePass: cfg.requirePass, MaxClients: cfg.maxClients, IdleTimeout: cfg.idleTimeout,
 		DebugCommand: cfg.debugCommand, ACLFile: cfg.aclFile, Params: cfg.params, Shutdown: stop,
-		LongWork:    cfg.node.LongWork,
+		LongWork: cfg.node.LongWork, NoIOUring: cfg.noIOUring,
 		ClusterAddr: cfg.clusterAddr, ClusterProxy: cfg.clusterProxy,
 		SentinelAddr: cfg.sentinelAddr, MasterName: cfg.masterName,
 		Config: map[string]string{

@@ -46,6 +46,7 @@ func TestStartRefusals(t *testing.T) {
 		{"unknown setting in the file", []string{"--config", bad}, exitUsage, "adress"},
 		{"broken file", []string{"--config", broken}, exitUsage, "broken.toml"},
 		{"bad read mode", []string{"--read-mode", "leases"}, exitUsage, "must be quorum or lease"},
+		{"bad io_uring", []string{"--io-uring", "sometimes"}, exitUsage, "must be auto or off"},
 		{"no secret beyond loopback", []string{"--addr", "127.0.0.1:7000", "--peer-addr", "0.0.0.0:17000", "--data-dir", dir()}, exitUsage, "secret"},
 		{"foreign directory", []string{"--data-dir", foreign, "--addr", free(), "--peer-addr", free()}, exitDataDir, "precious.txt"},
 		{"a file as directory", []string{"--data-dir", file, "--addr", free(), "--peer-addr", free()}, exitDataDir, "file"},
