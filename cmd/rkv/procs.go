@@ -10,13 +10,17 @@ import (
 // short steps that follow one another; more threads than it needs only wake each other
 // up, and the kernel's share of the work (sockets, disk) needs processors, too:
 // measured, half of the machine's is best, at most four (docs/performance.md). A start
-// gets all of them for as long as it loads, and so do a read that takes long and the
-// collection of garbage before a snapshot; snapshots beside traffic work in slices too
-// short to hold the chain back (docs/adr/0024).
+// gets all of them and one more for as long as it loads, and so do a read that takes long
+// and the collection of garbage before a snapshot; snapshots beside traffic work in slices
+// too short to hold the chain back (docs/adr/0024).
+//
+// One more, because Go looks for news from the network only when a thread finds nothing
+// else to run, or has not for ten milliseconds: on two processors both are busy while
+// garbage is swept, and a client waited up to 30 ms for that.
 //
 // GOMAXPROCS in the environment overrules both.
 type processors struct {
-	few, all int
+	few, most int
 	mu       sync.Mutex
 	heavy    int // pieces of long work under way
 }
@@ -25,9 +29,9 @@ const mostForHotPath = 4
 
 func newProcessors() *processors {
 	all := runtime.GOMAXPROCS(0)
-	p := &processors{few: min(max(all/2, 1), mostForHotPath), all: all}
+	p := &processors{few: min(max(all/2, 1), mostForHotPath), most: all + 1}
 	if os.Getenv("GOMAXPROCS") != "" {
-		p.few = all
+		p.few, p.most = all, all
 	}
 	return p
 }
@@ -44,7 +48,7 @@ func (p *processors) change(by int) {
 	p.heavy += by
 	want := p.few
 	if p.heavy > 0 {
-		want = p.all
+		want = p.most
 	}
 	if runtime.GOMAXPROCS(0) != want { // setting it stops the world for a moment
 		runtime.GOMAXPROCS(want)

@@ -7,10 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLongWorkGetsAllProcessors(t *testing.T) {
+func TestLongWorkGetsMoreProcessors(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(before)
-	p := &processors{few: 1, all: 3}
+	p := &processors{few: 1, most: 3}
 	first, second := p.begin(), p.begin()
 	require.Equal(t, 3, runtime.GOMAXPROCS(0))
 	first()
