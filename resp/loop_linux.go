@@ -288,11 +288,12 @@ type transfer struct {
 	add   func(*uring, int, []byte)
 	done  func(*conn, int, error)
 	alone func(*conn) // the same for one connection, by a system call of its own
+	most  int         // bytes of a call
 }
 
 var (
-	receiving = transfer{(*conn).readRoom, (*uring).receive, (*conn).received, (*conn).read}
-	sending   = transfer{(*conn).writeShare, (*uring).send, (*conn).flushed, (*conn).flush}
+	receiving = transfer{(*conn).readRoom, (*uring).receive, (*conn).received, (*conn).read, ringReadMax}
+	sending   = transfer{(*conn).writeShare, (*uring).send, (*conn).flushed, (*conn).flush, ringBytes}
 )
 
 // receive reads what has arrived on the sockets that epoll named.
@@ -327,7 +328,7 @@ func (l *loop) together(conns []*conn, t *transfer) (n int) {
 			p := t.bytes(c)
 			switch {
 			case len(p) == 0 || len(p) > ringRequestBytes:
-			case !l.ring.takes(len(p)):
+			case !l.ring.takes(len(p), t.most):
 				full = true
 			default:
 				t.add(l.ring, c.fd, p)

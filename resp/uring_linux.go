@@ -32,11 +32,13 @@ type uring struct {
 	broken   error  // it is of no use any more
 }
 
-// A call takes at most so many requests and bytes: the scheduler is not told of it, and
-// socket memory that is touched for the first time takes its time (milliseconds for 4 MiB).
+// A call takes at most so many requests and bytes to send: the scheduler is not told of it,
+// and socket memory that is touched for the first time takes its time (milliseconds for
+// 4 MiB). For receives the room counts, of which most is not used.
 const (
-	ringSize  = 64
-	ringBytes = 256 << 10
+	ringSize    = 64
+	ringBytes   = 256 << 10
+	ringReadMax = ringSize * ringRequestBytes
 )
 
 // ringRequestBytes bounds a request: what moves more gains nothing from company.
@@ -167,8 +169,8 @@ func (r *uring) close() {
 	_ = unix.Close(r.fd)
 }
 
-// takes reports whether there is room for n more bytes.
-func (r *uring) takes(n int) bool { return r.requests < ringSize && r.bytes+n <= ringBytes }
+// takes reports whether there is room for n more bytes of most.
+func (r *uring) takes(n, most int) bool { return r.requests < ringSize && r.bytes+n <= most }
 
 // send and receive add a request. The result will be that of the same number, from 0. p
 // must not be empty, nor on a stack, and is the ring's until perform returns.

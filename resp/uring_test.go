@@ -40,7 +40,7 @@ func TestURingDoesWhatASystemCallForEachWould(t *testing.T) {
 		for i := range a {
 			r.send(a[i], fmt.Appendf(nil, "%d of %d", i, round))
 		}
-		require.False(t, r.takes(1))
+		require.False(t, r.takes(1, ringBytes))
 		for i, res := range r.perform() {
 			require.EqualValues(t, len(fmt.Sprintf("%d of %d", i, round)), res)
 		}
@@ -135,12 +135,12 @@ func TestURingTakesSoMuch(t *testing.T) {
 	r := ringOrSkip(t)
 	a, _ := socketPairs(t, 1)
 	for range ringBytes / ringRequestBytes {
-		require.True(t, r.takes(ringRequestBytes))
+		require.True(t, r.takes(ringRequestBytes, ringBytes))
 		r.send(a[0], make([]byte, ringRequestBytes))
 	}
-	require.False(t, r.takes(1))
+	require.False(t, r.takes(1, ringBytes))
 	r.forget()
-	require.True(t, r.takes(ringRequestBytes))
+	require.True(t, r.takes(ringRequestBytes, ringBytes))
 }
 
 // A loop whose ring fails goes on without.
