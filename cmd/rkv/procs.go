@@ -15,14 +15,14 @@ import (
 // too short to hold the chain back (docs/adr/0024).
 //
 // One more, because Go looks for news from the network only when a thread finds nothing
-// else to run, or has not for ten milliseconds: on two processors both are busy while
-// garbage is swept, and a client waited up to 30 ms for that.
+// else to run, or has not for ten milliseconds: on two processors both may sweep garbage.
+// Clients that waited 20 to 30 ms when a snapshot began are rarer since.
 //
 // GOMAXPROCS in the environment overrules both.
 type processors struct {
 	few, most int
-	mu       sync.Mutex
-	heavy    int // pieces of long work under way
+	mu        sync.Mutex
+	heavy     int // pieces of long work under way
 }
 
 const mostForHotPath = 4
