@@ -66,6 +66,13 @@ type Config struct {
 	// NoticeInterval is the least time, on the clock of SetTime, between two messages to
 	// a member that bring nothing but a new commit index; 0: each goes at once.
 	NoticeInterval int64
+	// SpareDelay is for how long at most, on the clock of SetTime, members that a quorum
+	// can do without get new entries later than the others, so that several go together
+	// (spares.go); 0: everybody gets them at once.
+	SpareDelay int64
+	// QuorumPatience is for how long, on the same clock, nothing may be committed, or no
+	// read be confirmed, while some wait, before those members are asked as well.
+	QuorumPatience int64
 	// Suspect is the identity that the damaged end of the log claims for its last
 	// entry, zero if the log's end is certain. See suspect.go.
 	Suspect Position

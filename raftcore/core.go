@@ -64,7 +64,11 @@ type Core struct {
 	termStart        uint64  // index of the no-op that opened the term
 	uncommittedBytes int     // of own-term entries above commit
 	round            uint64  // never reused, also not across terms of this process
-	roundSent        uint64  // newest round broadcast by heartbeat
+	roundSent        uint64  // newest round asked for by heartbeats
+	beatAll          bool    // the next heartbeat goes to spares, too
+	commitAt         int64   // when something was last committed, or began to wait for that, on the clock of SetTime
+	readAt           int64   // likewise for reads
+	spareAt          int64   // when a spare is due, on the clock of SetTime; 0: none
 	heartbeatDue     uint64
 	dirty            bool // flush may have something to send
 	reads            []pendingRead
@@ -114,6 +118,10 @@ type peer struct {
 	commitSent  uint64 // newest commit index it was told
 	toldAt      int64  // when, on the clock of SetTime
 	awaits      uint64 // newest entry it said it waits for (Awaits, ReadIndex)
+	roundSent   uint64 // newest round it was asked to echo
+	beatAt      int64  // when, on the clock of SetTime
+	asked       bool   // one of those whose answers make the next quorum (spares.go)
+	spare       bool   // not one of them
 	fetching    uint64 // Lo of the Fetch in flight for it; zero if none
 	caughtUp    uint64 // ticks a learner has kept up
 	probeDue    bool   // heartbeat answered: check for a lost message

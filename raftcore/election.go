@@ -123,6 +123,7 @@ func (c *Core) handleVoteRequest(m *Message) {
 			resp.Term, resp.Suspect = m.Term, conditional
 		}
 		c.send(resp)
+		c.hasten(m)
 		return
 	}
 	grant = grant && (m.Transfer || !c.promised(m.From)) && (c.vote == m.From || c.vote == 0 && c.leader == 0 && c.role == Follower)
@@ -131,6 +132,16 @@ func (c *Core) handleVoteRequest(m *Message) {
 		c.resetElectionTimer()
 	}
 	c.send(Message{Type: MsgVoteResp, To: m.From, Reject: !grant, Suspect: grant && conditional})
+}
+
+// hasten moves this node's own election forward when another voter's timer is over and
+// only the log keeps the two from agreeing: of them this one may lead, and a leader that
+// spares members (spares.go) leaves such logs behind. Whoever asks in vain does not hasten
+// anything, so that these two cannot drive each other on.
+func (c *Core) hasten(m *Message) {
+	if c.role == Follower && !c.inContact() && m.Term > c.term && !c.log.upToDate(m.Index, m.LogTerm) && c.isMember(m) {
+		c.electionDeadline = min(c.electionDeadline, c.now+1)
+	}
 }
 
 // maySupport: a node without a membership has an empty directory and may have

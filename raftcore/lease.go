@@ -96,10 +96,13 @@ type roundBegin struct {
 const maxLeaseRounds = 64
 
 // SetTime tells the core the time: nanoseconds of a clock that never goes back and that
-// counts while the machine is suspended. Only leases need it. It has to be read after
+// counts while the machine is suspended. Leases need it, and Config.SpareDelay. It has to be read after
 // whatever is stepped next had arrived. A core that is never told the time holds no
-// lease.
-func (c *Core) SetTime(now int64) { c.clock = max(c.clock, now) }
+// lease, and spares nobody (Config.SpareDelay).
+func (c *Core) SetTime(now int64) {
+	c.clock = max(c.clock, now)
+	c.dirty = c.dirty || c.spareAt > 0 && c.clock >= c.spareAt
+}
 
 // LeaseUntil is when this leader's lease ends, on the clock of SetTime; 0: it has none.
 // Until then whatever is committed anywhere is committed here. A lease that is given up

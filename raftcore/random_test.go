@@ -111,6 +111,8 @@ func runHistory(t *testing.T, seed int64) {
 		cfg.MaxMessageBytes, cfg.MaxInflightBytes, cfg.MaxInflightMessages = 200, 800, 4
 		cfg.WindowBytes, cfg.MaxUncommittedBytes, cfg.MaxUnappliedBytes = 600, 4000, 300
 		cfg.AutoPromote = seed%2 == 0
+		cfg.SpareDelay = stepTime.Nanoseconds() * []int64{0, 10, 100, 1000}[seed/2%4]
+		cfg.QuorumPatience = cfg.SpareDelay / 3
 	})
 	h.cut = func(from, to NodeID) bool { return h.group[from-1] != h.group[to-1] }
 	for _, n := range h.nodes {

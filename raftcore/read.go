@@ -62,6 +62,9 @@ func (c *Core) registerRead(r pendingRead) {
 	if c.round == c.roundSent {
 		c.nextRound() // frames of the present round may have been sent already
 	}
+	if len(c.reads) == 0 {
+		c.readAt = c.clock
+	}
 	r.index, r.round = c.log.commit, c.round
 	c.reads = append(c.reads, r)
 	c.dirty = true
@@ -116,6 +119,9 @@ func (c *Core) confirmReads() {
 	for n < len(c.reads) && c.reads[n].round <= confirmed {
 		c.answerRead(c.reads[n], false)
 		n++
+	}
+	if n > 0 {
+		c.readAt = c.clock
 	}
 	c.reads = slices.Delete(c.reads, 0, n)
 }

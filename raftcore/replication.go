@@ -16,28 +16,32 @@ func (c *Core) flush() {
 	if !c.dirty {
 		return
 	}
-	c.dirty = false
+	c.dirty, c.spareAt = false, 0
 	if c.role != Leader {
 		return
 	}
-	beat := c.round > c.roundSent
-	c.roundSent = c.round
+	c.chooseSpares()
 	var matches []uint64
-	if beat {
-		matches = c.voterMatches()
-	}
 	for _, p := range c.peers {
-		if beat {
+		if c.beatDue(p) {
+			if matches == nil {
+				matches = c.voterMatches()
+			}
 			c.sendHeartbeat(p, matches)
 		}
-		c.replicate(p)
+		if !c.rests(p) {
+			c.replicate(p)
+		}
 	}
+	c.roundSent, c.beatAll = c.round, false
+	c.spareAt = c.nextSpare()
 }
 
 // sendHeartbeat asserts leadership and asks for an echo. The commit index is
 // clipped to what the receiver is known to have (R8).
 func (c *Core) sendHeartbeat(p *peer, matches []uint64) {
 	commit := min(p.Match, c.log.commit)
+	p.roundSent, p.beatAt = c.round, c.clock
 	p.commitSent = max(p.commitSent, commit)
 	c.send(Message{Type: MsgHeartbeat, To: p.member.ID, Commit: commit, Round: c.round, Matches: matches})
 }
@@ -76,10 +80,11 @@ func (c *Core) noticeDue(p *peer) bool {
 }
 
 // Awaits says that a member waits for the commitment of an entry, as its clients' units
-// are in it: it will be told at once.
+// are in it: it gets it, and will be told, at once.
 func (c *Core) Awaits(id NodeID, index uint64) {
 	if p := c.peer(id); p != nil && c.role == Leader {
 		p.awaits = max(p.awaits, index)
+		c.dirty = true
 	}
 }
 

@@ -38,9 +38,9 @@ func (c *Core) becomeLeader() {
 	c.role, c.leader, c.ballots = Leader, c.id, nil
 	c.cause = fmt.Sprintf("elected in term %d", c.term)
 	c.peers, c.transfer, c.uncommittedBytes, c.lease = nil, transfer{}, 0, lease{}
+	c.roundSent, c.beatAll = c.round, false
 	c.syncPeers()
 	c.termStart = c.log.last + 1
-	c.roundSent = c.round
 	c.heartbeatDue = c.now + uint64(c.cfg.HeartbeatTicks)
 	c.priorityDue = c.now + uint64(2*c.cfg.ElectionTicks)
 	c.priorityWait = uint64(10 * c.cfg.ElectionTicks)
@@ -49,6 +49,9 @@ func (c *Core) becomeLeader() {
 
 // appendOwn appends an entry of the leader's term.
 func (c *Core) appendOwn(typ EntryType, body []byte) uint64 {
+	if c.log.commit == c.log.last {
+		c.commitAt = c.clock
+	}
 	e := Entry{Term: c.term, Index: c.log.last + 1, Type: typ, Body: body}
 	e.CRC = Checksum(e.Term, e.Index, e.Type, e.Body)
 	c.log.append(e)
@@ -68,7 +71,7 @@ func (c *Core) tickLeader() {
 	if c.now >= c.heartbeatDue {
 		c.heartbeatDue = c.now + uint64(c.cfg.HeartbeatTicks)
 		c.nextRound()
-		c.dirty = true
+		c.dirty, c.beatAll = true, true
 		c.renewLease() // a lone voter's needs no echo
 	}
 	c.tickTransfer()
@@ -175,7 +178,7 @@ func (c *Core) advanceCommit() {
 		return
 	}
 	c.uncommittedBytes -= c.log.bytesOf(max(c.log.commit+1, c.termStart), index+1)
-	c.log.commit = index
+	c.log.commit, c.commitAt = index, c.clock
 	c.dirty = true
 	c.renewLease()
 	c.releaseParkedReads()
