@@ -298,11 +298,20 @@ type replicaWait struct {
 // holds index durably: as soon as there are n, or when ctx ends.
 func (n *Node) WaitReplicas(ctx context.Context, index uint64, want int, done func(int)) {
 	w := &replicaWait{index, want, done}
-	if !n.call(func(l *loop) { l.waits = append(l.waits, w) }) {
+	if !n.call(func(l *loop) { l.addWait(w) }) {
 		done(0)
 		return
 	}
 	context.AfterFunc(ctx, func() { n.call(func(l *loop) { l.endWait(w) }) })
+}
+
+// addWait has everybody sent at once what is waited for, also those a quorum can do
+// without.
+func (l *loop) addWait(w *replicaWait) {
+	l.waits = append(l.waits, w)
+	for _, m := range l.core.Membership().Members {
+		l.core.Awaits(m.ID, w.index)
+	}
 }
 
 func (l *loop) checkWaits() {

@@ -215,9 +215,11 @@ type presence struct {
 	heard []sighting
 	// asked is what was proposed last, per session, until the state machine shows it.
 	asked []presenceAsk
-	rows  []kv.Presence
-	ops   kv.Chunk
-	led   uint64 // the term this node was last seen leading in
+	// waiting are the members with clients in blocking commands, which any entry may serve.
+	waiting []raftcore.NodeID
+	rows    []kv.Presence
+	ops     kv.Chunk
+	led     uint64 // the term this node was last seen leading in
 	// before is who led before this node.
 	before raftcore.NodeID
 }
@@ -292,10 +294,13 @@ func (p *presence) leads(term uint64, m raftcore.Membership, now time.Time) {
 func (l *loop) leadPresence(now time.Time) {
 	p, m := &l.presence, l.core.Membership()
 	p.leads(l.core.Term(), m, now)
-	p.rows = l.gauges.presence(p.rows[:0])
+	p.rows, p.waiting = l.gauges.presence(p.rows[:0]), p.waiting[:0]
 	for i := range p.rows {
 		row := &p.rows[i]
 		id, member := memberOf(m, row.Node)
+		if member && row.Waiting > 0 {
+			p.waiting = append(p.waiting, id)
+		}
 		here := row.Node == l.incarnation || member && p.here(id, process{row.Node, row.Boot}, now, l.cfg.ElectionTimeout)
 		gone := !member && row.Node != l.incarnation && len(m.Outgoing) == 0
 		if row.Away != here && !(gone && row.Waiting > 0) || p.askedAlready(row.Session, !here, now, l.cfg.ResendTimeout) {

@@ -20,7 +20,6 @@ import (
 //     of what it could be.
 type gather struct {
 	proposed time.Time // when the last entry was
-	reminded time.Time // proposed, when the loop last asked to be woken for what follows
 	answers  uint64    // origin.answers as last looked at
 	fresh    bool      // units came that no entry has
 	// forwarded is when units last went to the leader, and sent the newest of them.
@@ -75,22 +74,12 @@ func (l *loop) gathering(now time.Time) bool {
 		return l.gather.held()
 	case onTheirWay < maxUnapplied:
 		wait := l.gather.proposed.Add(l.spacing()).Sub(now)
-		if wait > 0 {
-			l.remind(wait)
+		if wait > 0 && l.gather.fresh {
+			l.wakeBy(now.Add(wait), now) // nothing else may happen until that one is applied
 		}
 		return wait > 0
 	}
 	return true
-}
-
-// remind has the loop woken when units that wait may follow the entry on its way, once
-// for each entry: nothing else may happen until that is applied.
-func (l *loop) remind(wait time.Duration) {
-	g := &l.gather
-	if g.fresh && !g.reminded.Equal(g.proposed) {
-		g.reminded = g.proposed
-		l.fx.wakeIn(wait)
-	}
 }
 
 func (l *loop) spacing() time.Duration {

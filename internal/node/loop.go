@@ -37,7 +37,7 @@ type effects interface {
 	// takeSnapshot starts one unless one is running.
 	takeSnapshot()
 	// wakeIn has a turn run after so long, instead of when it was last asked for; the next
-	// tick will do, too.
+	// tick will do, too. See loop.wakeBy.
 	wakeIn(after time.Duration)
 }
 
@@ -90,6 +90,8 @@ type loop struct {
 	snapTurns    snapTurns
 	fail         func(err error) // stops the node; nil in tests
 	lastStamp    int64
+	elapsed      int64     // Config.Elapsed, as of this turn
+	waking       time.Time // when wakeIn was last asked for a turn
 	// diskWatched is when watchDisk last looked, awake since when it has done so again and
 	// again.
 	diskWatched, awake time.Time
@@ -166,9 +168,9 @@ const maxCatchUpTicks = 5
 // messages first, then completions, then time, then new work.
 func (l *loop) turn(in *input, now time.Time) {
 	wall := l.cfg.Wall(now)
-	elapsed := l.cfg.Elapsed()
-	l.clock.tell(elapsed, wall)
-	l.core.SetTime(elapsed) // after the messages arrived, before they are stepped
+	l.elapsed = l.cfg.Elapsed()
+	l.clock.tell(l.elapsed, wall)
+	l.core.SetTime(l.elapsed) // after the messages arrived, before they are stepped
 	for i := range in.messages {
 		l.presence.saw(in.messages[i].From, now)
 		l.clock.observe(&in.messages[i], wall)
@@ -241,6 +243,19 @@ func (l *loop) work(now time.Time) {
 	}
 	l.reads.release(l.gauges.applied())
 	l.checkWaits()
+	if due := l.core.SpareDue(); due > l.elapsed {
+		l.wakeBy(now.Add(time.Duration(due-l.elapsed)), now)
+	}
+}
+
+// wakeBy has a turn run at the given moment, unless one is going to sooner: whoever asks
+// does so again in every turn in which it still has reason to.
+func (l *loop) wakeBy(at, now time.Time) {
+	if l.waking.After(now) && !at.Before(l.waking) {
+		return
+	}
+	l.waking = at
+	l.fx.wakeIn(at.Sub(now))
 }
 
 // noticeLeader reports whether term or leader changed since it was last called:

@@ -122,6 +122,9 @@ func (l *loop) appendEntry(now time.Time) error {
 		for _, p := range l.batchPeer {
 			l.core.Awaits(p.from, index)
 		}
+		for _, id := range l.presence.waiting {
+			l.core.Awaits(id, index)
+		}
 	}
 	return err
 }

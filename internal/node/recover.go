@@ -182,9 +182,10 @@ func (n *Node) newCore(rec segmentlog.Recovered, meta raftcore.SnapshotMeta) (*r
 		ID: n.identity.Node, Incarnation: n.identity.Incarnation,
 		Seed:          n.identity.Incarnation ^ n.identity.Boot<<32,
 		ElectionTicks: int(n.cfg.ElectionTimeout / n.cfg.tick()), HeartbeatTicks: int(n.cfg.Heartbeat / n.cfg.tick()),
-		AutoPromote: true, NoticeInterval: int64(2 * time.Millisecond),
-		Time:      n.cfg.Elapsed(),
-		HardState: hs, Snapshot: meta, FirstIndex: rec.FirstIndex, LastIndex: rec.LastIndex,
+		AutoPromote: true, NoticeInterval: int64(2 * time.Millisecond), SpareDelay: int64(10 * time.Millisecond),
+		QuorumPatience: int64(3 * time.Millisecond),
+		Time:           n.cfg.Elapsed(),
+		HardState:      hs, Snapshot: meta, FirstIndex: rec.FirstIndex, LastIndex: rec.LastIndex,
 		Terms: rec.Terms, Configs: configs,
 	}
 	if s := rec.Suspect; s != nil {
