@@ -15,7 +15,7 @@ LDFLAGS := -X main.release=$(VERSION)
 export PATH := $(PATH):$(CURDIR)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-types bench-stress bench-stalls cover soak tools
+.PHONY: help build run test race format lint sim mutants crash compat compat-baseline diff clients chaos fuzz bench bench-quick bench-types bench-stress bench-stalls cover soak tools
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,17 +26,19 @@ build: ## build bin/rkv
 run: build ## start a three-node cluster on 127.0.0.1:6379-6381; Ctrl-C stops it
 	@exec $(BIN) demo
 
-test: tools build ## all tests, with real processes and real clients; what CI runs
+test: format tools build ## all tests, with real processes and real clients; what CI runs
 	$(GO) vet ./...
 	$(GO) test -timeout 15m ./...
-	$(GO) run ./internal/chaos/cmd -rkv $(BIN) -time 15s -round 15s -nodes 3 -seed 5
+	$(GO) run ./internal/chaos/cmd -rkv $(BIN) -time 15s -round 15s -nodes 3 -seed 10
 	@$(MAKE) --no-print-directory clients CLIENTSFLAGS=-short
 
 race: ## the tests under the race detector
 	$(GO) test -race -timeout 30m ./...
 
-lint: ## gofmt, vet, staticcheck
+format:
 	@bad=$$(gofmt -l .); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+
+lint: format ## gofmt, vet, staticcheck
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	cd internal/clients && $(GO) vet ./...
