@@ -204,7 +204,7 @@ func (c *Core) newPeer(member Member) *peer {
 		// Probing starts at the end of the log; contact is presumed for one
 		// election timeout, or a new leader would step down at once.
 		Progress:    progress.New(c.log.last+1, c.cfg.MaxInflightMessages, c.cfg.MaxInflightBytes),
-		lastContact: c.now, roundSent: c.roundSent,
+		lastContact: c.now,
 	}
 }
 

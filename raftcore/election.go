@@ -134,13 +134,14 @@ func (c *Core) handleVoteRequest(m *Message) {
 	c.send(Message{Type: MsgVoteResp, To: m.From, Reject: !grant, Suspect: grant && conditional})
 }
 
-// hasten moves this node's own election forward when another voter's timer is over and
+// hasten moves this node's own election forward when another member's timer is over and
 // only the log keeps the two from agreeing: of them this one may lead, and a leader that
 // spares members (spares.go) leaves such logs behind. Whoever asks in vain does not hasten
 // anything, so that these two cannot drive each other on.
 func (c *Core) hasten(m *Message) {
-	if c.role == Follower && !c.inContact() && m.Term > c.term && !c.log.upToDate(m.Index, m.LogTerm) && c.isMember(m) {
-		c.electionDeadline = min(c.electionDeadline, c.now+1)
+	if c.role <= PreCandidate && !c.inContact() && !c.log.upToDate(m.Index, m.LogTerm) && c.isMember(m) {
+		soon := c.now + 1 + c.dice.below(max(1, uint64(c.cfg.ElectionTicks/10))) // others hear it, too
+		c.electionDeadline = min(c.electionDeadline, soon)
 	}
 }
 

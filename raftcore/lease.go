@@ -98,7 +98,7 @@ const maxLeaseRounds = 64
 // SetTime tells the core the time: nanoseconds of a clock that never goes back and that
 // counts while the machine is suspended. Leases need it, and Config.SpareDelay. It has to be read after
 // whatever is stepped next had arrived. A core that is never told the time holds no
-// lease, and spares nobody (Config.SpareDelay).
+// lease, and must have no Config.SpareDelay.
 func (c *Core) SetTime(now int64) {
 	c.clock = max(c.clock, now)
 	c.dirty = c.dirty || c.spareAt > 0 && c.clock >= c.spareAt

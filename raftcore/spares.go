@@ -25,26 +25,27 @@ func (c *Core) chooseSpares() {
 	for choosing && !c.askedAreQuorum() {
 		best := c.quickestUnasked()
 		if best == nil {
-			choosing = false // there is no quorum to be had: everybody is asked
-			break
+			break // all voters are asked
 		}
 		best.asked = true
 	}
 	for _, p := range c.peers {
-		p.spare = choosing && !p.asked
+		p.spare = !p.asked
 	}
 }
 
-// maySpare: while the term begins, the members change or an office is handed over, nobody
-// is spared; these are not about load.
+// maySpare: while the members change or leadership is handed over, nobody is spared;
+// these are not about load.
 func (c *Core) maySpare() bool {
-	return c.cfg.SpareDelay > 0 && c.ownTermCommitted() && !c.transfer.active() && !c.changeInFlight()
+	return c.cfg.SpareDelay > 0 && !c.transfer.active() && !c.changeInFlight()
 }
 
+// askedAreQuorum counts this node only while its disk keeps up: if others committed an
+// entry that it does not have yet, the next should not wait for it either.
 func (c *Core) askedAreQuorum() bool {
 	return c.quorums.Committed(func(voter identity) uint64 {
 		p := c.peer(voter.id)
-		if voter == c.self() || p != nil && p.asked {
+		if voter == c.self() && c.log.durable >= c.log.commit || p != nil && p.asked {
 			return 1
 		}
 		return 0
@@ -80,16 +81,17 @@ func (c *Core) takesEntries(p *peer) bool {
 	return p.State == progress.Replicate && p.Ready() && c.active(p)
 }
 
-// rests reports whether p has to wait for what is new, so that more of it goes together:
-// not if it waits for it itself (Awaits).
+// rests reports whether p has to wait for new entries, so that more of them go together:
+// not if it waits for them itself (Awaits).
 func (c *Core) rests(p *peer) bool {
-	return p.spare && p.State == progress.Replicate && !p.probeDue && p.awaits <= p.commitSent &&
-		c.clock < c.entriesDue(p) && c.littleFor(p)
+	return p.spare && p.State == progress.Replicate && p.awaits <= p.commitSent &&
+		c.clock < c.entriesDue(p) && c.lacksLittle(p)
 }
 
-func (c *Core) littleFor(p *peer) bool {
+func (c *Core) lacksLittle(p *peer) bool {
 	next, end := p.Next, c.log.last+1
-	return end < next+spareEntries && next >= c.log.winFirst() && c.log.bytesOf(next, end) < c.cfg.MaxMessageBytes
+	return next < end && end < next+spareEntries &&
+		next >= c.log.winFirst() && c.log.bytesOf(next, end) < c.cfg.MaxMessageBytes
 }
 
 // entriesDue is when p gets what it lacks however little that is.
@@ -119,13 +121,10 @@ func (c *Core) echoDue(p *peer) int64 {
 // nextSpare is when the first spare is due that something waits for, 0 if there is none.
 func (c *Core) nextSpare() (at int64) {
 	for _, p := range c.peers {
-		if !p.spare || p.State != progress.Replicate {
-			continue
-		}
-		if p.Next <= c.log.last && p.Ready() {
+		if p.spare && p.State == progress.Replicate && p.Next <= c.log.last && p.Ready() && p.fetching == 0 {
 			at = earlier(at, c.entriesDue(p))
 		}
-		if len(c.reads) > 0 && p.roundSent < c.round {
+		if p.spare && len(c.reads) > 0 && p.roundSent < c.round {
 			at = earlier(at, c.echoDue(p))
 		}
 	}
@@ -141,5 +140,5 @@ func earlier(a, b int64) int64 {
 }
 
 // SpareDue is when the driver should call SetTime and take a Ready, whatever else
-// happens: a spare is due then. 0: none is. It may be in the past, if a window is full.
+// happens: a spare is due then. 0: none is.
 func (c *Core) SpareDue() int64 { return c.spareAt }

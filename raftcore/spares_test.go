@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rkvdb/rkv/raftcore/progress"
 )
 
 const (
@@ -106,7 +108,7 @@ func TestASpareWaitsForNoLongerThanTheDelay(t *testing.T) {
 	require.Zero(t, a.SpareDue())
 }
 
-// A member of the quorum that hangs costs the delay once; then it is the spare.
+// A member of the quorum that hangs costs the patience once; then it is the spare.
 func TestASpareTakesThePlaceOfWhoIsLate(t *testing.T) {
 	c, a, _ := spareCluster(t, 3)
 	committed := c.write(a, 2)
@@ -131,6 +133,142 @@ func TestASpareTakesThePlaceOfWhoIsLate(t *testing.T) {
 	later(a, spareDelay)
 	c.settle()
 	require.Equal(t, a.LastIndex(), c.node(other).LastIndex())
+}
+
+// A leader whose disk is the slowest is none of the quickest: the others commit without it
+// (thesis 10.2.1), as soon as both have been asked.
+func TestALeaderWithASlowDiskSparesNobody(t *testing.T) {
+	c, a, sent := spareCluster(t, 3)
+	c.write(a, 2)
+	a.stalled = true
+	_, err := c.propose(a)
+	require.NoError(t, err)
+	c.settle()
+	later(a, patience)
+	c.settle()
+	require.Equal(t, a.LastIndex(), a.Commit())
+	for range 3 {
+		*sent = nil
+		require.Equal(t, c.write(a, 1), a.Commit(), "nobody waits for its disk again")
+		require.Equal(t, map[NodeID][]int{2: {1}, 3: {1}}, appends(*sent))
+	}
+	a.stalled = false
+	c.settle()
+	c.write(a, 2)
+	spareOf(t, a)
+}
+
+// Who cannot take entries now is not counted on: its window is full, its log is being looked
+// for, or nothing was heard of it.
+func TestWhoTakesNoEntriesIsASpare(t *testing.T) {
+	for name, hinder := range map[string]func(a *node, p *peer){
+		"full":   func(_ *node, p *peer) { p.Sent(p.Next, 1) },
+		"probe":  func(_ *node, p *peer) { p.Probe(p.Match + 1) },
+		"silent": func(a *node, p *peer) { p.lastContact = a.now - uint64(a.cfg.ElectionTicks) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, a, _ := spareCluster(t, 3)
+			c.write(a, 2)
+			spare, other := spareOf(t, a)
+			later(a, spareDelay)
+			c.settle()
+			p := a.peer(other)
+			p.Progress = progress.New(p.Next, 1, 1)
+			p.Accepted(p.Next - 1) // streams again
+			require.Equal(t, progress.Replicate, p.State)
+			hinder(a, p)
+			a.chooseSpares()
+			require.True(t, p.spare)
+			require.False(t, a.peer(spare).spare)
+			require.Zero(t, a.nextSpare(), "there is nothing to be sent to it")
+		})
+	}
+}
+
+// Learners are in no quorum.
+func TestALearnerIsASpare(t *testing.T) {
+	members := voters(1, 2, 3, 4)
+	members[1].Learner = true
+	c := newClusterOf(t, 4, Membership{Members: members}, func(cfg *Config) { cfg.SpareDelay, cfg.QuorumPatience = spareDelay, patience })
+	a := c.elect(1)
+	c.ticks(1)
+	a.tick = 0
+	later(a, 100*spareDelay)
+	last := c.write(a, 2)
+	require.Equal(t, last, a.Commit())
+	require.True(t, a.peer(2).spare)
+	require.NotEqual(t, a.peer(3).spare, a.peer(4).spare)
+}
+
+// A message full of entries does not wait for more.
+func TestMuchIsNotHeldBack(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) {
+		cfg.SpareDelay, cfg.QuorumPatience, cfg.MaxMessageBytes = spareDelay, patience, 1000
+	})
+	a := c.elect(1)
+	c.ticks(1)
+	a.tick = 0
+	later(a, 100*spareDelay)
+	c.write(a, 2)
+	spare, _ := spareOf(t, a)
+	require.Less(t, c.node(spare).LastIndex(), a.LastIndex())
+	_, err := a.Propose(EntryNormal, make([]byte, 1000))
+	require.NoError(t, err)
+	c.settle()
+	require.Equal(t, a.LastIndex(), c.node(spare).LastIndex())
+}
+
+// What a spare has already is told to be committed as soon as to anybody else.
+func TestASpareHearsOfCommits(t *testing.T) {
+	c := newClusterOf(t, 3, Membership{Members: voters(1, 2, 3)}, func(cfg *Config) {
+		cfg.SpareDelay, cfg.QuorumPatience, cfg.NoticeInterval = spareDelay, patience, patience
+	})
+	a := c.elect(1)
+	c.ticks(1)
+	for _, n := range c.nodes {
+		n.tick = 0
+	}
+	later(a, 100*spareDelay)
+	last := c.write(a, 1)
+	spare, _ := spareOf(t, a)
+	require.Equal(t, last, c.node(spare).LastIndex())
+	require.Less(t, c.node(spare).Commit(), last)
+	later(a, patience)
+	a.heartbeatDue = a.now + 10 // it would tell, too
+	c.ticks(1)
+	require.Equal(t, last, c.node(spare).Commit())
+}
+
+// A driver is not woken for a spare that cannot be sent anything.
+func TestNothingIsDueForASpareThatTakesNothing(t *testing.T) {
+	c, a, _ := spareCluster(t, 3)
+	c.write(a, 2)
+	spare, _ := spareOf(t, a)
+	p := a.peer(spare)
+	require.NotZero(t, a.nextSpare())
+	p.fetching = p.Next
+	require.Zero(t, a.nextSpare(), "its entries are read from the log")
+	p.fetching = 0
+	for p.Ready() {
+		p.Sent(p.Next, 1)
+	}
+	_, err := c.propose(a)
+	require.NoError(t, err)
+	for p.Next > a.LastIndex() {
+		_, err := c.propose(a)
+		require.NoError(t, err)
+	}
+	require.Zero(t, a.nextSpare(), "its window is full")
+}
+
+func TestNothingIsDueForWhoNoLongerLeads(t *testing.T) {
+	c, a, _ := spareCluster(t, 3)
+	c.write(a, 2)
+	require.NotZero(t, a.SpareDue())
+	a.becomeFollower(a.Term(), 0, "a test")
+	a.dirty = true
+	a.Ready()
+	require.Zero(t, a.SpareDue())
 }
 
 // Whoever of those that were asked for the same entry has it first is asked for the next.
@@ -347,6 +485,17 @@ func TestNobodyElseHastens(t *testing.T) {
 	o.Step(ask)
 	require.Equal(t, deadline, o.electionDeadline, "it grants")
 	ask.Index--
+	stranger := ask
+	stranger.Incarnation++
+	o.Step(stranger)
+	require.Equal(t, deadline, o.electionDeadline, "it is no member")
+	role := o.Core.role
+	o.Core.role = Candidate
 	o.Step(ask)
-	require.Equal(t, min(deadline, o.now+1), o.electionDeadline)
+	require.Equal(t, deadline, o.electionDeadline, "it campaigns already")
+	for _, o.Core.role = range []Role{role, PreCandidate} {
+		o.electionDeadline = deadline
+		o.Step(ask)
+		require.Equal(t, min(deadline, o.now+1), o.electionDeadline)
+	}
 }

@@ -38,9 +38,9 @@ func (c *Core) becomeLeader() {
 	c.role, c.leader, c.ballots = Leader, c.id, nil
 	c.cause = fmt.Sprintf("elected in term %d", c.term)
 	c.peers, c.transfer, c.uncommittedBytes, c.lease = nil, transfer{}, 0, lease{}
-	c.roundSent, c.beatAll = c.round, false
 	c.syncPeers()
 	c.termStart = c.log.last + 1
+	c.roundSent = c.round
 	c.heartbeatDue = c.now + uint64(c.cfg.HeartbeatTicks)
 	c.priorityDue = c.now + uint64(2*c.cfg.ElectionTicks)
 	c.priorityWait = uint64(10 * c.cfg.ElectionTicks)

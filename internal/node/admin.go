@@ -306,10 +306,13 @@ func (n *Node) WaitReplicas(ctx context.Context, index uint64, want int, done fu
 }
 
 // addWait has everybody sent at once what is waited for, also those a quorum can do
-// without.
+// without, unless there are as many copies already.
 func (l *loop) addWait(w *replicaWait) {
 	l.waits = append(l.waits, w)
-	for _, m := range l.core.Membership().Members {
+	if replicasAt(l.core.Status().Matches, w.index) >= w.n {
+		return
+	}
+	for _, m := range l.core.Membership().Voters() {
 		l.core.Awaits(m.ID, w.index)
 	}
 }

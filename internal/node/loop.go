@@ -91,7 +91,7 @@ type loop struct {
 	fail         func(err error) // stops the node; nil in tests
 	lastStamp    int64
 	elapsed      int64     // Config.Elapsed, as of this turn
-	waking       time.Time // when wakeIn was last asked for a turn
+	waking       time.Time // the moment for which wakeIn was last asked for a turn
 	// diskWatched is when watchDisk last looked, awake since when it has done so again and
 	// again.
 	diskWatched, awake time.Time

@@ -74,6 +74,15 @@ func TestEntriesGoAtOnceToWhoWaitsForThem(t *testing.T) {
 	}
 
 	spare := rested()
+	alarm := &alarmSink{effects: l.fx}
+	l.fx = alarm
+	l.work(w.now)
+	require.Len(t, alarm.in, 1, "nothing else need happen before the others are late")
+	require.LessOrEqual(t, alarm.in[0], 3*time.Millisecond)
+	l.fx = sink
+	l.addWait(&replicaWait{index: l.core.LastIndex() - 2, n: 1, done: func(int) {}})
+	l.drain()
+	require.Empty(t, sink.to, "there are as many copies already")
 	l.addWait(&replicaWait{index: l.core.LastIndex(), n: 2, done: func(int) {}})
 	l.drain()
 	require.Equal(t, []raftcore.NodeID{spare}, sink.to, "somebody waits for two copies")
@@ -83,8 +92,10 @@ func TestEntriesGoAtOnceToWhoWaitsForThem(t *testing.T) {
 	before := l.gauges
 	l.gauges = presenceOf{before, []kv.Presence{{Session: 7, Node: m.Incarnation, Waiting: 1}}}
 	require.Contains(t, write(), spare, "its client may be served")
+	require.Equal(t, []raftcore.NodeID{spare}, l.presence.waiting)
 	l.gauges = presenceOf{before, []kv.Presence{{Session: 7, Node: m.Incarnation}}}
-	rested()
+	write()
+	require.Empty(t, l.presence.waiting)
 }
 
 // settledLeader runs the world until it has a leader whose entries are everywhere.
