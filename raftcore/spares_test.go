@@ -489,12 +489,11 @@ func TestNobodyElseHastens(t *testing.T) {
 	stranger.Incarnation++
 	o.Step(stranger)
 	require.Equal(t, deadline, o.electionDeadline, "it is no member")
-	role := o.Core.role
-	o.Core.role = Candidate
+	o.role = Candidate
 	o.Step(ask)
 	require.Equal(t, deadline, o.electionDeadline, "it campaigns already")
-	for _, o.Core.role = range []Role{role, PreCandidate} {
-		o.electionDeadline = deadline
+	for _, role := range []Role{Follower, PreCandidate} {
+		o.role, o.electionDeadline = role, deadline
 		o.Step(ask)
 		require.Equal(t, min(deadline, o.now+1), o.electionDeadline)
 	}
