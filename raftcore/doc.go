@@ -22,6 +22,9 @@
 //   - Fetch reads the log and answers Fetched; SendSnapshot streams a snapshot and
 //     reports SnapshotSent; Restore installs one and reports Restored.
 //
+// With leases or a Config.SpareDelay it tells the time (SetTime) before each batch of
+// inputs, and has one, be it empty, when SpareDue says so.
+//
 // MsgAppends to one member have to be sent in order on one lane (a reordered one
 // costs a round trip, nothing more); all other messages are small and must not wait
 // behind them (R36). Any message may be lost.
@@ -45,4 +48,8 @@
 //     another incarnation than the configured one count for nothing.
 //   - A voter may apply entries that its own disk does not have yet, since a
 //     quorum's disks do.
+//   - The quickest quorum is sent entries and rounds at once, the others a little
+//     later (Config.SpareDelay).
+//   - A voter that refuses a pre-vote for its better log, and hears no leader,
+//     campaigns at once: of the two only it may lead.
 package raftcore
