@@ -39,7 +39,7 @@ func serverHandlers() map[string]handler {
 		"module|help": help("module"),
 		"module|load": refused(noModules), "module|loadex": refused(noModules), "module|unload": refused(noModules),
 		"memory|doctor": {run: memoryDoctor},
-		"memory|purge":  {run: replyOK},
+		"memory|purge":  {run: memoryPurge},
 		"memory|help":   help("memory"), "memory|malloc-stats": {run: memoryMallocStats}, "memory|stats": {run: memoryStats},
 		"asking": refused(noClusterHere),
 	}
