@@ -35,7 +35,7 @@ func TestEvictionPolicies(t *testing.T) {
 		var c Chunk
 		c.AppendConfigSet([][]byte{[]byte("maxmemory"), []byte("1"), []byte("maxmemory-policy"), []byte(policy)})
 		n.run(&c)
-		over, evicts := n.s.OverMemory()
+		_, evicts := n.s.OverMemory()
 		require.Equal(t, policy != "noeviction", evicts)
 		if !evicts {
 			continue
@@ -49,7 +49,7 @@ func TestEvictionPolicies(t *testing.T) {
 		for i := range 200 {
 			do(n, "SET", "due"+strconv.Itoa(i), "x", "PXAT", strconv.FormatInt(n.s.Stamp()+int64(1e6+i), 10))
 		}
-		if over, _ = n.s.OverMemory(); over <= 0 {
+		if over, _ := n.s.OverMemory(); over <= 0 {
 			t.Fatal("400 keys take more than a byte")
 		}
 		got := evictOn(t, n, 1000, nil)

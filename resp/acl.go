@@ -125,15 +125,6 @@ func (s *session) forLog(cmd *kv.Command, args [][]byte) [][]byte {
 	return out
 }
 
-// requirePass are the rules that set the default user's password, none for "".
-func requirePass(password string) [][]byte {
-	args := [][]byte{[]byte("acl"), []byte("setuser"), []byte("default"), []byte("resetpass")}
-	if password == "" {
-		return append(args, []byte("nopass"))
-	}
-	return append(args, []byte("#"+kv.HashPassword([]byte(password))))
-}
-
 // aclLog is ACL LOG: what was refused on this node, the newest first.
 type aclLog struct {
 	mu      sync.Mutex

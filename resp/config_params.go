@@ -290,47 +290,6 @@ func saveParams(v string) error {
 	return nil
 }
 
-// bufferLimits checks client-output-buffer-limit: class hard soft seconds, repeated.
-func bufferLimits(v string) error {
-	f := strings.Fields(v)
-	if len(f) == 0 || len(f)%4 != 0 {
-		return errors.New("Wrong number of arguments in buffer limit configuration.")
-	}
-	for i := 0; i < len(f); i += 4 {
-		if !slices.Contains([]string{"normal", "slave", "replica", "pubsub"}, strings.ToLower(f[i])) {
-			return errors.New("Invalid client class specified in buffer limit configuration.")
-		}
-		_, ok1 := kv.ParseMemory([]byte(f[i+1]))
-		_, ok2 := kv.ParseMemory([]byte(f[i+2]))
-		sec, ok3 := parseLen([]byte(f[i+3]))
-		if !ok1 || !ok2 || !ok3 || sec < 0 {
-			return errors.New("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
-		}
-	}
-	return nil
-}
-
-// mergeBufferLimits overlays the classes of v on the present value.
-func mergeBufferLimits(present, v string) string {
-	order := []string{"normal", "slave", "pubsub"}
-	limits := map[string]string{}
-	for _, text := range []string{present, v} {
-		f := strings.Fields(text)
-		for i := 0; i+3 < len(f); i += 4 {
-			class := strings.ToLower(f[i])
-			if class == "replica" {
-				class = "slave"
-			}
-			limits[class] = normMemory(f[i+1]) + " " + normMemory(f[i+2]) + " " + f[i+3]
-		}
-	}
-	var parts []string
-	for _, class := range order {
-		parts = append(parts, class+" "+limits[class])
-	}
-	return strings.Join(parts, " ")
-}
-
 // parsePercentiles reads latency-tracking-info-percentiles.
 func parsePercentiles(v string) ([]float64, error) {
 	list := []float64{}

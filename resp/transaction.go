@@ -153,7 +153,7 @@ func (s *session) addQueued(c *kv.Chunk, q queuedCmd) {
 	case q.h != nil:
 		s.ran = append(s.ran, ranCommand{})
 		c.AddDeferred(len(s.deferred))
-		s.deferred = append(s.deferred, deferredCmd{q.cmd, q.h, q.args})
+		s.deferred = append(s.deferred, deferredCmd(q))
 		return
 	case s.logs(q.cmd, q.args):
 		c.AppendOp(q.cmd, s.forLog(q.cmd, q.args))

@@ -251,7 +251,6 @@ func powerCuts(seed uint64, rounds int, states *int) error {
 			if base := l.FirstIndex() - 1; base > m.base { // compaction chose it
 				m = model{hard: m.hard, base: base, baseT: m.term(base), entries: m.entries[base-m.base:]}
 			}
-			allowed = settled(&m)
 			if err := sameLog(l, m.base, m.entries); err != nil && !errors.Is(err, vfs.ErrCrashed) {
 				return fail(err)
 			}

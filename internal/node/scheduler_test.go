@@ -34,7 +34,6 @@ type stepNode struct {
 	*Node
 	w    *world
 	loop *loop
-	in   input
 	jobs []func()
 }
 
