@@ -174,7 +174,8 @@ func TestCommitIsOneWriteAndOneSync(t *testing.T) {
 	defer func() { binary = plain }()
 	binary = strace                            // which starts the server
 	p.args = append([]string{"-D", "-f", "-y", // -D: the process that is started is the server
-		"-e", "trace=pwrite64,pwritev,pwritev2,write,writev,fdatasync,fsync,sync_file_range,fallocate,ftruncate",
+		"-e", "trace=pwrite64,pwritev,pwritev2,write,writev,fdatasync,fsync,sync_file_range,fallocate,ftruncate," +
+			"rename,renameat,renameat2",
 		"-o", trace, plain}, p.args...)
 	c.nodes = append(c.nodes, p)
 	c.start(p)
@@ -189,10 +190,13 @@ func TestCommitIsOneWriteAndOneSync(t *testing.T) {
 		require.NoError(t, err)
 	}
 	set(0)
-	require.Eventually(t, func() bool { // the next segment has been made: nothing but commits writes now
+	// The next segment has been made when its name is durable: nothing but commits
+	// writes from then on.
+	made := regexp.MustCompile(`rename\w*\(.*free-0*2".*0*2\.seg"(.*\n)+?.*fsync\(\d+<[^>]*/log>`)
+	require.Eventually(t, func() bool {
 		free, _ := filepath.Glob(filepath.Join(c.dir, "n1", "groups", "0", "log", "free-*"))
 		segs, _ := filepath.Glob(filepath.Join(c.dir, "n1", "groups", "0", "log", "*.seg"))
-		return len(free) == 0 && len(segs) == 2
+		return len(free) == 0 && len(segs) == 2 && made.MatchString(read(t, trace))
 	}, 30*time.Second, 20*time.Millisecond)
 	segs, err := filepath.Glob(filepath.Join(c.dir, "n1", "groups", "0", "log", "*.seg"))
 	require.NoError(t, err)
