@@ -48,7 +48,7 @@ type fakeNode struct {
 	lease       atomic.Uint64
 	leaseOver   atomic.Bool // leases turn out to be over once something was read
 	leaseChecks atomic.Int64
-	panicNow    atomic.Bool // Status panics once: a bug in a handler
+	panicNow    atomic.Bool // Subscriptions panics once: a bug in a handler; the loop's tick does not call it
 
 	index, seq, seed uint64
 	role             atomic.Value
@@ -246,9 +246,6 @@ func (n *fakeNode) WaitReplicas(ctx context.Context, _ uint64, want int, done fu
 }
 
 func (n *fakeNode) Status() Status {
-	if n.panicNow.Swap(false) {
-		panic("a bug in a handler")
-	}
 	leader, role := uint64(3), n.role.Load().(string)
 	if other := n.follows.Load(); other != 0 {
 		leader, role = other, "follower"
@@ -346,6 +343,9 @@ func (n *fakeNode) Subscribers(kind kv.SubscriptionKind, name string) int {
 }
 
 func (n *fakeNode) Subscriptions(kind kv.SubscriptionKind) (names []string) {
+	if n.panicNow.Swap(false) {
+		panic("a bug in a handler")
+	}
 	n.subsMu.Lock()
 	defer n.subsMu.Unlock()
 	for x := range n.subs {
