@@ -224,7 +224,12 @@ func TestOutOfDescriptors(t *testing.T) {
 	conn, err := net.Dial("tcp", s.Addr())
 	require.NoError(t, err)
 	conn.Close()
-	eventually(t, func() bool { return s.clients.count() == 1 }, "settled")
+	eventually(t, func() bool { return s.stats.connections.Load() == 2 && s.clients.count() == 1 }, "settled")
+	for range 2 { // its descriptor is given back at the end of the turn, and would serve the next one
+		turned := make(chan struct{})
+		s.loops[0].post(func() { close(turned) })
+		<-turned
+	}
 	fd, err := syscall.Dup(0) // the lowest free number, near enough
 	require.NoError(t, err)
 	syscall.Close(fd)
