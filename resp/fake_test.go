@@ -85,10 +85,11 @@ func (n *fakeNode) run() {
 		case <-n.wake:
 		case <-time.After(5 * time.Millisecond): // held proposals
 		}
-		if n.hold.Load() {
+		n.mu.Lock()
+		if n.hold.Load() { // looked at under the lock: what is proposed after hold was set stays
+			n.mu.Unlock()
 			continue
 		}
-		n.mu.Lock()
 		chunks, ticks, left, calls := n.inbox, n.ticks, n.left, n.calls
 		n.inbox, n.ticks, n.left, n.calls = nil, nil, nil, nil
 		n.mu.Unlock()
