@@ -115,8 +115,9 @@ func TestTrackedKeysAreInvalidatedOnce(t *testing.T) {
 	}
 
 	// A key that expires was modified.
-	w.do("set", "ex", "1", "px", "50")
-	c.do("get", "ex")
+	w.do("set", "ex", "1", "px", "60000")
+	require.Equal(t, `"1"`, c.do("get", "ex"))
+	s.node.offset.Store(120_000)
 	eventually(t, func() bool { return w.do("exists", "ex") == ":0" }, "the key expires")
 	c.expect(invalidate("ex"))
 	require.Equal(t, "+OK", c.do("client", "tracking", "off"))
