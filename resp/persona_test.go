@@ -193,7 +193,7 @@ func TestMaintenanceNotices(t *testing.T) {
 	require.Equal(t, "+OK", unnamed.do("CLIENT", "MAINT_NOTIFICATIONS", "ON"))
 	moved := make(chan struct{})
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 9500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 9900*time.Millisecond) // told as 9 s
 		defer cancel()
 		s.MoveClients(ctx, true)
 		close(moved)
