@@ -76,8 +76,8 @@ func TestMigrateRace(t *testing.T) {
 	require.Equal(t, "-"+errMigrateRace, c.reply())
 	require.Equal(t, `"new"`, c.do("GET", "k"))
 
-	// A server that does not answer in time.
-	c.send(command("MIGRATE", "127.0.0.1", port, "k", "0", "20"))
+	// A server that does not answer in time. There has to be time enough to connect to it.
+	c.send(command("MIGRATE", "127.0.0.1", port, "k", "0", "1000"))
 	silent, err := l.Accept()
 	require.NoError(t, err)
 	defer silent.Close()
