@@ -123,7 +123,7 @@ func TestScriptKill(t *testing.T) {
 func TestBusyScripts(t *testing.T) {
 	s := startServer(t, nil)
 	c, other, queued := s.dial(), s.dial(), s.dial()
-	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "1"))
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "1", "script-max-instructions", "1000000000"))
 	require.Equal(t, "+OK", queued.do("MULTI"))
 	require.Equal(t, "+QUEUED", queued.do("INCR", "n"))
 	before := s.node.proposals.Load()
@@ -144,7 +144,7 @@ func TestBusyScripts(t *testing.T) {
 func TestBusyFunctionBehindItsLibrary(t *testing.T) {
 	s := startServer(t, nil)
 	c, other := s.dial(), s.dial()
-	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "1"))
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "1", "script-max-instructions", "1000000000"))
 	c.send(command("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() while true do end end)") +
 		command("FCALL", "f", "0") + command("PING"))
 	require.Eventually(t, func() bool { return strings.HasPrefix(other.do("PING"), "-BUSY") }, 5*time.Second, time.Millisecond)
@@ -186,7 +186,7 @@ func TestWatchOfDueKey(t *testing.T) {
 func TestScriptKillWhileAWriteWaits(t *testing.T) {
 	s := startServer(t, nil)
 	c, writer, other := s.dial(), s.dial(), s.dial()
-	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "0"))
+	require.Equal(t, "+OK", c.do("CONFIG", "SET", "busy-reply-threshold", "0", "script-max-instructions", "1000000000"))
 	c.send(command("EVAL", "while true do end", "0"))
 	store := s.node.Store()
 	require.Eventually(t, func() bool { return store.BusyText() != "" && s.longReads.n.Load() > 0 }, 5*time.Second, time.Millisecond)
