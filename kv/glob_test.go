@@ -43,9 +43,13 @@ func TestGlobIsNotExponential(t *testing.T) {
 		"*" + strings.Repeat("[", 1) + strings.Repeat("a-z", 300) + "]b",
 		strings.Repeat("*", 100000) + "b",
 	} {
-		start := time.Now()
-		require.False(t, matchGlob([]byte(p), text))
-		require.Less(t, time.Since(start), 500*time.Millisecond, "%.20s", p) // about 10 ms on a quiet machine
+		quickest := time.Hour
+		for range 3 { // one of them may meet a moment in which the machine does something else
+			start := time.Now()
+			require.False(t, matchGlob([]byte(p), text))
+			quickest = min(quickest, time.Since(start))
+		}
+		require.Less(t, quickest, 500*time.Millisecond, "%.20s", p) // about 10 ms on a quiet machine
 	}
 }
 
