@@ -25,7 +25,8 @@ func leaderThatMustRead(t *testing.T) (c *testCluster, disks map[raftcore.NodeID
 	away, other = c.kill(others[0]), others[1]
 	c.write(lead, 0, 60)
 	require.Eventually(t, func() bool { return other.Status().Applied == lead.Status().Applied }, 10*time.Second, time.Millisecond)
-	return c, disks, lead, other, away
+	lead = c.leader() // an election among the two may have come in between
+	return c, disks, lead, c.others(lead)[0], away
 }
 
 // stopsItself waits for a node to find its disk bad, and ends it as its owner does.
