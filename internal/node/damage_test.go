@@ -98,7 +98,7 @@ func TestAmbiguousTailDoesNotLoseAWrite(t *testing.T) {
 
 	c.restart(thirdID)
 	b = c.restart(bID)
-	require.Eventually(t, func() bool { return b.Status().Suspect.Index > 0 }, time.Second, time.Millisecond, "the damage was not noticed")
+	require.Eventually(t, func() bool { return b.Status().Suspect.Index > 0 }, 10*time.Second, time.Millisecond, "the damage was not noticed")
 	require.Never(t, func() bool {
 		for _, n := range c.nodes {
 			if n.Status().Role == raftcore.Leader {
