@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,9 @@ func TestWrongSecretIsRefusedBothWays(t *testing.T) {
 		})
 		require.Equal(t, ReasonSecret, get(n, func() Reason { return n.refusals[0] }))
 		require.Zero(t, n.Stats().Accepted)
-		require.Contains(t, n.Stats().Peers[0].LastError, "wrong cluster secret")
+		eventually(t, func() bool { // it is noted behind the rest
+			return strings.Contains(n.Stats().Peers[0].LastError, "wrong cluster secret")
+		})
 	}
 }
 

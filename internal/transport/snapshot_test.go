@@ -188,11 +188,11 @@ func TestSnapshotReceiverAborts(t *testing.T) {
 // A handler that is slow to finish is alive and waited for; a peer that says
 // nothing is not.
 func TestSnapshotStall(t *testing.T) {
-	quick := func(_ *testNode, o *Options) { o.SnapshotStallTimeout = 900 * time.Millisecond }
+	quick := func(_ *testNode, o *Options) { o.SnapshotStallTimeout = 1800 * time.Millisecond }
 	from, to := snapshotPair(t, quick)
 	to.onSnapshot(func(_ SnapshotOffer, r SnapshotStream) error {
 		_, err := io.Copy(io.Discard, r)
-		<-time.After(2 * time.Second) // as if syncing: longer than the stall timeout
+		<-time.After(4 * time.Second) // as if syncing: longer than the stall timeout
 		return err
 	})
 	require.NoError(t, from.SendSnapshot(background, 2, offer(5000), reading(bytes.NewReader(randomBytes(5000)))))
