@@ -8,8 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,19 +56,23 @@ type process struct {
 	log        string
 }
 
+// freePort is an address that no other call returns, nor is it taken before it is used, nor
+// while its node is down: it is below the range of those that the system gives to outgoing
+// connections and to whoever asks for any port.
 func freePort(t *testing.T) string {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		require.NoError(t, l.Close())
-		// Never one twice: what was closed a moment ago may come again.
-		if _, given := givenPorts.LoadOrStore(l.Addr().String(), true); !given {
-			return l.Addr().String()
+	const first, many = 14000, 7000
+	for range many {
+		addr := fmt.Sprintf("127.0.0.1:%d", first+(int64(os.Getpid())*61+portsGiven.Add(1))%many)
+		if l, err := net.Listen("tcp", addr); err == nil {
+			require.NoError(t, l.Close())
+			return addr
 		}
 	}
+	t.Fatal("no port is free")
+	return ""
 }
 
-var givenPorts sync.Map
+var portsGiven atomic.Int64
 
 func startCluster(t *testing.T, n int, extra ...string) *cluster {
 	c := &cluster{t: t, dir: t.TempDir(), extra: extra}
@@ -187,14 +192,27 @@ func (c *cluster) leader() *process {
 	return lead
 }
 
-func (c *cluster) followers() (out []*process) {
-	lead := c.leader()
+func (c *cluster) followers() []*process { return c.others(c.leader()) }
+
+// others are the running nodes but for one.
+func (c *cluster) others(not *process) (out []*process) {
 	for _, p := range c.nodes {
-		if p != lead && p.cmd != nil {
+		if p != not && p.cmd != nil {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// leads sees to it that p leads, also if there was an election since it did.
+func (c *cluster) leads(p *process) {
+	require.Eventually(c.t, func() bool {
+		if c.leader() == p {
+			return true
+		}
+		runExit(c.t, "cluster", "transfer", "--addr", p.addr, strconv.Itoa(p.id))
+		return false
+	}, 20*time.Second, 10*time.Millisecond, "node %d does not lead", p.id)
 }
 
 func (p *process) client(opt *redis.Options) *redis.Client {
