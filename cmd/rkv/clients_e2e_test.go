@@ -178,7 +178,8 @@ func TestRedisCLI(t *testing.T) {
 	require.Contains(t, run(c.nodes[1], "command", "docs", "set"), "summary")
 	require.Contains(t, run(c.nodes[1], "info"), "raft_role")
 	require.Equal(t, "(error) ERR unknown command 'nonsense', with args beginning with: 'x' ", "(error) "+run(c.nodes[1], "nonsense", "x")+" ")
-	require.Equal(t, "2", run(c.nodes[1], "wait", "0", "100")[:1], "WAIT right after nothing written counts all replicas")
+	require.Eventually(t, func() bool { return run(c.nodes[1], "wait", "0", "100") == "2" }, 10*time.Second, 10*time.Millisecond,
+		"WAIT right after nothing written counts all replicas")
 }
 
 func TestRedisBenchmarkDefaults(t *testing.T) {

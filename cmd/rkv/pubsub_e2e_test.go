@@ -68,7 +68,7 @@ func TestPubSubOnEveryNode(t *testing.T) {
 	var clients []*redis.Client
 	var ears []*ear
 	for i, p := range c.nodes {
-		rdb := p.client(&redis.Options{Protocol: 2 + i%2, MaxRetries: -1})
+		rdb := p.client(&redis.Options{Protocol: 2 + i%2, MaxRetries: -1, ReadTimeout: 20 * time.Second})
 		defer rdb.Close()
 		clients = append(clients, rdb)
 		ears = append(ears, listen(t, rdb, []string{"news"}, []string{"n*s"}))

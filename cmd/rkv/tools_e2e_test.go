@@ -73,6 +73,7 @@ func TestBackupAndRestore(t *testing.T) {
 	file := filepath.Join(dir, "all.rkv")
 	l := startLoad(t, c.nodes)
 	l.grows(100)
+	require.Eventually(t, func() bool { return l.acked[0].Load() > 0 }, 20*time.Second, time.Millisecond)
 	acked := l.acked[0].Load()
 	code, out := runExit(t, "backup", file, "--addr", c.followers()[0].addr)
 	l.end()
