@@ -132,8 +132,22 @@ func TestSubscribersAreCountedClusterWide(t *testing.T) {
 		_, err := do(t, n, "set", "k", "v")
 		require.NoError(t, err)
 	}
+	// told announces and, if nobody had the patience to wait for the leader's word, waits for
+	// the nodes to have so many listeners.
+	told := func(n *Node, listeners int, list ...kv.Subscription) {
+		began := time.Now()
+		announce(n, list...)
+		if time.Since(began) < announcePatience {
+			return
+		}
+		for _, other := range c.nodes {
+			eventually(t, func() bool { return other.Subscribers(kv.SubscribeChannel, "news") == listeners }, "all nodes know")
+		}
+	}
+	listeners := 0
 	for id, n := range c.nodes {
-		announce(n, kv.Subscription{Kind: kv.SubscribeChannel, Name: "news", Count: int(id)},
+		listeners += int(id)
+		told(n, listeners, kv.Subscription{Kind: kv.SubscribeChannel, Name: "news", Count: int(id)},
 			kv.Subscription{Kind: kv.SubscribePattern, Name: "n*", Count: 1})
 	}
 	for _, n := range c.nodes {
@@ -145,7 +159,7 @@ func TestSubscribersAreCountedClusterWide(t *testing.T) {
 		eventually(t, func() bool { return n.Subscribers(kv.SubscribeChannel, "news") == 6 }, "all nodes know")
 		require.Equal(t, []string{"n*"}, n.Subscriptions(kv.SubscribePattern))
 	}
-	announce(c.nodes[2], kv.Subscription{Kind: kv.SubscribeChannel, Name: "news"})
+	told(c.nodes[2], 1+3, kv.Subscription{Kind: kv.SubscribeChannel, Name: "news"})
 	got, err := publish(c.nodes[3], "news", "x")
 	require.NoError(t, err)
 	require.Equal(t, 1+3+3, got)
