@@ -73,6 +73,9 @@ func TestPubSubOnEveryNode(t *testing.T) {
 		clients = append(clients, rdb)
 		ears = append(ears, listen(t, rdb, []string{"news"}, []string{"n*s"}))
 	}
+	for i, rdb := range clients { // a subscriber does not wait for ever until the leader knows it
+		require.Eventually(t, func() bool { return rdb.PubSubNumSub(ctx, "news").Val()["news"] == 3 }, 20*time.Second, 5*time.Millisecond, "node %d", i+1)
+	}
 	const each = 100
 	var wg sync.WaitGroup
 	for i, rdb := range clients {
