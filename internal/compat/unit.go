@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rkvdb/rkv/internal/servers"
 )
 
 // Result is what one unit's run against one server said. A name can occur more than
@@ -142,12 +144,12 @@ func (s *Suite) runOnce(ctx context.Context, unit, addr string, mode Mode, skip 
 // freeBasePort is what the suite counts its own ports from: its server listens 32 below.
 // Two runs on one machine would meet at the default.
 func freeBasePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := servers.FreePort()
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port + 32), nil
+	n, err := strconv.Atoi(port)
+	return strconv.Itoa(n + 32), err
 }
 
 func appendFile(name string, text []byte) error {
