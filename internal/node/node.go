@@ -201,6 +201,9 @@ func (n *Node) start() {
 	n.running.Store(true)
 	go n.runLoop()
 	n.spawn(n.watchSpace)
+	prepare, stop := n.store.MemoryAhead()
+	context.AfterFunc(n.ctx, stop)
+	n.spawn(prepare)
 	n.spawn(n.announceReady)
 	n.spawn(n.announceProgress)
 }

@@ -19,7 +19,15 @@ const few = 16 << 10
 func Populate[T any](mem []T) {
 	var one T
 	if n := uintptr(len(mem)) * unsafe.Sizeof(one); n >= few {
-		populate(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(mem))), n))
+		populate(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(mem))), n), false)
+	}
+}
+
+// PopulateAside is Populate for memory that nobody waits for: the calling goroutine's
+// processor serves others while the kernel works. mem must not be on a stack.
+func PopulateAside(mem []byte) {
+	if len(mem) >= few {
+		populate(mem, true)
 	}
 }
 
@@ -29,7 +37,7 @@ func Clone(b []byte) []byte {
 		return bytes.Clone(b)
 	}
 	c := make([]byte, len(b))
-	populate(c)
+	populate(c, false)
 	copy(c, b)
 	return c
 }

@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rkvdb/rkv/internal/blocking"
 )
 
 var pageSize = os.Getpagesize()
@@ -13,12 +15,19 @@ var pageSize = os.Getpagesize()
 // process's mappings meanwhile.
 const populateStep = 1 << 20
 
-// populate asks for the whole pages in mem, if there are any.
-func populate(mem []byte) {
+// populate asks for the whole pages in mem, if there are any. aside: the kernel may take
+// long, and others go on meanwhile.
+func populate(mem []byte, aside bool) {
 	mem = wholePages(mem, pageSize)
 	for len(mem) > 0 {
 		n := min(len(mem), populateStep)
-		if unix.Madvise(mem[:n], unix.MADV_POPULATE_WRITE) != nil {
+		var err error
+		if !aside {
+			err = unix.Madvise(mem[:n], unix.MADV_POPULATE_WRITE)
+		} else if errno := blocking.Syscall(unix.SYS_MADVISE, uintptr(unsafe.Pointer(&mem[0])), uintptr(n), unix.MADV_POPULATE_WRITE, 0); errno != 0 {
+			err = errno
+		}
+		if err != nil {
 			return
 		}
 		mem = mem[n:]

@@ -2,4 +2,4 @@
 
 package pages
 
-func populate([]byte) {}
+func populate([]byte, bool) {}

@@ -4,57 +4,29 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	_ "unsafe" // for go:linkname
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rkvdb/rkv/internal/blocking"
 )
 
-// A system call that Go knows of keeps its processor (P) until the monitor thread finds
-// that it takes long, which is after some milliseconds here (cmd/rkv's monitorSlack), longer
-// than an fdatasync. With one P for the hot path that would stop the node while its disk
-// works: no command is read, no acknowledgement heard. These calls are known to block, so
-// they give the P away before, as the runtime does for its own (docs/adr/0022).
-//
-// Giving it away wakes another thread, and having it back afterwards takes a second one:
-// dearer than the wait when that is short. A sync that is expected to be brief therefore
+// These give the processor away before they block. A sync that is expected to be brief
 // keeps it (syncPace, docs/adr/0032).
 
-//go:linkname entersyscallblock runtime.entersyscallblock
-func entersyscallblock()
-
-//go:linkname exitsyscall runtime.exitsyscall
-func exitsyscall()
-
 // fdatasync is fdatasync(2).
-func fdatasync(fd int) error { return blockingSync(unix.SYS_FDATASYNC, fd) }
-
-// fsync is fsync(2), of which nobody expects that it is brief.
-func fsync(fd int) error { return blockingSync(unix.SYS_FSYNC, fd) }
-
-// blockingSync is the system call on a descriptor. The runtime finds its frame by the stack
-// pointer, so that nothing may stand between the three calls.
-//
-//go:nosplit
-//go:norace
-func blockingSync(call uintptr, fd int) error {
-	entersyscallblock()
-	_, _, errno := syscall.RawSyscall(call, uintptr(fd), 0, 0)
-	exitsyscall()
-	if errno != 0 {
-		return errno
-	}
-	return nil
+func fdatasync(fd int) error {
+	return asError(blocking.Syscall(unix.SYS_FDATASYNC, uintptr(fd), 0, 0, 0))
 }
 
+// fsync is fsync(2), of which nobody expects that it is brief.
+func fsync(fd int) error { return asError(blocking.Syscall(unix.SYS_FSYNC, uintptr(fd), 0, 0, 0)) }
+
 // beginWriteback is sync_file_range(2), which blocks while the disk has enough to do.
-//
-//go:nosplit
-//go:norace
 func beginWriteback(fd int, off, n int64) error {
-	entersyscallblock()
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SYNC_FILE_RANGE, uintptr(fd), uintptr(off), uintptr(n),
-		unix.SYNC_FILE_RANGE_WRITE, 0, 0)
-	exitsyscall()
+	return asError(blocking.Syscall(unix.SYS_SYNC_FILE_RANGE, uintptr(fd), uintptr(off), uintptr(n), unix.SYNC_FILE_RANGE_WRITE))
+}
+
+func asError(errno syscall.Errno) error {
 	if errno != 0 {
 		return errno
 	}
