@@ -3,6 +3,7 @@ package kv
 import (
 	"math/rand/v2"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/rkvdb/rkv/internal/pages"
 )
@@ -110,6 +111,13 @@ func (t *accessTable) noted(db int, hash uint64) uint32 {
 		return slots[accessSlot(db, hash)].Load()
 	}
 	return 0
+}
+
+// lookAhead has a key's slot in the cache when its use is noted.
+func (t *accessTable) lookAhead(db int, hash uint64) {
+	if slots := t.slots.Load(); slots != nil {
+		prefetch(unsafe.Pointer(&slots[accessSlot(db, hash)]))
+	}
 }
 
 func accessSlot(db int, hash uint64) uint64 {

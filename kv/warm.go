@@ -1,20 +1,22 @@
 package kv
 
-import "bytes"
+import (
+	"bytes"
+	"unsafe"
+)
 
-// warmer reads the memory that the next units of an entry, or the next reads of a chunk,
-// will need. A key's command misses the cache four times in a large table, one miss after
-// the other: its slot, its record, its slots in the tables of modifications and of uses; a
-// member's in a large collection as often (warm_members.go). Done for many at a time, one step
-// for all of them before the next, the misses overlap. It changes nothing and decides
-// nothing: what it cannot read it leaves to the commands.
+// warmer fetches the memory that the next units of an entry, or the next reads of a chunk,
+// will need. A key's command misses the cache five times in a large table, one miss after
+// the other: its slot, its record (twice where it writes), its slots in the tables of
+// modifications and of uses; a member's in a large collection as often (warm_members.go). Done
+// for many at a time, one step for all of them before the next, the misses overlap. It
+// changes nothing and decides nothing: what it cannot find it leaves to the commands.
 type warmer struct {
 	keys    [warmKeys]warmKey
 	members [warmKeys]warmMember
-	n, m    int    // keys and members noted
-	ranked  bool   // one of the members is
-	left    int    // operations looked ahead at that have not run
-	sum     uint64 // of what was read, or the compiler would not read it
+	n, m    int  // keys and members noted
+	ranked  bool // one of the members is
+	left    int  // operations looked ahead at that have not run
 }
 
 type warmKey struct {
@@ -153,38 +155,45 @@ func (w *warmer) noteKey(s *Store, db int, key []byte) {
 	w.n++
 }
 
-// touch reads, step by step; written: for commands that change the keys.
+// touch fetches, step by step; written: for commands that change the keys.
 func (w *warmer) touch(s *Store, written bool) {
-	keys, sum := w.keys[:w.n], w.sum
+	keys := w.keys[:w.n]
 	for i := range keys {
 		k := &keys[i]
 		if written {
-			sum += s.st.watch.get(watchSlot(int(k.db), k.hash))
+			s.st.watch.lookAhead(watchSlot(int(k.db), k.hash))
 		}
-		sum += uint64(s.access.noted(int(k.db), k.hash))
+		s.access.lookAhead(int(k.db), k.hash)
 		if t := s.dbs[k.db].t; t.n >= warmTable || k.held {
-			k.slot = t.dir[t.index(k.hash)]
+			if k.slot = t.dir[t.index(k.hash)]; k.slot != nil {
+				k.slot.lookAhead(k.hash)
+			}
 		}
 	}
 	for i := range keys {
 		if k := &keys[i]; k.slot != nil {
-			sum += k.slot.slot(k.slot.home(k.hash) * groupSlots)
+			if k.rec = k.slot.likely(k.hash); k.rec != 0 {
+				s.heap.arena.lookAhead(k.rec, written)
+			}
 		}
 	}
-	for i := range keys {
-		if k := &keys[i]; k.slot != nil {
-			k.rec = k.slot.likely(k.hash)
-		}
-	}
-	for i := range keys {
-		if k := &keys[i]; k.rec != 0 {
-			sum += uint64(s.heap.arena.at(k.rec)[0])
-		}
-	}
-	w.sum = sum
 	if w.m > 0 {
 		w.findTrees(s.heap)
 		w.touchMembers(s.heap)
+	}
+}
+
+// lookAhead has a hash's home group in the cache when it is searched.
+func (s *segment) lookAhead(hash uint64) { prefetch(unsafe.Pointer(&s.mem[s.home(hash)*groupBytes])) }
+
+// lookAhead has a record in the cache: where it begins, and for a writer what follows, and
+// what the arena knows of its page.
+func (a *arena) lookAhead(r ref, written bool) {
+	mem := a.at(r)
+	prefetch(unsafe.Pointer(&mem[0]))
+	if written {
+		prefetch(unsafe.Pointer(&mem[min(cacheLine, len(mem)-1)]))
+		prefetch(unsafe.Pointer(&a.pages[r>>pageRefBits]))
 	}
 }
 

@@ -1,6 +1,9 @@
 package kv
 
-import "bytes"
+import (
+	"bytes"
+	"unsafe"
+)
 
 // warmMember is a member of a large collection that a command will look for: a field of a
 // hash, a member of a set or a sorted set. What a search reads in a tree is one node of each
@@ -84,7 +87,7 @@ func (w *warmer) touchMembers(h *heap) {
 
 // descend goes down the trees, from where each search is to an entry.
 func (w *warmer) descend() {
-	members, sum := w.members[:w.m], w.sum
+	members := w.members[:w.m]
 	for inner := true; inner; {
 		inner = false
 		for i := range members {
@@ -96,7 +99,7 @@ func (w *warmer) descend() {
 	}
 	for i := range members {
 		if m := &members[i]; m.node != nil && len(m.node.slots) > 0 {
-			sum += uint64(m.node.slots[m.node.guess(m.node.scale.of(m.prefix))])
+			prefetch(unsafe.Pointer(&m.node.slots[m.node.guess(m.node.scale.of(m.prefix))]))
 		}
 	}
 	for i := range members {
@@ -111,10 +114,10 @@ func (w *warmer) descend() {
 	for i := range members {
 		if m := &members[i]; m.entry >= 0 {
 			d := m.node.data
-			sum += uint64(d[m.entry]) + uint64(d[min(m.entry+cacheLine, len(d)-1)])
+			prefetch(unsafe.Pointer(&d[m.entry]))
+			prefetch(unsafe.Pointer(&d[min(m.entry+cacheLine, len(d)-1)]))
 		}
 	}
-	w.sum = sum
 }
 
 const cacheLine = 64

@@ -83,10 +83,18 @@ func TestWarmerHoldsNothing(t *testing.T) {
 	addCommand(&c, "HSET", "hash", "member:7", "value")
 	n.run(&c)
 	require.Equal(t, ":1\r\n:1\r\n", string(c.Reply.b))
-	require.NotZero(t, n.s.ahead.sum, "it looked ahead")
+	var w warmer
+	var c2 Chunk
+	addCommand(&c2, "HSET", "hash", "member:7", "value")
+	addCommand(&c2, "HGET", "hash", "member:7")
+	addCommand(&c2, "HSET", "hash", "member:8", "value")
+	w.next(n.s, 0, c2.Ops, uint64(c2.NumOps), &UnitIter{})
+	require.Equal(t, int(c2.NumOps)-1, w.left, "it looked ahead")
 	for i := range warmKeys {
 		require.Zero(t, n.s.ahead.keys[i])
 		require.Zero(t, n.s.ahead.members[i])
+		require.Zero(t, w.keys[i])
+		require.Zero(t, w.members[i])
 	}
 }
 

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/rkvdb/rkv/internal/pages"
 )
@@ -92,17 +93,20 @@ func watchSlot(db int, hash uint64) uint64 {
 func (t *watchTable) touch(db int, hash, version uint64) { t.set(watchSlot(db, hash), version) }
 
 func (t *watchTable) set(slot, version uint64) {
-	page := &t.pages[slot/watchPageSlots]
-	if page.slots == nil || page.epoch != t.epoch {
-		mine := t.newPage(page.slots != nil)
-		if page.slots != nil {
-			*mine = *page.slots
-		}
-		page.slots, page.epoch = mine, t.epoch
-	}
-	at := slot % watchPageSlots
-	page.slots[at] = version
+	page, at := &t.pages[slot/watchPageSlots], slot%watchPageSlots
 	page.lines |= 1 << (at / watchLineSlots)
+	// In a branch that knows it is not nil: elsewhere the compiler reads the page's first
+	// line to find out, which is in no cache.
+	if slots := page.slots; slots != nil && page.epoch == t.epoch {
+		slots[at] = version
+		return
+	}
+	mine := t.newPage(page.slots != nil)
+	if page.slots != nil {
+		*mine = *page.slots
+	}
+	mine[at] = version
+	page.slots, page.epoch = mine, t.epoch
 }
 
 // newPage is room for a page. The first of each place stay until the store goes, unless a
@@ -118,6 +122,13 @@ func (t *watchTable) newPage(isCopy bool) *[watchPageSlots]uint64 {
 	mine := &t.fresh[0]
 	t.fresh = t.fresh[1:]
 	return mine
+}
+
+// lookAhead has a slot in the cache when it is set.
+func (t *watchTable) lookAhead(slot uint64) {
+	if slots := t.pages[slot/watchPageSlots].slots; slots != nil {
+		prefetch(unsafe.Pointer(&slots[slot%watchPageSlots]))
+	}
 }
 
 func (t *watchTable) get(slot uint64) uint64 {
