@@ -27,9 +27,9 @@ const (
 	pagesKept = 64
 	// pageDropOps is what dropping a page costs, in blocks freed.
 	pageDropOps = 200
-	// chunksSmall chunks keep small pages: below 32 MiB huge pages would cost a small
+	// chunksSmall chunks keep small pages: below 16 MiB huge pages would cost a small
 	// store more memory than they save it time.
-	chunksSmall = 8
+	chunksSmall = 4
 
 	bigPage  = ^uint8(0)     // page.class of a block with a mapping of its own
 	idlePage = ^uint8(0) - 1 // page.class of an empty page
@@ -66,7 +66,8 @@ type arena struct {
 	tracking bool
 	marked   []uint32 // pages with born set
 
-	// ahead, if not nil, has chunks of huge pages that are there already (see Loader.Hurry).
+	// ahead, if not nil, has chunks of huge pages that are there already (see
+	// Store.MemoryAhead and Loader.Hurry).
 	ahead *memoryAhead
 
 	live   int64 // bytes of allocated slots
@@ -225,10 +226,11 @@ func (a *arena) takePage(class uint8) uint32 {
 		pn, a.cold = a.cold[n-1], a.cold[:n-1]
 		a.mapped += pageBytes
 		if pn%pagesPerChunk == pagesPerChunk-1 && pn/pagesPerChunk > chunksSmall {
-			// Fewer TLB misses, a third of the time of a random get at 10 M keys. Not
-			// before the chunk is in use: the first touch of a huge page takes the
-			// kernel up to 5 ms in a virtual machine; one already touched in small pages
-			// is made huge by the kernel's own thread.
+			// Fewer TLB misses, a third of the time of a random get at 10 M keys
+			// (docs/adr/0038). A chunk that was not made ahead is not advised before all
+			// of it is in use: the first touch of a huge page takes the kernel up to 5 ms
+			// in a virtual machine; one already touched in small pages is made huge by
+			// the kernel's own thread, some time.
 			adviseHuge((*a.chunks.Load())[pn/pagesPerChunk])
 		}
 		if a.grown[class] {

@@ -8,23 +8,30 @@ import (
 
 // memoryAhead makes chunks of huge pages ready while those before are filled: the kernel
 // takes as long to clear them, above all in a virtual machine, as a loader to fill a
-// good part of them. run and take are for one goroutine each.
+// good part of them. run is for one goroutine.
 type memoryAhead struct {
 	ready chan []byte
+	hurry bool // for a loader
 	begin sync.Once
 	begun chan struct{}
 	end   sync.Once
 	ended chan struct{}
 }
 
-// chunksAhead are ready at most: they, and one more, are made in vain at the end of a load.
+// chunksAhead are ready for a loader at most: they, and one more, are made in vain at the
+// end of a load. For a store there is the one more.
 const chunksAhead = 4
 
-func newMemoryAhead() *memoryAhead {
-	return &memoryAhead{ready: make(chan []byte, chunksAhead), begun: make(chan struct{}), ended: make(chan struct{})}
+func newMemoryAhead(hurry bool) *memoryAhead {
+	m := &memoryAhead{hurry: hurry, begun: make(chan struct{}), ended: make(chan struct{})}
+	if m.ready = make(chan []byte); hurry {
+		m.ready = make(chan []byte, chunksAhead)
+	}
+	return m
 }
 
-// take is a chunk, one that is ready if there is one.
+// take is a chunk that is ready, or else one without memory yet: for a loader of huge
+// pages, for a store, whose clients would wait for the first touch of each, of small ones.
 func (m *memoryAhead) take() []byte {
 	m.begin.Do(func() { close(m.begun) })
 	select {
@@ -33,7 +40,9 @@ func (m *memoryAhead) take() []byte {
 	default:
 	}
 	mem := mapMemory(chunkBytes)
-	adviseHuge(mem)
+	if m.hurry {
+		adviseHuge(mem)
+	}
 	return mem
 }
 
@@ -47,7 +56,7 @@ func (m *memoryAhead) run() {
 	for {
 		mem := mapMemory(chunkBytes)
 		adviseHuge(mem)
-		pages.Populate(mem)
+		pages.PopulateAside(mem)
 		select {
 		case m.ready <- mem:
 			continue

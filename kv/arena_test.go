@@ -2,7 +2,9 @@ package kv
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,8 +111,14 @@ func TestArenaKnowsWhatWasBornSinceTrack(t *testing.T) {
 
 // Chunks made ahead are used like others; what is left of them at the end is given back.
 func TestArenaTakesMemoryMadeAhead(t *testing.T) {
+	for _, hurry := range []bool{true, false} {
+		arenaTakesMemoryMadeAhead(t, hurry)
+	}
+}
+
+func arenaTakesMemoryMadeAhead(t *testing.T, hurry bool) {
 	a := newArena()
-	a.ahead = newMemoryAhead()
+	a.ahead = newMemoryAhead(hurry)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -131,8 +139,50 @@ func TestArenaTakesMemoryMadeAhead(t *testing.T) {
 		mem := a.at(r)[:maxClassBytes]
 		require.True(t, mem[0] == byte(i) && mem[maxClassBytes-1] == byte(i))
 	}
-	idle := newMemoryAhead()
+	idle := newMemoryAhead(hurry)
 	idle.stop()
 	idle.run()
 	require.Empty(t, idle.ready)
+}
+
+// A store has its memory made ahead until it is told to stop, also after a snapshot was
+// loaded, and while it is.
+func TestStoreHasMemoryMadeAhead(t *testing.T) {
+	n := newTestNode(t)
+	prepare, stop := n.s.MemoryAhead()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		prepare()
+	}()
+	value := strings.Repeat("v", 60<<10)
+	fill := func() {
+		for i := range (chunksSmall + 3) * chunkBytes >> 16 {
+			var c Chunk
+			addCommand(&c, "SET", fmt.Sprint("key", i), value)
+			n.run(&c)
+		}
+	}
+	fill()
+	<-n.s.nextMemory.begun
+	cut := n.s.OpenCut()
+	state := cut.State()
+	cut.Close()
+	l := n.s.NewLoader()
+	require.NoError(t, l.SetState(state))
+	for i := range 2 * chunksSmall * chunkBytes >> 16 {
+		require.NoError(t, l.Add(0, fmt.Appendf(nil, "key%d", i), Value{Type: TypeString, Bytes: []byte(value)}))
+	}
+	require.NoError(t, l.Commit(n.s.Applied()))
+	require.Same(t, n.s.nextMemory, n.s.heap.arena.ahead)
+	fill()
+	for i := range (chunksSmall + 3) * chunkBytes >> 16 {
+		var c Chunk
+		addCommand(&c, "GET", fmt.Sprint("key", i))
+		n.run(&c)
+		require.Contains(t, string(c.Reply.b), value)
+	}
+	stop()
+	stop()
+	<-done
 }

@@ -28,7 +28,7 @@ func (s *Store) NewLoader() *Loader { return &Loader{s: s} }
 // of the caller's, has memory ready before it is needed, until stop is called, which must
 // be when the load ends. Call Hurry before SetState.
 func (l *Loader) Hurry() (prepare, stop func()) {
-	l.ahead = newMemoryAhead()
+	l.ahead = newMemoryAhead(true)
 	return l.ahead.run, l.ahead.stop
 }
 
@@ -52,7 +52,9 @@ func (l *Loader) SetState(b []byte) error {
 	}
 	l.st = st
 	l.heap, l.dbs = newKeyspaces(st.HashSeed, l.s.databases)
-	l.heap.arena.ahead = l.ahead
+	if l.heap.arena.ahead = l.ahead; l.ahead == nil {
+		l.heap.arena.ahead = l.s.nextMemory
+	}
 	l.due, l.top = make([][]dueKey, len(l.dbs)), make([]uint64, len(l.dbs))
 	l.abandon = runtime.AddCleanup(l, (*heap).unmap, l.heap)
 	return nil
@@ -128,7 +130,7 @@ func (l *Loader) swap() {
 	s.heap, s.dbs, s.st = l.heap, l.dbs, l.st
 	s.acl.Store(s.st.acl)
 	s.showMemory()
-	s.heap.arena.ahead = nil
+	s.heap.arena.ahead = s.nextMemory
 	l.heap, l.dbs = nil, nil
 	if len(old.cuts) == 0 { // else the last Cut.Close does it
 		old.unmap()

@@ -57,6 +57,9 @@ type Store struct {
 	// scripts runs scripts; it has a lock of its own.
 	scripts scriptEngine
 
+	// nextMemory, if not nil, has memory for new records ready (MemoryAhead).
+	nextMemory *memoryAhead
+
 	// listeners are told the effects of apply. receivers counts who hears a message.
 	listeners listeners
 	receivers atomic.Pointer[func(shard bool, channel []byte) int]
@@ -100,6 +103,19 @@ func New(o Options) *Store {
 	s.acl.Store(s.st.acl)
 	s.showMemory()
 	return s
+}
+
+// MemoryAhead is for a store that serves clients: new records get memory in huge pages
+// (docs/adr/0038), which prepare, in a goroutine of the caller's, has ready before it is
+// needed, until stop is called. It makes nothing until the store is larger than a few MiB,
+// and is a few MiB ahead then. Without it, or where prepare is late, small pages are used. Call
+// it before the store is used by others; stop may be called more than once.
+func (s *Store) MemoryAhead() (prepare, stop func()) {
+	s.lock()
+	defer s.mu.Unlock()
+	s.nextMemory = newMemoryAhead(false)
+	s.heap.arena.ahead = s.nextMemory
+	return s.nextMemory.run, s.nextMemory.stop
 }
 
 func newKeyspaces(seed uint64, n int) (*heap, []*keyspace) {
