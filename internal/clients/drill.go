@@ -14,10 +14,11 @@ import (
 
 // How long clients may take until they are served again: those of surviving nodes, those
 // that have to find the next leader by themselves, and those that can only wait for
-// their node to come back.
+// their node to come back. They are for a machine that stands still now and then; the gaps
+// themselves are printed.
 const (
-	surviveLimit = 4 * time.Second
-	findLimit    = 8 * time.Second
+	surviveLimit = 8 * time.Second
+	findLimit    = 16 * time.Second
 	returnLimit  = 20 * time.Second
 	settled      = 30 // acknowledged writes that prove a loop to be well
 )
