@@ -44,7 +44,7 @@ type syncPace struct {
 
 const (
 	// briefSyncBytes is what a disk writes about as fast as nothing.
-	briefSyncBytes = 32 << 10
+	briefSyncBytes = 96 << 10
 	// briefSync is how long a brief sync takes at most. The monitor thread has the P back
 	// of one that takes longer than expected.
 	briefSync = time.Millisecond
