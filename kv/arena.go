@@ -31,6 +31,11 @@ const (
 	// store more memory than they save it time.
 	chunksSmall = 4
 
+	// maxHugeBytes is the largest record that is worth huge pages: a larger one spends
+	// more on its bytes than on finding them, and new memory in huge pages can be dear (in a
+	// virtual machine whose host has to provide it; docs/adr/0038).
+	maxHugeBytes = 1 << 10
+
 	bigPage  = ^uint8(0)     // page.class of a block with a mapping of its own
 	idlePage = ^uint8(0) - 1 // page.class of an empty page
 )
@@ -52,9 +57,12 @@ type arena struct {
 	pages   []arenaPage              // by ref >> pageRefBits
 	partial [256]uint32              // by class: first page with a free slot; 0: none
 	warm    []uint32                 // empty pages with memory
-	cold    []uint32                 // empty pages without
-	spare   []uint32                 // chunk numbers whose big block is gone
-	room    [256]int64               // by class: free slots of its pages
+	// cold are empty pages without memory, of plain chunks and of those for records that are
+	// worth huge pages.
+	cold  [2][]uint32
+	spare []uint32   // chunk numbers whose big block is gone
+	huge  []bool     // by chunk: for records that are worth huge pages
+	room  [256]int64 // by class: free slots of its pages
 	// grown are the classes that filled a page. Their next ones get all of their memory at
 	// once (docs/adr/0033); a first one as it is touched, or a few keys of many sizes
 	// would take a page each.
@@ -72,6 +80,23 @@ type arena struct {
 
 	live   int64 // bytes of allocated slots
 	mapped int64 // bytes of pages in use or warm, and of big blocks
+}
+
+// chunkKind tells chunks of huge pages from others.
+type chunkKind uint8
+
+const (
+	plainChunk chunkKind = iota
+	hugeChunk
+)
+
+// kindOf is where a class is at home. Those whose blocks are found at random, again and
+// again, are worth huge pages: small records, and the table's segments.
+func kindOf(class uint8) chunkKind {
+	if bytes := classes[class].bytes; bytes <= maxHugeBytes || bytes == segmentBytes {
+		return hugeChunk
+	}
+	return plainChunk
 }
 
 type arenaPage struct {
@@ -215,17 +240,18 @@ func (a *arena) markBorn(pn, slot uint32) {
 
 // takePage makes an empty page the class's first page with free slots.
 func (a *arena) takePage(class uint8) uint32 {
-	if len(a.warm) == 0 && len(a.cold) == 0 {
-		a.addChunk()
+	kind := kindOf(class)
+	if len(a.warm) == 0 && len(a.cold[kind]) == 0 {
+		a.addChunk(kind)
 	}
 	var pn uint32
 	if n := len(a.warm); n > 0 {
 		pn, a.warm = a.warm[n-1], a.warm[:n-1]
 	} else {
-		n := len(a.cold)
-		pn, a.cold = a.cold[n-1], a.cold[:n-1]
+		n := len(a.cold[kind])
+		pn, a.cold[kind] = a.cold[kind][n-1], a.cold[kind][:n-1]
 		a.mapped += pageBytes
-		if pn%pagesPerChunk == pagesPerChunk-1 && pn/pagesPerChunk > chunksSmall {
+		if pn%pagesPerChunk == pagesPerChunk-1 && pn/pagesPerChunk > chunksSmall && kind == hugeChunk {
 			// Fewer TLB misses, a third of the time of a random get at 10 M keys
 			// (docs/adr/0038). A chunk that was not made ahead is not advised before all
 			// of it is in use: the first touch of a huge page takes the kernel up to 5 ms
@@ -263,7 +289,8 @@ func (a *arena) trim(maxOps int) int {
 		a.warm = a.warm[:n-1]
 		dropMemory(a.page(pn))
 		a.mapped -= pageBytes
-		a.cold = append(a.cold, pn)
+		kind := a.kind(pn / pagesPerChunk)
+		a.cold[kind] = append(a.cold[kind], pn)
 	}
 	return maxOps
 }
@@ -299,19 +326,30 @@ func (a *arena) unlink(pn uint32) {
 	p.prev, p.next = 0, 0
 }
 
-func (a *arena) addChunk() {
+func (a *arena) addChunk(kind chunkKind) {
 	var mem []byte
-	if a.ahead != nil && len(*a.chunks.Load()) > chunksSmall {
+	if a.ahead != nil && len(*a.chunks.Load()) > chunksSmall && kind == hugeChunk {
 		mem = a.ahead.take()
 	} else {
 		mem = mapMemory(chunkBytes)
 	}
 	id := a.addMapping(mem)
+	if a.huge = append(a.huge, make([]bool, max(int(id)+1-len(a.huge), 0))...); kind == hugeChunk {
+		a.huge[id] = true
+	}
 	for i := range uint32(pagesPerChunk) {
 		pn := id*pagesPerChunk + (pagesPerChunk - 1 - i)
 		a.pages[pn].class = idlePage
-		a.cold = append(a.cold, pn)
+		a.cold[kind] = append(a.cold[kind], pn)
 	}
+}
+
+// kind is what a chunk was made as.
+func (a *arena) kind(chunk uint32) chunkKind {
+	if int(chunk) < len(a.huge) && a.huge[chunk] {
+		return hugeChunk
+	}
+	return plainChunk
 }
 
 // addMapping gives a mapping a chunk number.

@@ -72,7 +72,7 @@ func TestArenaKeepsBlocksApart(t *testing.T) {
 		a.trim(1000)
 	}
 	require.LessOrEqual(t, a.mapped, int64(pagesKept*pageBytes))
-	require.Equal(t, (len(*a.chunks.Load())-1-len(a.spare))*pagesPerChunk, len(a.warm)+len(a.cold))
+	require.Equal(t, (len(*a.chunks.Load())-1-len(a.spare))*pagesPerChunk, len(a.warm)+len(a.cold[0])+len(a.cold[1]))
 }
 
 func TestArenaKnowsWhatWasBornSinceTrack(t *testing.T) {
@@ -124,20 +124,26 @@ func arenaTakesMemoryMadeAhead(t *testing.T, hurry bool) {
 		defer close(done)
 		a.ahead.run()
 	}()
+	const small = 1008 // a size class
 	var blocks []ref
-	for range (chunksSmall + 4*chunksAhead) * chunkBytes / maxClassBytes {
-		r := a.alloc(maxClassBytes)
-		mem := a.at(r)[:maxClassBytes]
-		require.True(t, mem[0] == 0 && mem[maxClassBytes-1] == 0)
-		mem[0], mem[maxClassBytes-1] = byte(len(blocks)), byte(len(blocks))
+	for i := range (chunksSmall + 4*chunksAhead) * chunkBytes / small {
+		if i%64 == 0 { // large ones live elsewhere
+			large := a.alloc(maxHugeBytes + 1)
+			require.Equal(t, plainChunk, a.kind(uint32(large>>chunkRefBits)))
+		}
+		r := a.alloc(small)
+		require.Equal(t, hugeChunk, a.kind(uint32(r>>chunkRefBits)))
+		mem := a.at(r)[:small]
+		require.True(t, mem[0] == 0 && mem[small-1] == 0)
+		mem[0], mem[small-1] = byte(len(blocks)), byte(len(blocks))
 		blocks = append(blocks, r)
 	}
 	a.ahead.stop()
 	<-done
 	require.Empty(t, a.ahead.ready)
 	for i, r := range blocks {
-		mem := a.at(r)[:maxClassBytes]
-		require.True(t, mem[0] == byte(i) && mem[maxClassBytes-1] == byte(i))
+		mem := a.at(r)[:small]
+		require.True(t, mem[0] == byte(i) && mem[small-1] == byte(i))
 	}
 	idle := newMemoryAhead(hurry)
 	idle.stop()
@@ -155,9 +161,10 @@ func TestStoreHasMemoryMadeAhead(t *testing.T) {
 		defer close(done)
 		prepare()
 	}()
-	value := strings.Repeat("v", 60<<10)
+	value := strings.Repeat("v", 900)
+	const keys = (chunksSmall + 3) * chunkBytes >> 10
 	fill := func() {
-		for i := range (chunksSmall + 3) * chunkBytes >> 16 {
+		for i := range keys {
 			var c Chunk
 			addCommand(&c, "SET", fmt.Sprint("key", i), value)
 			n.run(&c)
@@ -170,13 +177,13 @@ func TestStoreHasMemoryMadeAhead(t *testing.T) {
 	cut.Close()
 	l := n.s.NewLoader()
 	require.NoError(t, l.SetState(state))
-	for i := range 2 * chunksSmall * chunkBytes >> 16 {
+	for i := range 2 * keys {
 		require.NoError(t, l.Add(0, fmt.Appendf(nil, "key%d", i), Value{Type: TypeString, Bytes: []byte(value)}))
 	}
 	require.NoError(t, l.Commit(n.s.Applied()))
 	require.Same(t, n.s.nextMemory, n.s.heap.arena.ahead)
 	fill()
-	for i := range (chunksSmall + 3) * chunkBytes >> 16 {
+	for i := range keys {
 		var c Chunk
 		addCommand(&c, "GET", fmt.Sprint("key", i))
 		n.run(&c)
