@@ -62,6 +62,7 @@ type arena struct {
 	cold  [2][]uint32
 	spare []uint32   // chunk numbers whose big block is gone
 	huge  []bool     // by chunk: for records that are worth huge pages
+	huges int        // how many are
 	room  [256]int64 // by class: free slots of its pages
 	// grown are the classes that filled a page. Their next ones get all of their memory at
 	// once (docs/adr/0033); a first one as it is touched, or a few keys of many sizes
@@ -91,7 +92,8 @@ const (
 )
 
 // kindOf is where a class is at home. Those whose blocks are found at random, again and
-// again, are worth huge pages: small records, and the table's segments.
+// again, are worth huge pages: small records, and the table's segments (and what else has
+// their size). An empty page that has its memory serves either kind.
 func kindOf(class uint8) chunkKind {
 	if bytes := classes[class].bytes; bytes <= maxHugeBytes || bytes == segmentBytes {
 		return hugeChunk
@@ -251,7 +253,7 @@ func (a *arena) takePage(class uint8) uint32 {
 		n := len(a.cold[kind])
 		pn, a.cold[kind] = a.cold[kind][n-1], a.cold[kind][:n-1]
 		a.mapped += pageBytes
-		if pn%pagesPerChunk == pagesPerChunk-1 && pn/pagesPerChunk > chunksSmall && kind == hugeChunk {
+		if pn%pagesPerChunk == pagesPerChunk-1 && kind == hugeChunk && a.huges > chunksSmall {
 			// Fewer TLB misses, a third of the time of a random get at 10 M keys
 			// (docs/adr/0038). A chunk that was not made ahead is not advised before all
 			// of it is in use: the first touch of a huge page takes the kernel up to 5 ms
@@ -328,7 +330,7 @@ func (a *arena) unlink(pn uint32) {
 
 func (a *arena) addChunk(kind chunkKind) {
 	var mem []byte
-	if a.ahead != nil && len(*a.chunks.Load()) > chunksSmall && kind == hugeChunk {
+	if a.ahead != nil && kind == hugeChunk && a.huges >= chunksSmall {
 		mem = a.ahead.take()
 	} else {
 		mem = mapMemory(chunkBytes)
@@ -336,6 +338,7 @@ func (a *arena) addChunk(kind chunkKind) {
 	id := a.addMapping(mem)
 	if a.huge = append(a.huge, make([]bool, max(int(id)+1-len(a.huge), 0))...); kind == hugeChunk {
 		a.huge[id] = true
+		a.huges++
 	}
 	for i := range uint32(pagesPerChunk) {
 		pn := id*pagesPerChunk + (pagesPerChunk - 1 - i)

@@ -46,7 +46,8 @@ func (m *memoryAhead) take() []byte {
 	return mem
 }
 
-// run makes chunks, from the first take on until stop.
+// run makes chunks, from the first take on until stop, or for a store until the kernel makes
+// no pages ahead.
 func (m *memoryAhead) run() {
 	select {
 	case <-m.begun:
@@ -56,11 +57,13 @@ func (m *memoryAhead) run() {
 	for {
 		mem := mapMemory(chunkBytes)
 		adviseHuge(mem)
-		pages.PopulateAside(mem)
-		select {
-		case m.ready <- mem:
-			continue
-		case <-m.ended:
+		// A kernel that makes no pages ahead would make huge ones at a client's first touch.
+		if pages.PopulateAside(mem) || m.hurry {
+			select {
+			case m.ready <- mem:
+				continue
+			case <-m.ended:
+			}
 		}
 		unmapMemory(mem)
 		break

@@ -76,7 +76,7 @@ type runner struct {
 	chunk *Chunk // nil on other nodes than the origin
 	out   *Reply
 	reads []LocalRead // those not yet run
-	warm  int         // of them, those whose memory was read ahead
+	warm  int         // of them, those whose memory was fetched ahead
 
 	entry    EntryHeader
 	index    uint64
@@ -271,7 +271,7 @@ func (r *runner) readsBefore(n uint64, group int, skip bool) {
 	}
 }
 
-// lookAhead reads the memory that the next reads will need, several at a time. In the log
+// lookAhead fetches the memory that the next reads will need, several at a time. In the log
 // it is the operations that are looked ahead at.
 func (r *runner) lookAhead() {
 	if r.warm > 0 {

@@ -31,7 +31,7 @@ type warmKey struct {
 }
 
 const (
-	// warmKeys are looked ahead at most: four lines each stay in the first cache.
+	// warmKeys are looked ahead at most: six lines each stay in the first cache.
 	warmKeys = 64
 	// warmTable is the number of keys below which a table is in the cache anyway.
 	warmTable = 1 << 13

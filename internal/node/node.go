@@ -195,15 +195,15 @@ func (n *Node) transportIdentity() transport.Identity {
 func (n *Node) start() {
 	n.turns.l, n.turns.last = n.first, n.cfg.Now()
 	n.fxSetup(n.first)
+	prepare, stop := n.store.MemoryAhead()
+	context.AfterFunc(n.ctx, stop)
+	n.spawn(prepare)
 	go n.syncer.run()
 	go n.applier.run()
 	go n.fetcher.run()
 	n.running.Store(true)
 	go n.runLoop()
 	n.spawn(n.watchSpace)
-	prepare, stop := n.store.MemoryAhead()
-	context.AfterFunc(n.ctx, stop)
-	n.spawn(prepare)
 	n.spawn(n.announceReady)
 	n.spawn(n.announceProgress)
 }

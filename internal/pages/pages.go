@@ -24,12 +24,9 @@ func Populate[T any](mem []T) {
 }
 
 // PopulateAside is Populate for memory that nobody waits for: the calling goroutine's
-// processor serves others while the kernel works. mem must not be on a stack.
-func PopulateAside(mem []byte) {
-	if len(mem) >= few {
-		populate(mem, true)
-	}
-}
+// processor serves others while the kernel works. It reports whether the pages are there. mem
+// must not be on a stack.
+func PopulateAside(mem []byte) bool { return populate(mem, true) }
 
 // Clone is a copy of b, which may be large.
 func Clone(b []byte) []byte {

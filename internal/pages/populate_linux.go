@@ -12,12 +12,12 @@ import (
 var pageSize = os.Getpagesize()
 
 // populateStep is what the kernel is asked for at a time: it lets nobody else change the
-// process's mappings meanwhile.
+// process's mappings meanwhile. (Of a huge page it makes the whole.)
 const populateStep = 1 << 20
 
-// populate asks for the whole pages in mem, if there are any. aside: the kernel may take
-// long, and others go on meanwhile.
-func populate(mem []byte, aside bool) {
+// populate asks for the whole pages in mem, if there are any, and reports whether they are
+// there. aside: the kernel may take long, and others go on meanwhile.
+func populate(mem []byte, aside bool) bool {
 	mem = wholePages(mem, pageSize)
 	for len(mem) > 0 {
 		n := min(len(mem), populateStep)
@@ -28,10 +28,11 @@ func populate(mem []byte, aside bool) {
 			err = errno
 		}
 		if err != nil {
-			return
+			return false
 		}
 		mem = mem[n:]
 	}
+	return true
 }
 
 func wholePages(mem []byte, size int) []byte {

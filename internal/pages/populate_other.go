@@ -2,4 +2,4 @@
 
 package pages
 
-func populate([]byte, bool) {}
+func populate([]byte, bool) bool { return false }
