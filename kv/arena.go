@@ -57,11 +57,10 @@ type arena struct {
 	pages   []arenaPage              // by ref >> pageRefBits
 	partial [256]uint32              // by class: first page with a free slot; 0: none
 	warm    []uint32                 // empty pages with memory
-	// cold are empty pages without memory, of plain chunks and of those for records that are
-	// worth huge pages.
+	// cold are empty pages without memory, by the kind of their chunk.
 	cold  [2][]uint32
 	spare []uint32   // chunk numbers whose big block is gone
-	huge  []bool     // by chunk: for records that are worth huge pages
+	huge  []bool     // by chunk: it is a hugeChunk
 	huges int        // how many are
 	room  [256]int64 // by class: free slots of its pages
 	// grown are the classes that filled a page. Their next ones get all of their memory at
@@ -83,7 +82,7 @@ type arena struct {
 	mapped int64 // bytes of pages in use or warm, and of big blocks
 }
 
-// chunkKind tells chunks of huge pages from others.
+// chunkKind tells chunks that are to be of huge pages from others.
 type chunkKind uint8
 
 const (

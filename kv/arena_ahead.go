@@ -12,10 +12,12 @@ import (
 type memoryAhead struct {
 	ready chan []byte
 	hurry bool // for a loader
-	begin sync.Once
-	begun chan struct{}
-	end   sync.Once
-	ended chan struct{}
+	// populate gives memory its pages and reports whether it has them.
+	populate func([]byte) bool
+	begin    sync.Once
+	begun    chan struct{}
+	end      sync.Once
+	ended    chan struct{}
 }
 
 // chunksAhead are ready for a loader at most: they, and one more, are made in vain at the
@@ -23,7 +25,7 @@ type memoryAhead struct {
 const chunksAhead = 4
 
 func newMemoryAhead(hurry bool) *memoryAhead {
-	m := &memoryAhead{hurry: hurry, begun: make(chan struct{}), ended: make(chan struct{})}
+	m := &memoryAhead{hurry: hurry, populate: pages.PopulateAside, begun: make(chan struct{}), ended: make(chan struct{})}
 	if m.ready = make(chan []byte); hurry {
 		m.ready = make(chan []byte, chunksAhead)
 	}
@@ -58,7 +60,7 @@ func (m *memoryAhead) run() {
 		mem := mapMemory(chunkBytes)
 		adviseHuge(mem)
 		// A kernel that makes no pages ahead would make huge ones at a client's first touch.
-		if pages.PopulateAside(mem) || m.hurry {
+		if m.populate(mem) || m.hurry {
 			select {
 			case m.ready <- mem:
 				continue

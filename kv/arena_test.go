@@ -151,6 +151,16 @@ func arenaTakesMemoryMadeAhead(t *testing.T, hurry bool) {
 	require.Empty(t, idle.ready)
 }
 
+// A kernel that makes no pages ahead would make huge ones at a client's first touch: a store
+// goes on with small ones then.
+func TestNoMemoryAheadWithoutPages(t *testing.T) {
+	m := newMemoryAhead(false)
+	m.populate = func([]byte) bool { return false }
+	require.Len(t, m.take(), chunkBytes)
+	m.run() // ends by itself
+	require.Len(t, m.take(), chunkBytes)
+}
+
 // A store has its memory made ahead until it is told to stop, also after a snapshot was
 // loaded, and while it is.
 func TestStoreHasMemoryMadeAhead(t *testing.T) {

@@ -21,8 +21,9 @@ func entersyscallblock()
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
 
-// Syscall is the system call trap; 0 is success. What arguments point to must not be on the
-// stack of a goroutine, nor otherwise out of the collector's sight.
+// Syscall is the system call trap; 0 is success. Its arguments keep nothing alive: what they
+// point to must be held by the caller until it returns, and not lie on a goroutine's stack,
+// which may move.
 //
 // The runtime finds its frame by the stack pointer, so that nothing may stand between the
 // three calls.
