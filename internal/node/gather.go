@@ -89,8 +89,11 @@ func (l *loop) spacing() time.Duration {
 	return entrySpacing
 }
 
-// waitingBytes is what waits for its answers here, and for an entry from other nodes.
-func (l *loop) waitingBytes() int64 { return l.origin.bytes.Load() + l.foreignBytes }
+// waitingBytes is what waits for its answers here, and for an entry from other nodes; not
+// large units, which have turns of their own.
+func (l *loop) waitingBytes() int64 {
+	return l.origin.bytes.Load() - l.large.waiting - l.large.flyingOwn + l.foreignBytes
+}
 
 // gatheringAway is gathering for a node that forwards its units: the leader's entry that
 // has the ones before is waited for, or its clients, too, would fall into two camps.

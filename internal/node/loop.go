@@ -83,6 +83,7 @@ type loop struct {
 	clock        clockWatch
 	stampPace    stampPace
 	gather       gather
+	large        largeUnits
 	lease        *leaseView
 	policy       raftcore.LeasePolicy // as last noted
 	space        space
@@ -189,7 +190,7 @@ func (l *loop) turn(in *input, now time.Time) {
 		l.gather.release()
 	}
 	if in.applied {
-		l.onApplied()
+		l.onApplied(now)
 	}
 	for _, f := range in.calls {
 		f(l)
@@ -269,6 +270,7 @@ func (l *loop) noticeLeader() bool {
 		l.presence.before = leader
 	}
 	l.term, l.leader = term, leader
+	l.large = largeUnits{foreign: l.large.foreign} // what was on its way may never be applied
 	l.readAgain = true
 	l.openSent = time.Time{}
 	l.pubsub.answerAll()
@@ -349,8 +351,9 @@ func (l *loop) onSaved(id uint64) {
 
 // onApplied tells the core how far the state machine is, and opens the session
 // once this boot's OPEN came by.
-func (l *loop) onApplied() {
+func (l *loop) onApplied(now time.Time) {
 	l.core.Applied(l.gauges.applied())
+	l.large.applied(l.gauges.applied(), now)
 	l.answered()
 	l.deliverMail()
 	if l.origin.opened() {

@@ -172,11 +172,20 @@ func (o *origin) answer(c *kv.Chunk, err error) {
 // and its connection.
 func chunkBytes(c *kv.Chunk) int { return c.Size() + 512 }
 
+// verdict is what became of a unit that was due.
+type verdict int
+
+const (
+	sent    verdict = iota
+	skipped         // it waits; those behind it may go
+	stopped         // it waits, and those behind it do
+)
+
 // due calls send for every waiting unit that term's leader was not given yet, in
-// order of sequence, and marks those for which send reports true; after the first other it
-// stops. A unit older than resend is given again to the same leader: its frame may be
-// lost. send is called under the lock.
-func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func(h kv.UnitHeader, c *kv.Chunk) bool) {
+// order of sequence, and marks those that were sent, until one is stopped. A unit older
+// than resend is given again to the same leader: its frame may be lost. send is called
+// under the lock.
+func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func(h kv.UnitHeader, c *kv.Chunk) verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.session == 0 {
@@ -191,7 +200,10 @@ func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func
 			continue
 		}
 		h := kv.UnitHeader{Session: o.session, Seq: o.base + uint64(i), Low: o.base, User: u.chunk.User, Ops: uint64(u.chunk.NumOps)}
-		if !send(h, u.chunk) {
+		switch send(h, u.chunk) {
+		case skipped:
+			continue
+		case stopped:
 			return
 		}
 		u.sentTerm, u.sentAt, u.exposed = term, now, true

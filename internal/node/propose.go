@@ -38,18 +38,38 @@ func (l *loop) lead(now time.Time) {
 	l.leadLevel(now)
 	l.leadForeign(now)
 	l.leadOpen(now)
-	taken := true
-	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
-		l.units = kv.AppendUnit(l.units, h, c.Ops)
-		l.batchOwn = append(l.batchOwn, h.Seq)
-		taken = l.closeUnit(now)
-		return taken
-	})
-	if taken {
-		l.propose(now)
+	if l.leadOwn(now) && l.propose(now) {
+		l.leadLarge(now)
 	}
 	l.origin.unsend(l.notTaken)
 	l.notTaken = l.notTaken[:0]
+}
+
+// leadOwn makes entries of our units, but for large ones, which it counts.
+func (l *loop) leadOwn(now time.Time) (taken bool) {
+	taken = true
+	l.large.own, l.large.waiting = 0, 0
+	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) verdict {
+		if len(c.Ops) >= largeUnit {
+			l.large.own++
+			l.large.waiting += int64(chunkBytes(c))
+			return skipped
+		}
+		if c.NumOps > 0 {
+			l.large.small = now
+		}
+		l.addOwn(h, c)
+		if taken = l.closeUnit(now); !taken {
+			return stopped
+		}
+		return sent
+	})
+	return taken
+}
+
+func (l *loop) addOwn(h kv.UnitHeader, c *kv.Chunk) {
+	l.units = kv.AppendUnit(l.units, h, c.Ops)
+	l.batchOwn = append(l.batchOwn, h.Seq)
 }
 
 // leadForeign makes entries of other nodes' units. When one is not taken those behind it
@@ -62,16 +82,24 @@ func (l *loop) leadForeign(now time.Time) {
 				l.fx.sendRefused(f.from, []uint64{u.Seq})
 				continue
 			}
-			if _, err := kv.CheckUnit(u.Bytes); err != nil {
-				l.log.Warn("dropped a malformed unit", "from", uint64(f.from), "error", err)
-				continue
+			if l.addForeign(f.from, u) {
+				l.large.small = now
+				taken = l.closeUnit(now)
 			}
-			l.units = append(l.units, u.Bytes...)
-			l.batchPeer = append(l.batchPeer, peerSeq{f.from, u.Seq})
-			taken = l.closeUnit(now)
 		}
 	}
 	l.dropForeign()
+}
+
+// addForeign adds another node's unit to the entry being built, unless it is malformed.
+func (l *loop) addForeign(from raftcore.NodeID, u transport.Unit) bool {
+	if _, err := kv.CheckUnit(u.Bytes); err != nil {
+		l.log.Warn("dropped a malformed unit", "from", uint64(from), "error", err)
+		return false
+	}
+	l.units = append(l.units, u.Bytes...)
+	l.batchPeer = append(l.batchPeer, peerSeq{from, u.Seq})
+	return true
 }
 
 // closeUnit ends a unit of the entry being built, and the entry when it is full. It
@@ -130,10 +158,18 @@ func (l *loop) appendEntry(now time.Time) error {
 }
 
 func (l *loop) takeForeign(us []unitsFrom) {
-	l.foreign = append(l.foreign, us...)
-	for i := range us {
-		for k := range us[i].units {
-			l.foreignBytes += int64(len(us[i].units[k].Bytes))
+	for _, f := range us {
+		small := f.units[:0]
+		for _, u := range f.units {
+			if len(u.Bytes) >= largeUnit {
+				l.large.take(f.from, u)
+				continue
+			}
+			small = append(small, u)
+			l.foreignBytes += int64(len(u.Bytes))
+		}
+		if len(small) > 0 {
+			l.foreign = append(l.foreign, unitsFrom{f.from, small})
 		}
 	}
 }
@@ -153,6 +189,10 @@ func (l *loop) refuseForeign() {
 		l.fx.sendRefused(f.from, seqs)
 	}
 	l.dropForeign()
+	for _, f := range l.large.foreign {
+		l.fx.sendRefused(f.from, []uint64{f.unit.Seq})
+	}
+	l.large.foreign = nil
 }
 
 // forward sends our units to the leader. Each gets bytes of its own: the transport
@@ -166,11 +206,11 @@ func (l *loop) forward(leader raftcore.NodeID, now time.Time) {
 	if open := l.openUnit(now); open != nil {
 		l.outgoing = append(l.outgoing, transport.Unit{Bytes: open})
 	}
-	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) bool {
+	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) verdict {
 		l.gather.forwarded, l.gather.sent = now, h.Seq
 		b := kv.AppendUnit(make([]byte, 0, len(c.Ops)+64), h, c.Ops)
 		l.outgoing = append(l.outgoing, transport.Unit{Seq: h.Seq, Bytes: b})
-		return true
+		return sent
 	})
 	if len(l.outgoing) == 0 {
 		return

@@ -50,9 +50,11 @@ func TestAFullEntryThatIsNotTakenWaits(t *testing.T) {
 		c.AppendOp(kv.Lookup([]byte("append")), [][]byte{[]byte("append"), []byte("k"), value})
 		leader.Propose(c)
 	}
-	propose("large", bytes.Repeat([]byte("x"), maxBatchBytes))
+	const part = maxBatchBytes * 2 / 3 // two of these fill an entry
+	propose("first", bytes.Repeat([]byte("x"), part))
 	propose("small", []byte("y"))
-	propose("larger", bytes.Repeat([]byte("z"), 2*maxBatchBytes))
+	propose("second", bytes.Repeat([]byte("z"), part))
+	propose("large", bytes.Repeat([]byte("Z"), 2*maxBatchBytes)) // these go after the others
 
 	other := leader.loop.id%3 + 1
 	require.NoError(t, leader.loop.core.TransferLeadership(other))
@@ -71,13 +73,13 @@ func TestAFullEntryThatIsNotTakenWaits(t *testing.T) {
 	for i := range leader.origin.ring {
 		require.Zero(t, leader.origin.ring[i].sentTerm, "given to nobody")
 	}
-	for steps := 0; len(answered) < 3; steps++ {
+	for steps := 0; len(answered) < 4; steps++ {
 		require.Less(t, steps, 200_000)
 		w.step()
 	}
-	require.Equal(t, []string{"large", "small", "larger"}, answered)
+	require.Equal(t, []string{"first", "small", "second", "large"}, answered)
 	c := &kv.Chunk{}
-	c.AddRead(kv.Lookup([]byte("getrange")), [][]byte{[]byte("getrange"), []byte("k"), []byte(fmt.Sprint(maxBatchBytes - 1)), []byte(fmt.Sprint(maxBatchBytes + 1))})
+	c.AddRead(kv.Lookup([]byte("getrange")), [][]byte{[]byte("getrange"), []byte("k"), []byte(fmt.Sprint(part - 1)), []byte(fmt.Sprint(part + 1))})
 	leader.store.Read(c, 0)
 	require.Equal(t, "$3\r\nxyz\r\n", string(c.Reply.Bytes()))
 }
