@@ -19,16 +19,17 @@ const (
 	// first: while nobody else is at work, and while somebody is.
 	largeAlone  = 32 << 20
 	largeBeside = 4 << 20
-	// largeBrief is not worth a rest; largeRest is the longest one.
+	// largeRests is how many times as long as the large ones took the others have the log;
+	// largeBrief is not worth a rest, largeRest is the longest one.
+	largeRests = 2
 	largeBrief = 5 * time.Millisecond
 	largeRest  = 500 * time.Millisecond
 	// largeCompany: whoever wrote so short a time ago is at work.
 	largeCompany = 100 * time.Millisecond
 )
 
-// largeUnits lets large units and small ones take turns (docs/adr/0039): what a batch of
-// large ones took, the others have the log for afterwards. It belongs to the loop of the
-// leader.
+// largeUnits lets large units and small ones take turns (docs/adr/0039): after a batch of
+// large ones the others have the log for twice as long. It belongs to the loop of the leader.
 type largeUnits struct {
 	foreign []peerUnit // of other nodes, not yet proposed
 	own     int        // ours, as of the last look at them
@@ -80,15 +81,15 @@ func (g *largeUnits) fly(size int, index uint64, now time.Time) {
 }
 
 // applied notes how far the state machine is. When all that were on their way are
-// done, the others, if there are any, have the log for as long as they took; less, if
-// many large ones wait: each of those is somebody's, too.
+// done, the others, if there are any, have the log for some time; less, if many large
+// ones wait: each of those is somebody's, too.
 func (g *largeUnits) applied(index uint64, now time.Time) {
 	if g.flying == 0 || index < g.last {
 		return
 	}
 	g.flying, g.flyingOwn = 0, 0
 	if took := now.Sub(g.began); took >= largeBrief && g.small.After(g.began) {
-		g.rest = now.Add(min(took/time.Duration(max(1, g.own+len(g.foreign))), largeRest))
+		g.rest = now.Add(min(largeRests*took/time.Duration(max(1, g.own+len(g.foreign))), largeRest))
 	}
 }
 

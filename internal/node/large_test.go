@@ -34,8 +34,8 @@ func TestRoomForLargeUnits(t *testing.T) {
 	require.False(t, g.fits(largeBeside/2+1, now.Add(10*time.Second)), "somebody waits behind it")
 }
 
-// Others have the log for as long as the large ones had it; there have to be others, and
-// many large ones are many others, too.
+// Others have the log for twice as long as the large ones had it; there have to be others,
+// and many large ones are many others, too.
 func TestRestAfterLargeUnits(t *testing.T) {
 	began := time.Unix(1000, 0)
 	rest := func(took time.Duration, waiting int, small time.Time) time.Duration {
@@ -49,9 +49,9 @@ func TestRestAfterLargeUnits(t *testing.T) {
 		return max(0, g.rest.Sub(began.Add(took)))
 	}
 	during := began.Add(1)
-	require.Equal(t, 100*time.Millisecond, rest(100*time.Millisecond, 1, during))
-	require.Equal(t, 100*time.Millisecond, rest(100*time.Millisecond, 0, during))
-	require.Equal(t, 25*time.Millisecond, rest(100*time.Millisecond, 4, during))
+	require.Equal(t, 200*time.Millisecond, rest(100*time.Millisecond, 1, during))
+	require.Equal(t, 200*time.Millisecond, rest(100*time.Millisecond, 0, during))
+	require.Equal(t, 50*time.Millisecond, rest(100*time.Millisecond, 4, during))
 	require.Equal(t, largeRest, rest(3*time.Second, 1, during))
 	require.Zero(t, rest(100*time.Millisecond, 1, began), "nobody came meanwhile")
 	require.Zero(t, rest(largeBrief-1, 1, during), "nobody noticed")
