@@ -198,16 +198,61 @@ func (b *clusterBench) terms() (term uint64, err error) {
 	return term, nil
 }
 
-// greedy is one client with values of 16 MB, then with a pipeline of 512 MB.
+// greedy is one client with values of 16 MB, then with a pipeline of 512 MB: beside an
+// offered load that goes on whatever happens, and beside clients who wait for their
+// answers, these on a Redis, too.
 func (b *clusterBench) greedy() error {
-	big := strings.Repeat("v", 16<<20)
-	if err := b.compare("values of 16 MB", func() error { return b.push(8, func(int) []string { return []string{"SET", "big", big} }) }); err != nil {
+	for _, g := range greeds(b.o.keys) {
+		if err := b.compare(g.what, func() error { return g.push(b.running) }); err != nil {
+			return err
+		}
+	}
+	if err := besidePatient("rkv x3", b.running, b.o); err != nil || b.o.noRedis {
 		return err
 	}
-	value := strings.Repeat("v", 1024)
-	return b.compare("a pipeline of 512 MB", func() error {
-		return b.push(512<<10, func(i int) []string { return []string{"SET", keyName(i % b.o.keys), value} })
-	})
+	redis, err := redisAlways(b.o, b.dir).start()
+	if err != nil {
+		return err
+	}
+	return errors.Join(besidePatient("redis x1 always", redis, b.o), redis.stop())
+}
+
+// greed is what a client sends that wants everything for itself.
+type greed struct {
+	what string
+	push func(r *running) error
+}
+
+func greeds(keys int) []greed {
+	big, value := strings.Repeat("v", 16<<20), strings.Repeat("v", 1024)
+	return []greed{
+		{"values of 16 MB", func(r *running) error {
+			return r.push(8, func(int) []string { return []string{"SET", "big", big} })
+		}},
+		{"a pipeline of 512 MB", func(r *running) error {
+			return r.push(512<<10, func(i int) []string { return []string{"SET", keyName(i % keys), value} })
+		}},
+	}
+}
+
+// besidePatient prints what eight clients wait for that send their next command, a SET or a
+// GET, 2 ms after an answer.
+func besidePatient(name string, r *running, o options) error {
+	load := traffic{addr: r.addr, keys: o.keys, conns: 8, gap: 2 * time.Millisecond}
+	usual, err := load.during(o.phase)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("eight clients, %-18s alone: %s\n", name, usual)
+	for _, g := range greeds(o.keys) {
+		began := time.Now()
+		times, err := load.while(func() error { return g.push(r) })
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", name, g.what, err)
+		}
+		fmt.Printf("beside %-25s (%4.1f s): %s\n", g.what, time.Since(began).Seconds(), times)
+	}
+	return nil
 }
 
 // push sends n commands without waiting for answers, which it reads meanwhile.
