@@ -33,7 +33,7 @@ func (o *origin) Blocked(c *kv.Chunk, deadline int64) {
 	defer o.mu.Unlock()
 	u := o.at(c.Seq)
 	gone := u.gone
-	o.bytes.Add(-int64(chunkBytes(c))) // it must not count as work that is due
+	o.count(c, -1) // it must not count as work that is due
 	o.forget(c.Seq)
 	if gone {
 		o.leaving = append(o.leaving, leaving{seq: c.Seq})
@@ -80,7 +80,7 @@ func (o *origin) leave(c *kv.Chunk) {
 	case u.exposed || u.taken:
 		u.gone = true
 	default:
-		o.bytes.Add(-int64(chunkBytes(c)))
+		o.count(c, -1)
 		o.forget(c.Seq)
 	}
 }
@@ -200,7 +200,7 @@ func (l *loop) proposeLeaves(now time.Time) {
 	o.mu.Unlock()
 	if len(unit.seqs) > 0 {
 		unit.chunk.Waiter = unit
-		o.bytes.Add(int64(chunkBytes(&unit.chunk)))
+		o.count(&unit.chunk, 1)
 		o.add(&unit.chunk, now)
 	}
 }

@@ -193,7 +193,7 @@ func TestQueueAcrossLeaders(t *testing.T) {
 
 // A node that cannot hear from the others tells its clients, late, that it does not know.
 func TestBlockedOnANodeThatIsCutOff(t *testing.T) {
-	o := newOrigin()
+	o := newOrigin(maxBatchBytes)
 	w := &lastError{}
 	c := &kv.Chunk{Waiter: w}
 	o.add(c, time.Time{})
@@ -214,7 +214,7 @@ func TestBlockedOnANodeThatIsCutOff(t *testing.T) {
 
 // After a snapshot the table of waiters tells who still waits.
 func TestReconcileBlocked(t *testing.T) {
-	o := newOrigin()
+	o := newOrigin(maxBatchBytes)
 	still, over := &lastError{}, &lastError{}
 	for _, w := range []*lastError{still, over} {
 		c := &kv.Chunk{Waiter: w}

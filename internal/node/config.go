@@ -67,7 +67,10 @@ type Config struct {
 	// reading. Default 256 MiB.
 	MaxQueuedBytes int64
 	MaxEntryBytes  int // default 64 MiB
-	Databases      int // default 16
+	// LargeUnit is the size, in bytes, from which a unit is an entry of its own, which waits
+	// its turn (docs/adr/0039). Default 1 MiB, a full entry.
+	LargeUnit int
+	Databases int // default 16
 	// Level is the newest apply level this node knows; default kv.ApplyLevel. Another is
 	// for tests of what nodes of different versions do together.
 	Level uint16
@@ -129,6 +132,9 @@ func (c *Config) fill() error {
 	size(&c.MaxQueuedBytes, 256<<20)
 	if c.MaxEntryBytes == 0 {
 		c.MaxEntryBytes = 64 << 20
+	}
+	if c.LargeUnit == 0 {
+		c.LargeUnit = maxBatchBytes
 	}
 	if c.Level == 0 {
 		c.Level = kv.ApplyLevel

@@ -14,6 +14,7 @@ func (e replyError) Error() string { return string(e) }
 // will; errUnknownOutcome and errReplyLost are the only other kind (DESIGN 10).
 const (
 	errNoLeader       = replyError("CLUSTERDOWN The cluster has no leader; nothing was written, try again")
+	errBusy           = replyError("ERR the cluster is too busy; nothing was written, try again")
 	errRemoved        = replyError("CLUSTERDOWN This node was removed from its cluster; nothing was written, use another node")
 	errStopped        = replyError("CLUSTERDOWN This node is shutting down; nothing was written, use another node")
 	errUnknownOutcome = replyError("TIMEOUT The command may or may not have been applied")

@@ -92,7 +92,7 @@ func (l *loop) spacing() time.Duration {
 // waitingBytes is what waits for its answers here, and for an entry from other nodes; not
 // large units, which have turns of their own.
 func (l *loop) waitingBytes() int64 {
-	return l.origin.bytes.Load() - l.large.waiting - l.large.flyingOwn + l.foreignBytes
+	return l.origin.bytes.Load() - l.origin.largeBytes.Load() + l.foreignBytes
 }
 
 // gatheringAway is gathering for a node that forwards its units: the leader's entry that

@@ -9,16 +9,11 @@ import (
 	"github.com/rkvdb/rkv/raftcore"
 )
 
-// largeUnit is the size, in bytes, from which a unit is an entry of its own that others
-// would have to wait for: three nodes write 16 MiB in a tenth of a second and more, and
-// what is behind them in the log is not durable before.
-const largeUnit = maxBatchBytes
-
 const (
-	// largeAlone and largeBeside bound the large units on their way, in bytes, but for the
-	// first: while nobody else is at work, and while somebody is.
-	largeAlone  = 32 << 20
-	largeBeside = 4 << 20
+	// largeAlone and largeBeside bound the large units on their way, in units of the smallest
+	// (Config.LargeUnit), but for the first: while nobody else is at work, and while somebody is.
+	largeAlone  = 32
+	largeBeside = 4
 	// largeRests is how many times as long as the large ones took the others have the log;
 	// largeBrief is not worth a rest, largeRest is the longest one.
 	largeRests = 2
@@ -26,34 +21,53 @@ const (
 	largeRest  = 500 * time.Millisecond
 	// largeCompany: whoever wrote so short a time ago is at work.
 	largeCompany = 100 * time.Millisecond
+	// largeResend times as long as others a large unit waits before it is given to the
+	// same leader again.
+	largeResend = 4
 )
 
 // largeUnits lets large units and small ones take turns (docs/adr/0039): after a batch of
-// large ones the others have the log for twice as long. It belongs to the loop of the leader.
+// large ones the others have the log for twice as long. Three nodes write 16 MiB in a tenth
+// of a second and more, and what is behind them in the log is not durable before. It
+// belongs to the loop of the leader, for a term.
 type largeUnits struct {
-	foreign []peerUnit // of other nodes, not yet proposed
-	own     int        // ours, as of the last look at them
-	// bytes of those on their way, and of ours: on their way, and waiting for it.
-	flying, flyingOwn, waiting int64
-	began                      time.Time // when the first of those on their way was proposed
-	last                       uint64    // the entry of the last one
-	rest                       time.Time // the others have the log until then
-	small                      time.Time // when a small unit was last proposed
-	ownFirst                   bool      // whose turn is next
+	term uint64
+	unit int // Config.LargeUnit
+	// foreign are those of other nodes, not yet proposed, bounded by what their nodes may have
+	// waiting (Config.MaxQueuedBytes); aloft are those on their way.
+	foreign []peerUnit
+	aloft   []unitKey
+	own     int       // ours that wait, as of the last look at them
+	flying  int64     // bytes of those on their way
+	began   time.Time // when the first of these was proposed
+	last    uint64    // the entry of the last one
+	rest    time.Time // the others have the log until then
+	small   time.Time // when a small unit was last proposed, or held back
+	ownLast bool      // ours went last: it is others' turn
 }
 
 // peerUnit is a unit that another node sent.
 type peerUnit struct {
 	from raftcore.NodeID
 	unit transport.Unit
+	came time.Time
 }
+
+// unitKey tells units of other nodes apart, but for those of a node before and after a restart.
+type unitKey struct {
+	from raftcore.NodeID
+	seq  uint64
+	size int
+}
+
+func (p *peerUnit) key() unitKey { return unitKey{p.from, p.unit.Seq, len(p.unit.Bytes)} }
 
 // take keeps a large unit of another node, unless it is here already: its node asks again
 // after a while.
-func (g *largeUnits) take(from raftcore.NodeID, u transport.Unit) {
-	same := func(p peerUnit) bool { return p.from == from && p.unit.Seq == u.Seq }
-	if !slices.ContainsFunc(g.foreign, same) {
-		g.foreign = append(g.foreign, peerUnit{from, u})
+func (g *largeUnits) take(p peerUnit) {
+	same := func(q peerUnit) bool { return p.key() == q.key() }
+	if !slices.ContainsFunc(g.foreign, same) && !slices.Contains(g.aloft, p.key()) {
+		g.foreign = append(g.foreign, p)
 	}
 }
 
@@ -64,9 +78,9 @@ func (g *largeUnits) beside(now time.Time) bool {
 
 // fits reports whether a unit of so many bytes may join those on their way.
 func (g *largeUnits) fits(size int, now time.Time) bool {
-	room := int64(largeAlone)
+	room := largeAlone * int64(g.unit)
 	if g.beside(now) {
-		room = largeBeside
+		room = largeBeside * int64(g.unit)
 	}
 	return g.flying == 0 || g.flying+int64(size) <= room
 }
@@ -87,7 +101,7 @@ func (g *largeUnits) applied(index uint64, now time.Time) {
 	if g.flying == 0 || index < g.last {
 		return
 	}
-	g.flying, g.flyingOwn = 0, 0
+	g.flying, g.aloft = 0, nil
 	if took := now.Sub(g.began); took >= largeBrief && g.small.After(g.began) {
 		g.rest = now.Add(min(largeRests*took/time.Duration(max(1, g.own+len(g.foreign))), largeRest))
 	}
@@ -104,20 +118,29 @@ func (l *loop) leadLarge(now time.Time) (taken bool) {
 		l.wakeBy(g.rest, now)
 		return true
 	}
-	g.ownFirst = !g.ownFirst
-	if g.ownFirst {
-		return l.leadOwnLarge(now) && l.leadForeignLarge(now)
+	if g.ownLast {
+		return l.leadForeignLarge(now) && l.leadOwnLarge(now)
 	}
-	return l.leadForeignLarge(now) && l.leadOwnLarge(now)
+	return l.leadOwnLarge(now) && l.leadForeignLarge(now)
 }
 
 func (l *loop) leadForeignLarge(now time.Time) (taken bool) {
 	g := &l.large
 	n := 0
-	for taken = true; taken && n < len(g.foreign) && g.fits(len(g.foreign[n].unit.Bytes), now); n++ {
+	for taken = true; taken && n < len(g.foreign); n++ {
 		f := g.foreign[n]
-		if l.addForeign(f.from, f.unit) {
-			taken = l.proposeLarge(len(f.unit.Bytes), now)
+		if now.Sub(f.came) > l.cfg.RequestTimeout { // nobody waits for it, or it is sent again
+			l.fx.sendRefused(f.from, []uint64{f.unit.Seq})
+			continue
+		}
+		if !g.fits(len(f.unit.Bytes), now) {
+			break
+		}
+		if !l.addForeign(f.from, f.unit) {
+			continue
+		}
+		if taken = l.proposeLarge(len(f.unit.Bytes), now); taken {
+			g.aloft, g.ownLast = append(g.aloft, f.key()), false
 		}
 	}
 	g.foreign = slices.Delete(g.foreign, 0, n)
@@ -126,10 +149,13 @@ func (l *loop) leadForeignLarge(now time.Time) (taken bool) {
 
 func (l *loop) leadOwnLarge(now time.Time) (taken bool) {
 	g := &l.large
+	if g.own == 0 || !g.fits(g.unit, now) {
+		return true
+	}
 	taken = true
 	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) verdict {
 		switch {
-		case len(c.Ops) < largeUnit:
+		case !l.origin.isLarge(c):
 			return skipped
 		case !g.fits(len(c.Ops), now):
 			return stopped
@@ -139,8 +165,7 @@ func (l *loop) leadOwnLarge(now time.Time) (taken bool) {
 			return stopped
 		}
 		g.own--
-		g.waiting -= int64(chunkBytes(c))
-		g.flyingOwn += int64(chunkBytes(c))
+		g.ownLast = true
 		return sent
 	})
 	return taken
@@ -148,7 +173,8 @@ func (l *loop) leadOwnLarge(now time.Time) (taken bool) {
 
 // proposeLarge makes an entry of the one unit that was added.
 func (l *loop) proposeLarge(size int, now time.Time) (taken bool) {
-	if taken = l.closeUnit(now); taken {
+	l.unitCount++
+	if taken = l.propose(now); taken {
 		l.large.fly(size, l.core.LastIndex(), now)
 	}
 	return taken

@@ -217,7 +217,7 @@ func (l *loop) turn(in *input, now time.Time) {
 		l.reads.add(done, now)
 	}
 	l.tickWait = append(l.tickWait, in.ticks...)
-	l.takeForeign(in.units)
+	l.takeForeign(in.units, now)
 	l.gather.fresh = l.gather.fresh || len(in.chunks)+len(in.units) > 0
 	if len(in.barriers) > 0 {
 		l.readAgain = true
@@ -270,7 +270,6 @@ func (l *loop) noticeLeader() bool {
 		l.presence.before = leader
 	}
 	l.term, l.leader = term, leader
-	l.large = largeUnits{foreign: l.large.foreign} // what was on its way may never be applied
 	l.readAgain = true
 	l.openSent = time.Time{}
 	l.pubsub.answerAll()
@@ -387,6 +386,7 @@ func (l *loop) onPeers(changes []peerChange, now time.Time) {
 
 // onTick is everything that happens for no other reason than time.
 func (l *loop) onTick(now time.Time) {
+	l.origin.led = l.core.Leader() != 0
 	if l.origin.expire(now, l.patience()) {
 		l.requestTick(func(error) {}) // an empty unit carries the new low, which seals
 	}

@@ -104,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, origin: newOrigin(), inbox: newInbox(),
+		cfg: cfg, log: cfg.Logger, origin: newOrigin(cfg.LargeUnit), inbox: newInbox(),
 		alarm: newAlarm(), stopped: make(chan struct{}), failed: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())

@@ -31,8 +31,11 @@ type origin struct {
 	// those whose clients have gone.
 	blocked map[uint64]blockedUnit
 	leaving []leaving
-	// bytes is what the waiting chunks hold, for back-pressure.
-	bytes atomic.Int64
+	// bytes is what the waiting chunks hold, for back-pressure; largeBytes is what those of
+	// large (Config.LargeUnit) and more do.
+	bytes, largeBytes atomic.Int64
+	large             int
+	led               bool // a leader is known: what a refusal says; of the loop
 	// answers counts chunks of clients that were answered after their apply.
 	answers atomic.Uint64
 }
@@ -54,7 +57,7 @@ type unit struct {
 	taken bool
 }
 
-func newOrigin() *origin { return &origin{next: 1, base: 1} }
+func newOrigin(large int) *origin { return &origin{next: 1, base: 1, large: large} }
 
 // add gives the chunk its sequence number.
 func (o *origin) add(c *kv.Chunk, now time.Time) {
@@ -161,12 +164,23 @@ func (o *origin) forget(seq uint64) {
 const manyUnits = 1 << 14
 
 func (o *origin) answer(c *kv.Chunk, err error) {
-	o.bytes.Add(-int64(chunkBytes(c)))
+	o.count(c, -1)
 	c.Err = err
 	if c.Waiter != nil {
 		c.Waiter.ChunkDone(c)
 	}
 }
+
+// count adds what a chunk counts for, or takes it away.
+func (o *origin) count(c *kv.Chunk, sign int64) {
+	n := sign * int64(chunkBytes(c))
+	o.bytes.Add(n)
+	if o.isLarge(c) {
+		o.largeBytes.Add(n)
+	}
+}
+
+func (o *origin) isLarge(c *kv.Chunk) bool { return len(c.Ops) >= o.large }
 
 // chunkBytes is what a waiting chunk counts for; the constant stands for the chunk
 // and its connection.
@@ -183,8 +197,9 @@ const (
 
 // due calls send for every waiting unit that term's leader was not given yet, in
 // order of sequence, and marks those that were sent, until one is stopped. A unit older
-// than resend is given again to the same leader: its frame may be lost. send is called
-// under the lock.
+// than resend is given again to the same leader: its frame may be lost. A large one may have
+// to wait for its turn there, and costs much: it is given again later. send is called under
+// the lock.
 func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func(h kv.UnitHeader, c *kv.Chunk) verdict) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -196,7 +211,11 @@ func (o *origin) due(term uint64, now time.Time, resend time.Duration, send func
 		if u.chunk == nil || u.taken {
 			continue
 		}
-		if u.sentTerm == term && now.Sub(u.sentAt) < resend {
+		patience := resend
+		if o.isLarge(u.chunk) {
+			patience *= largeResend
+		}
+		if u.sentTerm == term && now.Sub(u.sentAt) < patience {
 			continue
 		}
 		h := kv.UnitHeader{Session: o.session, Seq: o.base + uint64(i), Low: o.base, User: u.chunk.User, Ops: uint64(u.chunk.NumOps)}
@@ -249,6 +268,9 @@ func (o *origin) expire(now time.Time, patience time.Duration) (sealNeeded bool)
 	o.mu.Unlock()
 	for _, u := range gone {
 		err := noLeader(o.removed)
+		if o.led {
+			err = errBusy
+		}
 		if u.exposed {
 			err, sealNeeded = errUnknownOutcome, true
 		}

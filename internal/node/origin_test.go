@@ -18,7 +18,7 @@ func (l *lastError) ChunkDone(c *kv.Chunk) { l.err = c.Err }
 // were never sent: nothing is known about them, least of all that they were applied.
 // (Found by the simulator.)
 func TestReconcileLeavesUnitsWithoutSession(t *testing.T) {
-	o := newOrigin()
+	o := newOrigin(maxBatchBytes)
 	w := &lastError{}
 	o.add(&kv.Chunk{Waiter: w}, time.Time{})
 	store := kv.New(kv.Options{})
@@ -35,7 +35,7 @@ func TestReconcileLeavesUnitsWithoutSession(t *testing.T) {
 // Units come and go in a window that moves: it must neither lose one nor take new memory
 // for ever.
 func TestUnitsMoveInTheirRoom(t *testing.T) {
-	o := newOrigin()
+	o := newOrigin(maxBatchBytes)
 	dice := rand.New(rand.NewPCG(1, 2))
 	waiting := map[uint64]*kv.Chunk{}
 	for range 5000 {
@@ -69,7 +69,7 @@ func TestUnitsMoveInTheirRoom(t *testing.T) {
 			o.add(&chunks[i], time.Time{})
 		}
 	}
-	for o = newOrigin(); o.next < 1000; { // two turns wait
+	for o = newOrigin(maxBatchBytes); o.next < 1000; { // two turns wait
 		turn()
 		if o.next > 100 {
 			for range chunks {
@@ -88,7 +88,7 @@ func TestUnitsMoveInTheirRoom(t *testing.T) {
 }
 
 func TestAFloodsUnitsDoNotKeepTheirMemory(t *testing.T) {
-	o := newOrigin()
+	o := newOrigin(maxBatchBytes)
 	for range 4 * manyUnits {
 		o.add(new(kv.Chunk), time.Time{})
 	}

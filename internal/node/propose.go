@@ -29,7 +29,13 @@ func (l *loop) route(now time.Time) {
 
 // lead makes entries of the units of all nodes, those that came first first.
 func (l *loop) lead(now time.Time) {
+	if term := l.core.Term(); term != l.large.term {
+		l.large = largeUnits{term: term, unit: l.cfg.LargeUnit, foreign: l.large.foreign}
+	}
 	if l.gathering(now) {
+		if l.gather.fresh && l.waitingBytes() > 0 {
+			l.large.small = now
+		}
 		return
 	}
 	l.gather.fresh = false
@@ -41,6 +47,7 @@ func (l *loop) lead(now time.Time) {
 	if l.leadOwn(now) && l.propose(now) {
 		l.leadLarge(now)
 	}
+	l.gather.fresh = l.large.own+len(l.large.foreign) > 0 // these wait, for a turn, too
 	l.origin.unsend(l.notTaken)
 	l.notTaken = l.notTaken[:0]
 }
@@ -48,11 +55,10 @@ func (l *loop) lead(now time.Time) {
 // leadOwn makes entries of our units, but for large ones, which it counts.
 func (l *loop) leadOwn(now time.Time) (taken bool) {
 	taken = true
-	l.large.own, l.large.waiting = 0, 0
+	l.large.own = 0
 	l.origin.due(l.core.Term(), now, l.cfg.ResendTimeout, func(h kv.UnitHeader, c *kv.Chunk) verdict {
-		if len(c.Ops) >= largeUnit {
+		if l.origin.isLarge(c) {
 			l.large.own++
-			l.large.waiting += int64(chunkBytes(c))
 			return skipped
 		}
 		if c.NumOps > 0 {
@@ -157,12 +163,12 @@ func (l *loop) appendEntry(now time.Time) error {
 	return err
 }
 
-func (l *loop) takeForeign(us []unitsFrom) {
+func (l *loop) takeForeign(us []unitsFrom, now time.Time) {
 	for _, f := range us {
 		small := f.units[:0]
 		for _, u := range f.units {
-			if len(u.Bytes) >= largeUnit {
-				l.large.take(f.from, u)
+			if len(u.Bytes) >= l.cfg.LargeUnit {
+				l.large.take(peerUnit{f.from, u, now})
 				continue
 			}
 			small = append(small, u)
@@ -279,7 +285,7 @@ func (l *loop) proposeTicks(now time.Time) {
 	t.chunk.Waiter = t
 	l.tickWait = nil
 	l.tickUnit = t
-	l.origin.bytes.Add(int64(chunkBytes(&t.chunk)))
+	l.origin.count(&t.chunk, 1)
 	l.origin.add(&t.chunk, now)
 }
 

@@ -18,7 +18,7 @@ import (
 // whose numbers are used up (found by seed 8 of the simulator).
 func TestOpenNamesTheIncarnation(t *testing.T) {
 	open := func(incarnation, boot uint64) []byte {
-		l := &loop{incarnation: incarnation, boot: boot, origin: newOrigin()}
+		l := &loop{incarnation: incarnation, boot: boot, origin: newOrigin(maxBatchBytes)}
 		l.cfg.ResendTimeout, l.cfg.Level = time.Second, 1
 		return l.openUnit(time.Unix(1, 0))
 	}

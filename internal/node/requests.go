@@ -21,7 +21,7 @@ func (n *Node) Propose(c *kv.Chunk) {
 		c.Waiter.ChunkDone(c)
 		return
 	}
-	n.origin.bytes.Add(int64(chunkBytes(c)))
+	n.origin.count(c, 1)
 	if !n.inbox.add(func(in *input) { in.chunks = append(in.chunks, c) }) {
 		n.origin.answer(c, errStopped)
 	}

@@ -103,7 +103,7 @@ func newWorld(seed uint64, n int, trace io.Writer) *world {
 	for i := 1; i <= n; i++ {
 		cfg := Config{FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: func() time.Time { return w.now }}
 		must(cfg.fill())
-		node := &Node{cfg: cfg, log: cfg.Logger, origin: newOrigin(), inbox: newInbox(),
+		node := &Node{cfg: cfg, log: cfg.Logger, origin: newOrigin(maxBatchBytes), inbox: newInbox(),
 			identity: &Identity{Node: raftcore.NodeID(i), Incarnation: uint64(i), Boot: 1, Genesis: g}}
 		node.store = kv.New(kv.Options{HashSeed: 1})
 		wal, rec, err := segmentlog.Open(segmentlog.Options{FS: cfg.FS, Dir: "log", SegmentSize: 1 << 20, Inline: true, LogID: 1, Logger: cfg.Logger})

@@ -58,7 +58,7 @@ func StepOpen(cfg Config, host Host) (*Steps, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger, origin: newOrigin(), inbox: newInbox(),
+		cfg: cfg, log: cfg.Logger, origin: newOrigin(cfg.LargeUnit), inbox: newInbox(),
 		stopped: make(chan struct{}), failed: make(chan struct{}),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())

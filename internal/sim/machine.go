@@ -121,7 +121,7 @@ func (m *machine) config() node.Config {
 		ID: m.id, DataDir: "/data", PeerAddr: addr, ClientAddr: addr,
 		ElectionTimeout: o.election, Heartbeat: o.heartbeat,
 		SnapshotLogBytes: o.snapshotBytes, KeepLogBytes: o.keepBytes, SegmentSize: o.segment,
-		MaxEntryBytes: o.maxEntry, Level: m.level,
+		MaxEntryBytes: o.maxEntry, LargeUnit: o.largeUnit, Level: m.level,
 		FS: m.disk, Logger: m.w.logger, Now: m.clock,
 		Wall:   func(t time.Time) int64 { return t.UnixMilli() + m.wall },
 		Random: func() uint64 { return m.w.rng.Uint64()>>1 | 1 },

@@ -22,6 +22,7 @@ type options struct {
 	segment, snapshotBytes, keepBytes           int64
 	window, message, inflight, inflightMessages int
 	uncommitted, maxEntry, bigValue, clients    int
+	largeUnit                                   int // 0: no unit is large
 
 	calm  bool
 	sleep time.Duration // of a client between two bursts, on average; 0: it never sleeps
@@ -81,6 +82,9 @@ func (w *world) drawOptions() {
 	o.maxEntry = pick(rng, []int{8 << 10, 32 << 10, 128 << 10})
 	o.bigValue = pick(rng, []int{64, 2 << 10})
 	o.clients = 2 + rng.IntN(8)
+	if o.clients%2 == 0 && o.bigValue > 1<<10 {
+		o.largeUnit = 1 << 10
+	}
 	if rng.IntN(3) == 0 {
 		// A storm: what needs several faults within one election.
 		o.every = w.between(20*time.Millisecond, 200*time.Millisecond)
