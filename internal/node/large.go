@@ -33,8 +33,9 @@ const (
 type largeUnits struct {
 	term uint64
 	unit int // Config.LargeUnit
-	// foreign are those of other nodes, not yet proposed, bounded by what their nodes may have
-	// waiting (Config.MaxQueuedBytes); aloft are those on their way.
+	// foreign are those of other nodes, not yet proposed: what their nodes may have waiting
+	// (Config.MaxQueuedBytes), and what came within Config.RequestTimeout and is given up
+	// there; aloft are those on their way.
 	foreign []peerUnit
 	aloft   []unitKey
 	own     int       // ours that wait, as of the last look at them
@@ -111,6 +112,7 @@ func (g *largeUnits) applied(index uint64, now time.Time) {
 // small ones that came with them have been proposed. It reports false if one was not taken.
 func (l *loop) leadLarge(now time.Time) (taken bool) {
 	g := &l.large
+	l.dropLate(now)
 	if g.own == 0 && len(g.foreign) == 0 {
 		return true
 	}
@@ -124,15 +126,23 @@ func (l *loop) leadLarge(now time.Time) (taken bool) {
 	return l.leadOwnLarge(now) && l.leadForeignLarge(now)
 }
 
+// dropLate sends units of other nodes back for which their clients have waited too long.
+func (l *loop) dropLate(now time.Time) {
+	g := &l.large
+	g.foreign = slices.DeleteFunc(g.foreign, func(p peerUnit) bool {
+		late := now.Sub(p.came) > l.cfg.RequestTimeout
+		if late {
+			l.fx.sendRefused(p.from, []uint64{p.unit.Seq})
+		}
+		return late
+	})
+}
+
 func (l *loop) leadForeignLarge(now time.Time) (taken bool) {
 	g := &l.large
 	n := 0
 	for taken = true; taken && n < len(g.foreign); n++ {
 		f := g.foreign[n]
-		if now.Sub(f.came) > l.cfg.RequestTimeout { // nobody waits for it, or it is sent again
-			l.fx.sendRefused(f.from, []uint64{f.unit.Seq})
-			continue
-		}
 		if !g.fits(len(f.unit.Bytes), now) {
 			break
 		}
