@@ -14,7 +14,8 @@ var received [1]byte
 
 // An error is the kernel's, and who ends a call's wait runs during it, on the only processor.
 func TestSyscall(t *testing.T) {
-	require.Equal(t, unix.EBADF, Syscall(unix.SYS_FDATASYNC, ^uintptr(0), 0, 0, 0))
+	_, errno := Syscall(unix.SYS_FDATASYNC, ^uintptr(0), 0, 0, 0)
+	require.Equal(t, unix.EBADF, errno)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var ends [2]int
 	require.NoError(t, unix.Pipe2(ends[:], unix.O_CLOEXEC))
@@ -25,7 +26,9 @@ func TestSyscall(t *testing.T) {
 		_, err := unix.Write(ends[1], []byte("x"))
 		written <- err
 	}()
-	require.Zero(t, Syscall(unix.SYS_READ, uintptr(ends[0]), uintptr(unsafe.Pointer(&received)), 1, 0))
+	n, errno := Syscall(unix.SYS_READ, uintptr(ends[0]), uintptr(unsafe.Pointer(&received)), 1, 0)
+	require.Zero(t, errno)
+	require.EqualValues(t, 1, n)
 	require.Equal(t, "x", string(received[:]))
 	require.NoError(t, <-written)
 }
