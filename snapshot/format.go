@@ -42,8 +42,8 @@ import (
 // the same snapshot iff it is equal. A faster hash would do for rot alone, but at
 // 1 to 2 GB/s a core (SHA extensions) it costs less than the decompression.
 //
-// Frames are small because coding one is what the writer beside live traffic cannot be
-// interrupted in: 96 KiB take about 0.3 ms, and cost less than 1 % of size against 1 MiB.
+// Frames are small because decoding one is what a reader beside live traffic cannot be
+// interrupted in: 96 KiB cost less than 1 % of size against 1 MiB.
 const (
 	skippableMagic  = 0x184D2A5E
 	formatVersion   = 1

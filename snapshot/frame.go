@@ -9,12 +9,11 @@ import (
 )
 
 // codec compresses and decompresses frames. Its coders are made when first needed
-// and then kept: they hold a few MiB each. Both are safe for concurrent use, and
-// start no goroutine of their own, so one codec does for all stores of a process.
+// and then kept: they hold a few MiB each. It is safe for concurrent use, and
+// starts no goroutine of its own, so one codec does for all stores of a process.
 type codec struct {
 	workers int
-	encOnce sync.Once
-	enc     *zstd.Encoder
+	encs    sync.Pool // of *frameEncoder
 	decOnce sync.Once
 	dec     *zstd.Decoder
 	err     error
@@ -28,19 +27,73 @@ func codecFor(workers int) *codec {
 	return c.(*codec)
 }
 
-func (c *codec) encoder() (*zstd.Encoder, error) {
-	c.encOnce.Do(func() {
-		c.enc, c.err = zstd.NewWriter(nil,
-			// The window before the level: else the level cuts blocks at 64 KiB, instead of
-			// 128, and a frame of two blocks takes 7 % longer and a copy of itself. Frames of
-			// the usual size are one block then; one with a large value, of up to
-			// maxFrameRaw, is several in either case.
-			zstd.WithWindowSize(maxFrameRaw),
-			zstd.WithEncoderLevel(zstd.SpeedFastest),
-			zstd.WithEncoderConcurrency(c.workers),
-			zstd.WithEncoderCRC(true)) // zstd's own check, so that `zstd -t` means something
-	})
-	return c.enc, c.err
+// frameEncoder compresses one frame at a time.
+type frameEncoder struct {
+	enc *zstd.Encoder
+	out []byte
+}
+
+// Write takes what is compressed.
+func (e *frameEncoder) Write(p []byte) (int, error) {
+	e.out = append(e.out, p...)
+	return len(p), nil
+}
+
+func newFrameEncoder() (*frameEncoder, error) {
+	enc, err := zstd.NewWriter(nil,
+		// The window before the level: else the level cuts blocks at 64 KiB, and copies of
+		// what is further back in a large value would not be found.
+		zstd.WithWindowSize(maxFrameRaw),
+		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderConcurrency(1), // no goroutines
+		zstd.WithEncoderCRC(true))      // zstd's own check, so that `zstd -t` means something
+	return &frameEncoder{enc: enc}, err
+}
+
+// codedAtOnce is how much of a frame is compressed before whoever waits for the processor gets
+// it: some 0.15 ms. As blocks of one frame such pieces become no larger, and take no longer,
+// than the frame in one piece.
+const codedAtOnce = 24 << 10
+
+// encode compresses j.raw, which is not empty, into j.encoded. It calls rest, if that is not
+// nil, between pieces and behind the last one, and ends with its error. What becomes of a
+// frame does not depend on it.
+func (c *codec) encode(j *job, rest func() error) (err error) {
+	e, _ := c.encs.Get().(*frameEncoder)
+	if e == nil {
+		if e, err = newFrameEncoder(); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+	}
+	defer c.encs.Put(e)
+	e.out = j.encoded[:0]
+	e.enc.ResetContentSize(e, int64(len(j.raw)))
+	for at := 0; at < len(j.raw); at += codedAtOnce {
+		end := min(at+codedAtOnce, len(j.raw))
+		if err = e.piece(j.raw[at:end], end == len(j.raw)); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		if rest == nil {
+			continue
+		}
+		if err = rest(); err != nil {
+			return err
+		}
+	}
+	j.encoded, e.out = e.out, nil
+	return nil
+}
+
+// piece compresses the next block of the frame.
+func (e *frameEncoder) piece(raw []byte, last bool) error {
+	_, err := e.enc.Write(raw)
+	switch {
+	case err != nil:
+		return err
+	case last:
+		return e.enc.Close()
+	}
+	return e.enc.Flush()
 }
 
 func (c *codec) decoder() (*zstd.Decoder, error) {

@@ -11,8 +11,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/rkvdb/rkv/internal/vfs"
 	"github.com/rkvdb/rkv/raftcore"
 )
@@ -137,7 +135,7 @@ func (w *fileWriter) write(b []byte) error {
 // frameWriter cuts raw bytes into frames and writes them and the footer.
 type frameWriter struct {
 	out    *fileWriter
-	enc    *zstd.Encoder
+	codec  *codec
 	window jobs
 	next   *job // collects raw bytes
 	foot   footer
@@ -171,11 +169,15 @@ func (w *frameWriter) emit(raw []byte, keys int) error {
 }
 
 // compress hands the collected bytes to a worker and, if the window is full,
-// writes the oldest frame.
+// writes the oldest frame. Without workers it keeps the pace while it compresses.
 func (w *frameWriter) compress() error {
 	j := w.next
 	w.next = nil
-	w.window.start(j, func(j *job) { j.encoded = w.enc.EncodeAll(j.raw, j.encoded[:0]) })
+	var rest func() error
+	if w.window.depth == 1 {
+		rest = func() error { return w.out.pace.pass(0) }
+	}
+	w.window.start(j, func(j *job) { j.err = w.codec.encode(j, rest) })
 	if w.window.full() {
 		return w.writeOldest()
 	}
@@ -184,6 +186,9 @@ func (w *frameWriter) compress() error {
 
 func (w *frameWriter) writeOldest() error {
 	j := w.window.oldest()
+	if j.err != nil {
+		return j.err
+	}
 	w.foot.frames = append(w.foot.frames, frameInfo{
 		raw: uint32(len(j.raw)), encoded: uint32(len(j.encoded)),
 		crc: crc32.Checksum(j.encoded, castagnoli), keys: j.keys,
@@ -218,12 +223,8 @@ func (w *frameWriter) finish() error {
 
 // writeFile fills f with the snapshot of src.
 func (s *Store) writeFile(f vfs.File, pace *pacer, meta raftcore.SnapshotMeta, src Source) error {
-	enc, err := s.codec.encoder()
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
 	w := &frameWriter{
-		out: newFileWriter(f, pace), enc: enc,
+		out: newFileWriter(f, pace), codec: s.codec,
 		window: newJobs(s.writeWorkers),
 		foot:   footer{meta: meta, membership: raftcore.EncodeMembership(meta.Membership)},
 	}
