@@ -408,7 +408,7 @@ func (p *preparer) fill(f vfs.File, ref fileRef) error {
 		started := time.Now()
 		step := at
 		at = min(at+p.stride(), ref.size)
-		if err := zero(f, step, at); err != nil {
+		if err := writeZeros(f, step, at); err != nil {
 			return err
 		}
 		if err := f.Datasync(); err != nil {
@@ -423,15 +423,6 @@ func (p *preparer) fill(f vfs.File, ref fileRef) error {
 		return err
 	}
 	return f.Sync()
-}
-
-// zero overwrites [from, to), past the page cache where the file can: nobody reads it, and
-// the pages would be in the way of the segment's direct writes. Not synced.
-func zero(f vfs.File, from, to int64) error {
-	if z, ok := f.(vfs.Zeros); ok {
-		return z.Zero(from, to)
-	}
-	return writeZeros(f, from, to)
 }
 
 // stride is how much to write before the next sync: little beside commits, much when

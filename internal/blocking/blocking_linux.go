@@ -21,7 +21,7 @@ func entersyscallblock()
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
 
-// Syscall is the system call trap: what it returned, and 0 for success. Its arguments keep nothing alive: what they
+// Syscall is the system call trap; 0 is success. Its arguments keep nothing alive: what they
 // point to must be held by the caller until it returns, and not lie on a goroutine's stack,
 // which may move.
 //
@@ -30,9 +30,9 @@ func exitsyscall()
 //
 //go:nosplit
 //go:norace
-func Syscall(trap, a1, a2, a3, a4 uintptr) (uintptr, syscall.Errno) {
+func Syscall(trap, a1, a2, a3, a4 uintptr) syscall.Errno {
 	entersyscallblock()
-	r1, _, errno := syscall.RawSyscall6(trap, a1, a2, a3, a4, 0, 0)
+	_, _, errno := syscall.RawSyscall6(trap, a1, a2, a3, a4, 0, 0)
 	exitsyscall()
-	return r1, errno
+	return errno
 }

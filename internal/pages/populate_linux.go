@@ -24,7 +24,7 @@ func populate(mem []byte, aside bool) bool {
 		var err error
 		if !aside {
 			err = unix.Madvise(mem[:n], unix.MADV_POPULATE_WRITE)
-		} else if _, errno := blocking.Syscall(unix.SYS_MADVISE, uintptr(unsafe.Pointer(&mem[0])), uintptr(n), unix.MADV_POPULATE_WRITE, 0); errno != 0 {
+		} else if errno := blocking.Syscall(unix.SYS_MADVISE, uintptr(unsafe.Pointer(&mem[0])), uintptr(n), unix.MADV_POPULATE_WRITE, 0); errno != 0 {
 			err = errno
 		}
 		if err != nil {

@@ -1,10 +1,9 @@
 package vfs
 
 import (
-	"runtime"
 	"sync/atomic"
+	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -16,36 +15,22 @@ import (
 
 // fdatasync is fdatasync(2).
 func fdatasync(fd int) error {
-	_, err := call(unix.SYS_FDATASYNC, fd, 0, 0, 0)
-	return err
+	return asError(blocking.Syscall(unix.SYS_FDATASYNC, uintptr(fd), 0, 0, 0))
 }
 
 // fsync is fsync(2), of which nobody expects that it is brief.
-func fsync(fd int) error {
-	_, err := call(unix.SYS_FSYNC, fd, 0, 0, 0)
-	return err
-}
+func fsync(fd int) error { return asError(blocking.Syscall(unix.SYS_FSYNC, uintptr(fd), 0, 0, 0)) }
 
 // beginWriteback is sync_file_range(2), which blocks while the disk has enough to do.
 func beginWriteback(fd int, off, n int64) error {
-	_, err := call(unix.SYS_SYNC_FILE_RANGE, fd, uintptr(off), uintptr(n), unix.SYNC_FILE_RANGE_WRITE)
-	return err
+	return asError(blocking.Syscall(unix.SYS_SYNC_FILE_RANGE, uintptr(fd), uintptr(off), uintptr(n), unix.SYNC_FILE_RANGE_WRITE))
 }
 
-// pwrite is pwrite(2) of b, which is not empty and on no stack, for a write that waits for the
-// disk.
-func pwrite(fd int, b []byte, off int64) (n int, err error) {
-	n, err = call(unix.SYS_PWRITE64, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(off))
-	runtime.KeepAlive(b)
-	return n, err
-}
-
-func call(trap uintptr, fd int, a2, a3, a4 uintptr) (int, error) {
-	n, errno := blocking.Syscall(trap, uintptr(fd), a2, a3, a4)
+func asError(errno syscall.Errno) error {
 	if errno != 0 {
-		return 0, errno
+		return errno
 	}
-	return int(n), nil
+	return nil
 }
 
 // syncPace foresees whether a file's next sync is brief, together with a direct write before

@@ -39,22 +39,14 @@ var blocks = sync.Pool{New: func() any {
 // wants larger blocks, or the file is no number of blocks, Writev goes on as before.
 func (o *osFile) Direct() {
 	size, err := o.Size()
-	if o.direct != nil || err != nil || size%directBlock != 0 {
+	if o.direct != nil || err != nil || size%directBlock != 0 || !directAligned(o.fd) {
 		return
 	}
-	if fd, ok := o.openDirect(); ok {
-		o.direct = &direct{fd: fd, last: make([]byte, 0, directBlock), end: -1}
-	}
-}
-
-// openDirect is one more descriptor of the file, for direct writes of blocks. ok is false where
-// there are none.
-func (o *osFile) openDirect() (fd int, ok bool) {
-	if !directAligned(o.fd) {
-		return -1, false
-	}
 	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(o.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
-	return fd, err == nil
+	if err != nil {
+		return
+	}
+	o.direct = &direct{fd: fd, last: make([]byte, 0, directBlock), end: -1}
 }
 
 // directAligned reports whether the file system says that blocks of ours are fine. One that

@@ -44,14 +44,6 @@ type Direct interface {
 	Direct()
 }
 
-// Zeros is what a File may offer besides.
-type Zeros interface {
-	// Zero writes zeros to [from, to), past the operating system's page cache where it can:
-	// for a file that is to be written again, front to back, before anybody reads it. It is
-	// as durable as a Writev.
-	Zero(from, to int64) error
-}
-
 // Links is what a File may offer besides.
 type Links interface {
 	// Links is the number of names that the file has.
