@@ -66,8 +66,7 @@ type clusterBench struct {
 	o       options
 	leader  int // index of its process
 	load    traffic
-	usual   latencies // without a snapshot
-	control *running  // a Redis beside; nil: none
+	control *running // a Redis beside; nil: none
 }
 
 // quietTime is how long the load is measured without anything beside it.
@@ -103,13 +102,13 @@ func (b *clusterBench) snapshotUnderLoad() error {
 			*most = max(*most, now)
 		}
 	}
-	var err error
-	if b.usual, err = b.phase("under load, no snapshot:      ", func() error {
+	usual, err := b.phase("under load, no snapshot:      ", func() error {
 		for started := time.Now(); time.Since(started) < quietTime; time.Sleep(50 * time.Millisecond) {
 			watch(&before)
 		}
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	took := time.Duration(0)
@@ -124,41 +123,53 @@ func (b *clusterBench) snapshotUnderLoad() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("p99 with a snapshot: %.2f x of before, %.2f x of after (took %.1f s); memory of the leader at most: %d MiB without, %+.1f %% with\n",
-		ratio(times, b.usual), ratio(times, after), took.Seconds(), before>>20, 100*(float64(most)/float64(before)-1))
+	fmt.Printf("p99 with a snapshot: %s of before, %s of after (took %.1f s); memory of the leader at most: %d MiB without, %+.1f %% with\n",
+		times.against(usual), times.against(after), took.Seconds(), before>>20, 100*(float64(most)/float64(before)-1))
 	return nil
 }
 
 // phase loads as long as work takes and says what clients saw, and how many processors
 // the nodes used: near what the machine has, times say little of their cause.
-func (b *clusterBench) phase(what string, work func() error) (latencies, error) {
+func (b *clusterBench) phase(what string, work func() error) (phase, error) {
 	started := time.Now()
 	before, err := b.cpu()
 	if err != nil {
-		return nil, err
+		return phase{}, err
 	}
 	times, err := b.timed(what, work)
 	if err != nil {
-		return nil, err
+		return phase{}, err
 	}
 	after, err := b.cpu()
 	fmt.Printf("%31s nodes used %.2f processors\n", "", (after-before).Seconds()/time.Since(started).Seconds())
 	return times, err
 }
 
+// phase is what clients saw: all of it, and the p99 of the median second (timeline).
+type phase struct {
+	times  latencies
+	median time.Duration
+}
+
+// against is one phase's p99 as multiples of another's.
+func (p phase) against(other phase) string {
+	return fmt.Sprintf("%.2f x (median second %.2f x)", ratio(p.times, other.times), float64(p.median)/float64(max(other.median, 1)))
+}
+
 // timed is a phase in which nodes may end.
-func (b *clusterBench) timed(what string, work func() error) (latencies, error) {
+func (b *clusterBench) timed(what string, work func() error) (phase, error) {
 	load := b.load
 	load.seconds = newTimeline()
 	times, err := load.while(work)
 	if err != nil {
-		return nil, err
+		return phase{}, err
 	}
-	fmt.Printf("%s%s\n", what, times)
+	p := phase{times, load.seconds.median()}
+	fmt.Printf("%s%s\n%31s p99 of the median second %.2f ms\n", what, times, "", p.median.Seconds()*1e3)
 	if b.o.seconds {
 		fmt.Printf("  the longest of each second from %s\n", load.seconds)
 	}
-	return times, nil
+	return p, nil
 }
 
 // snapshotWhileIdle looks for pauses: no client but one, that reads a millisecond after
@@ -263,7 +274,7 @@ func (b *clusterBench) install() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("p99 of the others during an installation: %.2f x (%.1f s from the start to the installed snapshot)\n", ratio(times, usual), took.Seconds())
+	fmt.Printf("p99 of the others during an installation: %s (%.1f s from the start to the installed snapshot)\n", times.against(usual), took.Seconds())
 	return nil
 }
 

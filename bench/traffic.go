@@ -169,12 +169,13 @@ func (l traffic) request(c *client, dice *rand.Rand, begun time.Time, times late
 	return times, nil
 }
 
-// timeline is the longest that an answer took in each second: what a percentile is made
-// of, a stall of a moment or a slow minute.
+// timeline keeps the answers of each second apart: what a percentile is made of. A machine
+// that stands still for 40 ms, once in some seconds, makes the p99 of all of them; it does
+// not make that of most seconds.
 type timeline struct {
 	mu      sync.Mutex
 	started time.Time
-	worst   []time.Duration
+	took    []latencies // by second
 }
 
 func newTimeline() *timeline { return &timeline{started: time.Now()} }
@@ -186,21 +187,41 @@ func (t *timeline) note(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	second := int(time.Since(t.started).Seconds())
-	for len(t.worst) <= second {
-		t.worst = append(t.worst, 0)
+	for len(t.took) <= second {
+		t.took = append(t.took, nil)
 	}
-	t.worst[second] = max(t.worst[second], took)
+	t.took[second] = append(t.took[second], took)
 }
 
-// String is the time of day at the beginning, and a number of milliseconds for each second.
+// String is the time of day at the beginning, and of each second the longest, in milliseconds.
 func (t *timeline) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := t.started.Format("15:04:05") + ":"
-	for _, took := range t.worst {
-		out += fmt.Sprintf(" %d", took.Milliseconds())
+	for _, took := range t.took {
+		longest := time.Duration(0)
+		if len(took) > 0 {
+			longest = slices.Max(took)
+		}
+		out += fmt.Sprintf(" %d", longest.Milliseconds())
 	}
 	return out
+}
+
+// median is the p99 of the second that is in the middle if they are ordered by it.
+func (t *timeline) median() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var each latencies
+	for _, took := range t.took {
+		if len(took) == 0 {
+			continue
+		}
+		slices.Sort(took)
+		each = append(each, took.at(0.99))
+	}
+	slices.Sort(each)
+	return each.at(0.5)
 }
 
 // at is the latency that a part of all commands did not exceed.

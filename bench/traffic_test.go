@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -49,4 +50,23 @@ func TestTrafficSendsWholePipelines(t *testing.T) {
 	require.Len(t, times, 4*1600)
 	require.EqualValues(t, 4*1600, sets.Load()+gets.Load())
 	require.InDelta(t, 3200, gets.Load(), 400, "half of them")
+}
+
+// A moment in which everything stands still makes the p99 of a phase, not that of its median
+// second; the seconds without answers count for nothing.
+func TestMedianSecond(t *testing.T) {
+	line := newTimeline()
+	require.Zero(t, line.median())
+	for second, longest := range []time.Duration{3, 0, 900, 1, 2, 4} {
+		line.took = append(line.took, nil)
+		for i := range 100 {
+			if longest > 0 {
+				line.took[second] = append(line.took[second], time.Duration(i/99)*longest*time.Millisecond)
+			}
+		}
+	}
+	require.Equal(t, 3*time.Millisecond, line.median())
+	require.Contains(t, line.String(), ": 3 0 900 1 2 4")
+	line.note(time.Microsecond)
+	require.Contains(t, line.took[0], time.Microsecond)
 }
