@@ -3,7 +3,6 @@ package kv
 import (
 	"math/rand/v2"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/rkvdb/rkv/internal/pages"
 )
@@ -105,19 +104,20 @@ func (t *accessTable) slot(db int, hash uint64) *atomic.Uint32 {
 	return &slots[at]
 }
 
-// noted is what the key's slot says, 0 if nothing.
-func (t *accessTable) noted(db int, hash uint64) uint32 {
+// at is where the key's use is noted, nil if no use was noted yet.
+func (t *accessTable) at(db int, hash uint64) *atomic.Uint32 {
 	if slots := t.slots.Load(); slots != nil {
-		return slots[accessSlot(db, hash)].Load()
+		return &slots[accessSlot(db, hash)]
 	}
-	return 0
+	return nil
 }
 
-// lookAhead has a key's slot in the cache when its use is noted.
-func (t *accessTable) lookAhead(db int, hash uint64) {
-	if slots := t.slots.Load(); slots != nil {
-		prefetch(unsafe.Pointer(&slots[accessSlot(db, hash)]))
+// noted is what the key's slot says, 0 if nothing.
+func (t *accessTable) noted(db int, hash uint64) uint32 {
+	if slot := t.at(db, hash); slot != nil {
+		return slot.Load()
 	}
+	return 0
 }
 
 func accessSlot(db int, hash uint64) uint64 {

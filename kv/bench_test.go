@@ -51,11 +51,21 @@ func BenchmarkApplySet(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyLarge overwrites random keys of a table that no cache holds.
+// BenchmarkApplyLarge overwrites random keys of tables that no cache holds: of one store, and of
+// three that take turns as three nodes on one machine do.
 func BenchmarkApplyLarge(b *testing.B) {
+	for _, stores := range []int{1, 3} {
+		b.Run("stores="+strconv.Itoa(stores), func(b *testing.B) { benchmarkApplyLarge(b, stores) })
+	}
+}
+
+func benchmarkApplyLarge(b *testing.B, stores int) {
 	const keys, perEntry = 1 << 20, 800
-	n := newTestNode(b)
-	x, seq := uint32(1), uint64(0)
+	nodes := make([]*testNode, stores)
+	for i := range nodes {
+		nodes[i] = newTestNode(b)
+	}
+	x, seq, index := uint32(1), uint64(0), nodes[0].index
 	value := string(make([]byte, 64))
 	entry := func(next func() uint32) []byte {
 		var c Chunk
@@ -63,12 +73,14 @@ func BenchmarkApplyLarge(b *testing.B) {
 		for range perEntry {
 			addCommand(&c, "SET", fmt.Sprintf("key:%012d", next()), value)
 		}
-		return BuildEntry(EntryHeader{Stamp: n.now, Level: ApplyLevel}, AppendUnit(nil, UnitHeader{Session: n.session, Seq: seq, Low: seq, Ops: uint64(c.NumOps)}, c.Ops))
+		return BuildEntry(EntryHeader{Stamp: nodes[0].now, Level: ApplyLevel}, AppendUnit(nil, UnitHeader{Session: nodes[0].session, Seq: seq, Low: seq, Ops: uint64(c.NumOps)}, c.Ops))
 	}
 	apply := func(body []byte) {
-		n.index++
-		if err := n.s.Apply([]LogEntry{{Index: n.index, Body: body}}, nil); err != nil {
-			b.Fatal(err)
+		index++
+		for _, n := range nodes {
+			if err := n.s.Apply([]LogEntry{{Index: index, Body: body}}, nil); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 	for i := uint32(0); i < keys; {
@@ -76,7 +88,7 @@ func BenchmarkApplyLarge(b *testing.B) {
 	}
 	random := func() uint32 { x = x*1664525 + 1013904223; return x >> 12 & (keys - 1) }
 	b.ResetTimer()
-	for done := 0; done < b.N; done += perEntry {
+	for done := 0; done < b.N; done += perEntry * stores {
 		b.StopTimer()
 		body := entry(random)
 		b.StartTimer()

@@ -68,7 +68,7 @@ func (t *table) check(tb testing.TB) {
 				at, _, ok := c.find(t.h.arena, hash, key)
 				require.True(tb, ok && at == j, "key %q at %d is not found", key, j)
 			}
-			require.Equal(tb, n, c.n)
+			require.EqualValues(tb, n, c.n)
 			keys += n
 		}
 	}

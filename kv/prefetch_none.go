@@ -2,6 +2,4 @@
 
 package kv
 
-import "unsafe"
-
-func prefetch(unsafe.Pointer) {}
+func prefetch(*lines, int) {}

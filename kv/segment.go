@@ -17,13 +17,16 @@ import "encoding/binary"
 // slots of a group are its first ones. Hence a search ends at the first empty
 // slot; deletion keeps that true by pulling displaced keys back (see remove), and
 // there are no tombstones.
+//
+// It is one cache line. mem is a slice, not a pointer to an array: for an index into that the
+// compiler reads the first slot, to find out that it is not nil, which is in no cache.
 type segment struct {
 	mem   []byte // slots, in the arena at ref
 	ref   ref
 	epoch uint64 // the heap's epoch when mem was written first (see heap)
 	// prefix holds the first depth bits of the hashes, at the top.
 	prefix uint64
-	n      int
+	n      int32
 	depth  uint8
 	base   uint8
 	// next is the rest of a segment that may not be split further: only floods of

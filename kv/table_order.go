@@ -71,7 +71,7 @@ func (w *walker) next(buf []orderedKey) ([]orderedKey, bool) {
 	step := uint64(1) << (refBits - first.base)
 	end := first.last()
 	to := end
-	if n := first.n; first.next == nil && n > 2*w.window {
+	if n := int(first.n); first.next == nil && n > 2*w.window {
 		// span is in steps: at most 24 bits, so the product fits.
 		span := (end-first.prefix)/step + 1
 		width := max(span*uint64(w.window)/uint64(n), 1) * step

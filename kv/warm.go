@@ -17,15 +17,24 @@ type warmer struct {
 	n, m    int  // keys and members noted
 	ranked  bool // one of the members is
 	left    int  // operations looked ahead at that have not run
+	lines   lines
+	wanted  int // how many of lines are to be fetched
 }
+
+// lines are addresses of lines to be fetched together, up to three of a key in one step. Numbers,
+// not pointers, for nothing is read through them.
+type lines [3 * warmKeys]uintptr
 
 type warmKey struct {
 	hash uint64
 	key  []byte
 	db   int32
 	held bool // members of it are noted
-	slot *segment
-	rec  ref
+	// dir is where the table's directory names the key's segment, seg, rec the record that is
+	// likely its.
+	dir **segment
+	seg *segment
+	rec ref
 	// byName and byScore are the trees that its members are in, nil if they are not large.
 	byName, byScore *tree
 }
@@ -155,46 +164,75 @@ func (w *warmer) noteKey(s *Store, db int, key []byte) {
 	w.n++
 }
 
-// touch fetches, step by step; written: for commands that change the keys.
+// touch fetches, step by step; written: for commands that change the keys. Each step looks only
+// at what the one before has fetched.
 func (w *warmer) touch(s *Store, written bool) {
-	keys := w.keys[:w.n]
+	keys, watch, arena := w.keys[:w.n], &s.st.watch, s.heap.arena
 	for i := range keys {
 		k := &keys[i]
 		if written {
-			s.st.watch.lookAhead(watchSlot(int(k.db), k.hash))
+			w.want(unsafe.Pointer(&watch.pages[watchSlot(int(k.db), k.hash)/watchPageSlots]))
 		}
-		s.access.lookAhead(int(k.db), k.hash)
+		if use := s.access.at(int(k.db), k.hash); use != nil {
+			w.want(unsafe.Pointer(use))
+		}
 		if t := s.dbs[k.db].t; t.n >= warmTable || k.held {
-			if k.slot = t.dir[t.index(k.hash)]; k.slot != nil {
-				k.slot.lookAhead(k.hash)
-			}
+			k.dir = &t.dir[t.index(k.hash)]
+			w.want(unsafe.Pointer(k.dir))
 		}
 	}
+	w.fetch()
 	for i := range keys {
-		if k := &keys[i]; k.slot != nil {
-			if k.rec = k.slot.likely(k.hash); k.rec != 0 {
-				s.heap.arena.lookAhead(k.rec, written)
+		k := &keys[i]
+		if written {
+			if at := watch.at(watchSlot(int(k.db), k.hash)); at != nil {
+				w.want(unsafe.Pointer(at))
 			}
 		}
+		if k.dir != nil && *k.dir != nil {
+			k.seg = *k.dir
+			w.want(unsafe.Pointer(k.seg))
+		}
 	}
+	w.fetch()
+	for i := range keys {
+		if k := &keys[i]; k.seg != nil {
+			w.want(unsafe.Pointer(&k.seg.mem[k.seg.home(k.hash)*groupBytes]))
+		}
+	}
+	w.fetch()
+	for i := range keys {
+		k := &keys[i]
+		if k.seg == nil {
+			continue
+		}
+		if k.rec = k.seg.likely(k.hash); k.rec == 0 {
+			continue
+		}
+		mem := arena.at(k.rec)
+		w.want(unsafe.Pointer(&mem[0]))
+		if written {
+			w.want(unsafe.Pointer(&mem[min(cacheLine, len(mem)-1)]))
+			w.want(unsafe.Pointer(&arena.pages[k.rec>>pageRefBits]))
+		}
+	}
+	w.fetch()
 	if w.m > 0 {
 		w.findTrees(s.heap)
 		w.touchMembers(s.heap)
 	}
 }
 
-// lookAhead has a hash's home group in the cache when it is searched.
-func (s *segment) lookAhead(hash uint64) { prefetch(unsafe.Pointer(&s.mem[s.home(hash)*groupBytes])) }
+// want notes a line for fetch.
+func (w *warmer) want(p unsafe.Pointer) {
+	w.lines[w.wanted] = uintptr(p)
+	w.wanted++
+}
 
-// lookAhead has a record in the cache: where it begins, and for a writer what follows, and
-// what the arena knows of its page.
-func (a *arena) lookAhead(r ref, written bool) {
-	mem := a.at(r)
-	prefetch(unsafe.Pointer(&mem[0]))
-	if written {
-		prefetch(unsafe.Pointer(&mem[min(cacheLine, len(mem)-1)]))
-		prefetch(unsafe.Pointer(&a.pages[r>>pageRefBits]))
-	}
+// fetch asks for all lines that are wanted.
+func (w *warmer) fetch() {
+	prefetch(&w.lines, w.wanted)
+	w.wanted = 0
 }
 
 // likely is the record that a hash's tag points to in its home group, 0 if there is none.

@@ -99,9 +99,10 @@ func (w *warmer) descend() {
 	}
 	for i := range members {
 		if m := &members[i]; m.node != nil && len(m.node.slots) > 0 {
-			prefetch(unsafe.Pointer(&m.node.slots[m.node.guess(m.node.scale.of(m.prefix))]))
+			w.want(unsafe.Pointer(&m.node.slots[m.node.guess(m.node.scale.of(m.prefix))]))
 		}
 	}
+	w.fetch()
 	for i := range members {
 		m := &members[i]
 		if m.entry = -1; m.node != nil {
@@ -114,10 +115,11 @@ func (w *warmer) descend() {
 	for i := range members {
 		if m := &members[i]; m.entry >= 0 {
 			d := m.node.data
-			prefetch(unsafe.Pointer(&d[m.entry]))
-			prefetch(unsafe.Pointer(&d[min(m.entry+cacheLine, len(d)-1)]))
+			w.want(unsafe.Pointer(&d[m.entry]))
+			w.want(unsafe.Pointer(&d[min(m.entry+cacheLine, len(d)-1)]))
 		}
 	}
+	w.fetch()
 }
 
 const cacheLine = 64

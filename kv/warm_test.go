@@ -2,7 +2,10 @@ package kv
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -72,6 +75,40 @@ func TestWarmerFindsEntries(t *testing.T) {
 	require.Equal(t, "member:3001", found(&w.members[0]))
 	score, _ := w.members[0].node.entryAt(w.members[0].entry)
 	require.Equal(t, 3001.0, readScore(score), "it was found by its score in the end")
+}
+
+// The lines asked for last are those of the records that a SET is about to write.
+func TestWarmerFetchesRecords(t *testing.T) {
+	n := newTestNode(t)
+	name := func(i int) []byte { return fmt.Append(nil, "key:", i) }
+	for i := range 2 * warmTable {
+		n.do("SET", string(name(i)), strings.Repeat("v", 70))
+	}
+	var w warmer
+	for i := range warmKeys {
+		w.noteKey(n.s, 0, name(i*37))
+	}
+	w.touch(n.s, true)
+	ks, arena, found := n.s.dbs[0], n.s.heap.arena, 0
+	for i := range warmKeys {
+		r, ok := ks.t.find(arena, n.s.hash(name(i*37)), name(i*37))
+		require.True(t, ok)
+		mem := arena.at(r)
+		at := slices.Index(w.lines[:], uintptr(unsafe.Pointer(&mem[0])))
+		if at < 0 { // it shares its home group with another one of the same tag, or had no room in it
+			continue
+		}
+		found++
+		require.Equal(t, uintptr(unsafe.Pointer(&mem[cacheLine])), w.lines[at+1])
+		require.Equal(t, uintptr(unsafe.Pointer(&arena.pages[r>>pageRefBits])), w.lines[at+2])
+	}
+	require.Greater(t, found, warmKeys*3/4)
+}
+
+// A search reads one line of a segment itself: it is as large as one, and the collector
+// hands out blocks of that size by lines.
+func TestSegmentIsOneLine(t *testing.T) {
+	require.EqualValues(t, cacheLine, unsafe.Sizeof(segment{}))
 }
 
 // What was read ahead is not held: a tree that a command of the same entry deletes is the

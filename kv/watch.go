@@ -2,7 +2,6 @@ package kv
 
 import (
 	"encoding/binary"
-	"unsafe"
 
 	"github.com/rkvdb/rkv/internal/pages"
 )
@@ -124,16 +123,17 @@ func (t *watchTable) newPage(isCopy bool) *[watchPageSlots]uint64 {
 	return mine
 }
 
-// lookAhead has a slot in the cache when it is set.
-func (t *watchTable) lookAhead(slot uint64) {
+// at is where a slot is kept, nil if nobody has set it yet.
+func (t *watchTable) at(slot uint64) *uint64 {
 	if slots := t.pages[slot/watchPageSlots].slots; slots != nil {
-		prefetch(unsafe.Pointer(&slots[slot%watchPageSlots]))
+		return &slots[slot%watchPageSlots]
 	}
+	return nil
 }
 
 func (t *watchTable) get(slot uint64) uint64 {
-	if slots := t.pages[slot/watchPageSlots].slots; slots != nil {
-		return slots[slot%watchPageSlots]
+	if at := t.at(slot); at != nil {
+		return *at
 	}
 	return 0
 }
