@@ -134,8 +134,9 @@ func (c *Ctx) typed(key []byte, t Type) (v Value, found, ok bool) {
 // put stores the value, its expiry included, and marks the key as modified. The
 // bytes are copied; they may alias the arena.
 func (c *Ctx) put(key []byte, v Value) {
-	created := c.ks.set(key, v)
-	c.modified(key)
+	hash := c.store.hash(key)
+	created := c.ks.setHashed(hash, key, v)
+	c.modifiedHashed(hash, key)
 	if created && c.store.fx.notify != 0 {
 		c.event("new", key)
 	}
@@ -188,11 +189,22 @@ func (c *Ctx) touched(event string, key []byte) {
 
 // modified notes the key for WATCH, and that it was used.
 func (c *Ctx) modified(key []byte) {
-	if len(key) > 0 && len(key) == len(c.marked) && &key[0] == &c.marked[0] && c.db == c.markedDB {
+	if !c.isMarked(key) {
+		c.modifiedHashed(c.store.hash(key), key)
+	}
+}
+
+// isMarked reports whether the key is the one that was noted last.
+func (c *Ctx) isMarked(key []byte) bool {
+	return len(key) > 0 && len(key) == len(c.marked) && &key[0] == &c.marked[0] && c.db == c.markedDB
+}
+
+// modifiedHashed is modified for who knows the key's hash.
+func (c *Ctx) modifiedHashed(hash uint64, key []byte) {
+	if c.isMarked(key) {
 		return
 	}
 	c.marked, c.markedDB = key, c.db
-	hash := c.store.hash(key)
 	c.store.st.watch.touch(c.db, hash, c.store.st.Version)
 	c.used(hash)
 	if fx := &c.store.fx; fx.want&(EffectKey|EffectCommand) != 0 {

@@ -41,7 +41,8 @@ func (ks *keyspace) get(key []byte) (v Value, ok bool) {
 	if !ok {
 		return Value{}, false
 	}
-	rec := readRecord(ks.h.arena.at(r))
+	var rec record
+	rec.read(ks.h.arena.at(r))
 	return ks.h.value(&rec), true
 }
 
@@ -64,10 +65,17 @@ func (h *heap) value(rec *record) Value {
 // anything changes it; to change it, see heap.mutable. It reports whether the key was
 // not there before.
 func (ks *keyspace) set(key []byte, v Value) (created bool) {
+	return ks.setHashed(hash64(ks.h, key), key, v)
+}
+
+// setHashed is set for who knows the key's hash.
+func (ks *keyspace) setHashed(hash uint64, key []byte, v Value) (created bool) {
 	h := ks.h
+	var rec, old record
 	var id [objectIDBytes]byte
-	rec := h.compose(key, &v, &id)
-	hash := hash64(h, key)
+	if h.compose(&rec, key, &v); v.Obj != nil {
+		rec.val = v.Obj.name(&id)
+	}
 	r, found := ks.t.find(h.arena, hash, key)
 	if !found {
 		ks.t.insert(hash, ks.write(&rec))
@@ -75,7 +83,7 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 		ks.indexFields(key, &v)
 		return true
 	}
-	old := readRecord(h.arena.at(r))
+	old.read(h.arena.at(r))
 	ks.reindex(old.key, old.expireAt, v.ExpireAt)
 	if hasObject(old.enc) {
 		o := h.objects.get(old.objectID())
@@ -92,9 +100,9 @@ func (ks *keyspace) set(key []byte, v Value) (created bool) {
 	return false
 }
 
-// compose is the record of a value, whose object, if it has one, gets one more key
-// that holds it. id is room for the object's.
-func (h *heap) compose(key []byte, v *Value, id *[objectIDBytes]byte) record {
+// compose makes rec, which is zero, the record of a value, whose object, if it has one then, gets one
+// more key that holds it; its name is left to the caller to put in.
+func (h *heap) compose(rec *record, key []byte, v *Value) {
 	if v.Obj == nil && v.Type == TypeString && len(v.Bytes) > maxRecordString {
 		v.Obj = h.newObject()
 		v.Obj.str = pages.Clone(v.Bytes)
@@ -102,13 +110,16 @@ func (h *heap) compose(key []byte, v *Value, id *[objectIDBytes]byte) record {
 	} else if v.Obj == nil && hasObject(v.Enc) {
 		v.Enc = EncRaw // a big string that was cut short
 	}
-	rec := record{typ: v.Type, enc: v.Enc, expireAt: v.ExpireAt, key: key, val: v.Bytes}
+	rec.typ, rec.enc, rec.expireAt, rec.key, rec.val = v.Type, v.Enc, v.ExpireAt, key, v.Bytes
 	if v.Obj != nil {
 		h.holdObject(v.Obj)
-		binary.LittleEndian.PutUint32(id[:], v.Obj.id)
-		rec.val = id[:]
 	}
-	return rec
+}
+
+// name is what a record holds of the object, in id.
+func (o *object) name(id *[objectIDBytes]byte) []byte {
+	binary.LittleEndian.PutUint32(id[:], o.id)
+	return id[:]
 }
 
 // write puts a record in a new block.

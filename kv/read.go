@@ -98,8 +98,10 @@ const argsKeep = 256
 
 func (r *runner) begin(s *Store, c *Ctx, chunk *Chunk) {
 	args := r.o.args[:0]
-	*r = runner{s: s, c: c, chunk: chunk, o: op{args: args}}
-	*c = Ctx{store: s}
+	*r = runner{}
+	r.s, r.c, r.chunk, r.o.args = s, c, chunk, args
+	*c = Ctx{}
+	c.store = s
 	c.selectDB(0)
 	if chunk != nil {
 		chunk.restart()
@@ -134,8 +136,10 @@ func (r *runner) end() {
 		r.o.args = nil
 	}
 	clear(r.o.args[:cap(r.o.args)])
+	args := r.o.args[:0]
 	*r.c = Ctx{}
-	*r = runner{o: op{args: r.o.args[:0]}}
+	*r = runner{}
+	r.o.args = args
 }
 
 func (c *Ctx) selectDB(db int) { c.db, c.ks = db, c.store.dbs[db] }

@@ -68,17 +68,22 @@ func (r *record) head() byte {
 
 // readRecord decodes the record at the start of mem.
 func readRecord(mem []byte) (r record) {
+	r.read(mem)
+	return r
+}
+
+// read is readRecord in place: a record that was just written field by field is slow to copy.
+func (r *record) read(mem []byte) {
 	head := mem[0]
 	r.typ = Type(head & recordTypeMask)
 	r.enc = Encoding(head >> recordEncShift & recordEncMask)
 	b := mem[1:]
-	if head&recordExpires != 0 {
+	if r.expireAt = 0; head&recordExpires != 0 {
 		r.expireAt = int64(binary.LittleEndian.Uint64(b))
 		b = b[8:]
 	}
 	klen, vlen, b := readLengths(b)
 	r.key, r.val = b[:klen:klen], b[klen:klen+vlen:klen+vlen]
-	return r
 }
 
 // recordKey is the key of the record at the start of mem.

@@ -82,7 +82,10 @@ func (ks *keyspace) addNew(hash uint64, key []byte, v Value, due []dueKey) []due
 		return due
 	}
 	var id [objectIDBytes]byte
-	rec := ks.h.compose(key, &v, &id)
+	var rec record
+	if ks.h.compose(&rec, key, &v); v.Obj != nil {
+		rec.val = v.Obj.name(&id)
+	}
 	r := ks.write(&rec)
 	ks.t.insert(hash, r)
 	ks.indexFields(key, &v)

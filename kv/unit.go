@@ -178,7 +178,7 @@ func (it *UnitIter) Next() bool {
 		return false
 	}
 	it.left--
-	it.Unit, it.rest, it.err = ParseUnit(it.rest)
+	it.rest, it.err = it.Unit.parse(it.rest)
 	return it.err == nil
 }
 
@@ -188,21 +188,29 @@ func (it *UnitIter) Err() error { return it.err }
 // ParseUnit decodes the unit at the start of b and returns what follows it. The
 // operations inside are not looked at: see CheckUnit.
 func ParseUnit(b []byte) (u Unit, rest []byte, err error) {
+	rest, err = u.parse(b)
+	return u, rest, err
+}
+
+// parse is ParseUnit in place: a unit that was just written field by field is slow to copy.
+func (u *Unit) parse(b []byte) (rest []byte, err error) {
 	data, rest, err := takeBytes(b)
 	if err != nil {
-		return u, nil, fmt.Errorf("%w: unit's length", ErrMalformed)
+		return nil, fmt.Errorf("%w: unit's length", ErrMalformed)
 	}
 	fields := [...]*uint64{&u.Session, &u.Seq, &u.Low, &u.Flags, &u.User, &u.Client, &u.Ops}
 	for _, f := range fields {
-		if *f, data, err = takeUvarint(data); err != nil {
-			return u, nil, fmt.Errorf("%w: unit's header", ErrMalformed)
+		if len(data) > 0 && data[0] < 0x80 { // most of them
+			*f, data = uint64(data[0]), data[1:]
+		} else if *f, data, err = takeUvarint(data); err != nil {
+			return nil, fmt.Errorf("%w: unit's header", ErrMalformed)
 		}
 	}
 	u.Data = data
 	if u.Flags != 0 {
-		return u, nil, fmt.Errorf("%w: unit flags %#x", ErrUnknown, u.Flags)
+		return nil, fmt.Errorf("%w: unit flags %#x", ErrUnknown, u.Flags)
 	}
-	return u, rest, nil
+	return rest, nil
 }
 
 // CheckUnit verifies an encoded unit completely: framing, known opcodes, argument
