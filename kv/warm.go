@@ -21,8 +21,9 @@ type warmer struct {
 	wanted  int // how many of lines are to be fetched
 }
 
-// lines are addresses of lines to be fetched together, up to three of a key in one step. Numbers,
-// not pointers, for nothing is read through them.
+// lines are addresses of lines to be fetched together, up to three of a key in one step. They are
+// numbers, for which the collector need not be told of each: what they point to is the store's, which
+// nobody changes between want and fetch.
 type lines [3 * warmKeys]uintptr
 
 type warmKey struct {
@@ -223,15 +224,15 @@ func (w *warmer) touch(s *Store, written bool) {
 	}
 }
 
-// want notes a line for fetch.
+// want notes a line for fetch. It must be there until then.
 func (w *warmer) want(p unsafe.Pointer) {
 	w.lines[w.wanted] = uintptr(p)
 	w.wanted++
 }
 
-// fetch asks for all lines that are wanted.
+// fetch brings all lines that are wanted.
 func (w *warmer) fetch() {
-	prefetch(&w.lines, w.wanted)
+	fetchLines(&w.lines, w.wanted)
 	w.wanted = 0
 }
 
