@@ -54,7 +54,7 @@ func serverFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "election-timeout", Value: 500 * time.Millisecond, Usage: "`T`: a new leader is sought after T to 2T of silence"},
 		&cli.DurationFlag{Name: "heartbeat", Value: 50 * time.Millisecond, Usage: "leader's heartbeat, at most half of the election timeout"},
 		&cli.DurationFlag{Name: "client-park-timeout", Value: 1800 * time.Millisecond, Usage: "how long requests wait for a leader"},
-		&cli.StringFlag{Name: "snapshot-log-size", Value: "256mb", Usage: "log `BYTES` between snapshots"},
+		&cli.StringFlag{Name: "snapshot-log-size", Value: "512mb", Usage: "log `BYTES` between snapshots"},
 		&cli.StringFlag{Name: "snapshot-rate", Value: "64mb", Usage: "`BYTES` per second at most that a snapshot is written, sent and received with"},
 		&cli.StringFlag{Name: "segment-size", Value: "64mb", Usage: "`BYTES` of a log segment file"},
 		&cli.StringFlag{Name: "requirepass", Usage: "password clients must give with AUTH"},
