@@ -46,6 +46,18 @@ type feedMark struct {
 
 func (fx *effectLog) feeding() bool { return fx.want&EffectCommand != 0 }
 
+// run runs the command and feeds what it did, if somebody is fed: marks that nobody needs are
+// worth sparing.
+func (c *Ctx) run(cmd *Command) {
+	if !c.logged || !c.store.fx.feeding() {
+		cmd.Run(c)
+		return
+	}
+	mark := c.beginFeed()
+	cmd.Run(c)
+	c.endFeed(mark)
+}
+
 // beginFeed notes where the command begins; endFeed feeds what it did.
 func (c *Ctx) beginFeed() (m feedMark) {
 	fx := &c.store.fx

@@ -398,9 +398,7 @@ func (r *runner) command(cmd *Command, args [][]byte, n uint64) {
 		if c.wantsMisses() {
 			c.noteMisses(cmd, args)
 		}
-		mark := c.beginFeed()
-		cmd.Run(c)
-		c.endFeed(mark)
+		c.run(cmd)
 	}
 	size := out.Len() - before
 	for _, a := range args {

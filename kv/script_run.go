@@ -255,9 +255,7 @@ func (s *scriptRun) execute(vm *luaVM, cmd *Command) {
 		if c.readsTo != nil && cmd.Flags&FlagReadonly != 0 {
 			c.readsTo.noteReads(cmd, c.Args)
 		}
-		mark := c.beginFeed()
-		cmd.Run(c)
-		c.endFeed(mark)
+		c.run(cmd)
 	}
 	s.chance = c.rng
 }

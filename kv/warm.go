@@ -161,7 +161,8 @@ func (w *warmer) noteKey(s *Store, db int, key []byte) {
 			return
 		}
 	}
-	w.keys[w.n] = warmKey{hash: s.hash(key), key: key, db: int32(db)}
+	k := &w.keys[w.n] // all zero
+	k.hash, k.key, k.db = s.hash(key), key, int32(db)
 	w.n++
 }
 
@@ -214,7 +215,7 @@ func (w *warmer) touch(s *Store, written bool) {
 		w.want(unsafe.Pointer(&mem[0]))
 		if written {
 			w.want(unsafe.Pointer(&mem[min(cacheLine, len(mem)-1)]))
-			w.want(unsafe.Pointer(&arena.pages[k.rec>>pageRefBits]))
+			w.want(unsafe.Pointer(&arena.pages[k.rec>>pageRefBits].class))
 		}
 	}
 	w.fetch()

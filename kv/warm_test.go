@@ -100,7 +100,7 @@ func TestWarmerFetchesRecords(t *testing.T) {
 		}
 		found++
 		require.Equal(t, uintptr(unsafe.Pointer(&mem[cacheLine])), w.lines[at+1])
-		require.Equal(t, uintptr(unsafe.Pointer(&arena.pages[r>>pageRefBits])), w.lines[at+2])
+		require.Equal(t, uintptr(unsafe.Pointer(&arena.pages[r>>pageRefBits].class)), w.lines[at+2])
 	}
 	require.Greater(t, found, warmKeys*3/4)
 }
