@@ -96,12 +96,7 @@ func (b *clusterBench) compareCatchUp(what string, back func() error) error {
 		if err := back(); err != nil {
 			return err
 		}
-		for started := time.Now(); time.Since(started) < patience; time.Sleep(20 * time.Millisecond) {
-			if b.even() {
-				return nil
-			}
-		}
-		return errors.New("it does not catch up")
+		return b.awaitEven()
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
@@ -112,6 +107,15 @@ func (b *clusterBench) compareCatchUp(what string, back func() error) error {
 	}
 	fmt.Printf("%-30s %s\n%-30s %s\np99 while %s: %.2f x\n", what+":", times, "afterwards:", usual, what, ratio(times, usual))
 	return nil
+}
+
+func (b *clusterBench) awaitEven() error {
+	for started := time.Now(); time.Since(started) < patience; time.Sleep(20 * time.Millisecond) {
+		if b.even() {
+			return nil
+		}
+	}
+	return errors.New("it does not catch up")
 }
 
 // even reports whether every node has applied what the leader had a moment ago.
