@@ -89,7 +89,8 @@ func (c *Core) Awaits(id NodeID, index uint64) {
 }
 
 // probe sends one message to find out where p's log ends. Entries ride along if
-// they are at hand; the disk is not asked for what may be refused.
+// they are at hand; the disk is not asked for what may be refused, and what had no answer
+// is not sent again: a member that loads a snapshot answers heartbeats all the time.
 func (c *Core) probe(p *peer) {
 	if !p.Ready() {
 		return
@@ -100,7 +101,7 @@ func (c *Core) probe(p *peer) {
 	}
 	var entries []Entry
 	var bytes int
-	if p.Next >= c.log.winFirst() && p.Next <= c.log.last {
+	if p.Next >= c.log.winFirst() && p.Next <= c.log.last && !p.Again() {
 		entries, bytes = c.log.slice(p.Next, c.log.last+1, c.cfg.MaxMessageBytes)
 	}
 	c.sendAppend(p, entries, bytes)

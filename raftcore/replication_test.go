@@ -393,3 +393,32 @@ func TestCommitNoticesAreSpacedUnderLoad(t *testing.T) {
 	require.Equal(t, second, c.node(2).Commit(), "a tick brings the last")
 	require.Equal(t, second, c.node(3).Commit())
 }
+
+// A member that loads a snapshot answers heartbeats and no appends: it was sent what rode
+// along with the first probe a hundred times a second.
+func TestAnUnansweredProbeIsNotRepeatedInFull(t *testing.T) {
+	c := newCluster(t, 3, 1, 2, 3)
+	a, b := c.elect(1), c.node(3)
+	c.isolate(3)
+	c.mustPropose(a)
+	c.mustPropose(a)
+	a.peer(3).Probe(a.LastIndex())
+	b.restore = &restoring{}
+	full, bare := 0, 0
+	c.sees = func(m Message) {
+		switch {
+		case m.To != 3 || m.Type != MsgAppend:
+		case len(m.Entries) > 0:
+			full++
+		default:
+			bare++
+		}
+	}
+	c.heal()
+	c.ticks(50)
+	require.Equal(t, 1, full)
+	require.Greater(t, bare, 10, "but it is asked")
+	b.restore = nil
+	c.ticks(3)
+	require.Equal(t, a.LastIndex(), b.LastIndex())
+}

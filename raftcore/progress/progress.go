@@ -34,6 +34,7 @@ type Progress struct {
 	Pending uint64
 
 	paused   bool // Probe: a message is out, wait for the answer or a heartbeat's
+	again    bool // Probe: a message went unanswered
 	inflight Inflight
 }
 
@@ -108,7 +109,7 @@ func (p *Progress) Rejected(rejected, hint uint64) bool {
 			return false
 		}
 		p.Next = max(min(rejected, hint+1), p.Match+1)
-		p.paused = false
+		p.paused, p.again = false, false
 	default:
 		return false
 	}
@@ -130,7 +131,7 @@ func (p *Progress) Forget(match uint64) bool {
 
 // Probe returns to probing from next, but never below what is known to match.
 func (p *Progress) Probe(next uint64) {
-	p.State, p.Pending, p.paused = Probe, 0, false
+	p.State, p.Pending, p.paused, p.again = Probe, 0, false, false
 	p.Next = max(next, p.Match+1)
 	p.inflight.reset()
 }
@@ -138,8 +139,13 @@ func (p *Progress) Probe(next uint64) {
 // Pause holds a probe back until Resume.
 func (p *Progress) Pause() { p.paused = true }
 
-// Resume allows another probe: the member is alive, so the last one was lost.
-func (p *Progress) Resume() { p.paused = false }
+// Resume allows another probe: the member is alive, so the last one was lost, or it cannot
+// answer yet.
+func (p *Progress) Resume() { p.again, p.paused = p.again || p.paused, false }
+
+// Again reports whether a probe went unanswered: the next should be a small one, for so
+// may that.
+func (p *Progress) Again() bool { return p.again }
 
 // SendSnapshot stops sending entries until the snapshot at index has been sent.
 func (p *Progress) SendSnapshot(index uint64) {
@@ -148,7 +154,7 @@ func (p *Progress) SendSnapshot(index uint64) {
 }
 
 func (p *Progress) replicate() {
-	p.State, p.paused = Replicate, false
+	p.State, p.paused, p.again = Replicate, false, false
 	p.Next = p.Match + 1
 	p.inflight.reset()
 }

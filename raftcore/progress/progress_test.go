@@ -13,8 +13,12 @@ func TestProbeSendsOneMessageAtATime(t *testing.T) {
 	p.Sent(15, 40)
 	require.False(t, p.Ready())
 	require.EqualValues(t, 11, p.Next, "a probe proves nothing until it is answered")
+	require.False(t, p.Again())
 	p.Resume()
 	require.True(t, p.Ready())
+	require.True(t, p.Again())
+	require.True(t, p.Rejected(10, 5))
+	require.False(t, p.Again(), "an answer")
 }
 
 func TestReplicateStreamsUntilTheWindowIsFull(t *testing.T) {
