@@ -70,6 +70,8 @@ type Config struct {
 	// can do without get new entries later than the others, so that several go together
 	// (spares.go); 0: everybody gets them at once.
 	SpareDelay int64
+	// CatchUpRate is what SetCatchUpRate would say at first.
+	CatchUpRate int64
 	// QuorumPatience is for how long, on the same clock, nothing may be committed, or no
 	// read be confirmed, while some wait, before those members are asked as well.
 	QuorumPatience int64

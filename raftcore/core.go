@@ -69,6 +69,7 @@ type Core struct {
 	commitAt         int64   // when something was last committed, or began to wait for that, on the clock of SetTime
 	readAt           int64   // likewise for reads
 	spareAt          int64   // when a spare is due, on the clock of SetTime; 0: none
+	catchUp          catchUp // what members that lag may be sent
 	heartbeatDue     uint64
 	dirty            bool // flush may have something to send
 	reads            []pendingRead
@@ -122,6 +123,7 @@ type peer struct {
 	beatAt      int64  // when, on the clock of SetTime
 	asked       bool   // one of those whose answers make the next quorum (spares.go)
 	spare       bool   // not one of them
+	fed         int64  // catchUp.budget that covers what it was sent (catchup.go)
 	fetching    uint64 // Lo of the Fetch in flight for it; zero if none
 	caughtUp    uint64 // ticks a learner has kept up
 	probeDue    bool   // heartbeat answered: check for a lost message
@@ -144,6 +146,7 @@ func New(cfg Config) (*Core, error) {
 		snapshot:        SnapshotMeta{cfg.Snapshot.Index, cfg.Snapshot.Term, cfg.Snapshot.Membership.clone()},
 		campaignAllowed: true, suspect: cfg.Suspect,
 		clock: cfg.Time, loyalSince: cfg.Time, // loyal to whomever it heard before it was stopped
+		catchUp: catchUp{rate: max(cfg.CatchUpRate, 0)},
 	}
 	c.liftSuspicion()
 	if err := c.configs.recover(&cfg); err != nil {

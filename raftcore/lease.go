@@ -100,6 +100,7 @@ const maxLeaseRounds = 64
 // whatever is stepped next had arrived. A core that is never told the time holds no
 // lease, and must have no Config.SpareDelay.
 func (c *Core) SetTime(now int64) {
+	c.catchUp.pass(max(c.clock, now) - c.clock)
 	c.clock = max(c.clock, now)
 	c.dirty = c.dirty || c.spareAt > 0 && c.clock >= c.spareAt
 }

@@ -284,6 +284,15 @@ func (l *raftLog) slice(lo, hi uint64, maxBytes int) (entries []Entry, bytes int
 	return slices.Clone(view[:n]), bytes
 }
 
+// holdsMore reports whether the entries from lo on, all in memory, are of more than limit bytes.
+func (l *raftLog) holdsMore(lo uint64, limit int) bool {
+	sum, base := 0, l.winFirst()
+	for i := lo; i <= l.last && sum <= limit; i++ {
+		sum += l.window[i-base].Size()
+	}
+	return sum > limit
+}
+
 // bytesOf sums the sizes of entries [lo, hi), all in memory.
 func (l *raftLog) bytesOf(lo, hi uint64) (sum int) {
 	base := l.winFirst()

@@ -113,6 +113,7 @@ func runHistory(t *testing.T, seed int64) {
 		cfg.AutoPromote = seed%2 == 0
 		cfg.SpareDelay = stepTime.Nanoseconds() * []int64{0, 10, 100, 1000}[seed/2%4]
 		cfg.QuorumPatience = cfg.SpareDelay / 3
+		cfg.CatchUpRate = int64(time.Second/stepTime) * []int64{0, 1, 20}[seed/8%3] // bytes a step
 	})
 	h.cut = func(from, to NodeID) bool { return h.group[from-1] != h.group[to-1] }
 	for _, n := range h.nodes {

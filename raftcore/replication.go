@@ -52,7 +52,7 @@ func (c *Core) replicate(p *peer) {
 		c.probe(p)
 		return
 	}
-	for p.Ready() && p.Next <= c.log.last && p.State == progress.Replicate {
+	for p.Ready() && p.Next <= c.log.last && p.State == progress.Replicate && !c.paced(p) {
 		if p.Next < c.log.winFirst() {
 			c.fetchFor(p)
 			break
@@ -118,6 +118,7 @@ func (c *Core) sendAppend(p *peer, entries []Entry, bytes int) {
 	}
 	last := prev + uint64(len(entries))
 	p.Sent(last, bytes)
+	c.feeds(p, bytes)
 	p.commitSent, p.toldAt = max(p.commitSent, min(c.log.commit, last)), c.clock
 	c.send(Message{
 		Type: MsgAppend, To: p.member.ID, Index: prev, LogTerm: prevTerm,

@@ -103,6 +103,14 @@ func (c *Core) entriesDue(p *peer) int64 {
 	return due
 }
 
+// spareDue is when p, which lacks entries, is to get some.
+func (c *Core) spareDue(p *peer) int64 {
+	if c.paced(p) {
+		return c.fedAt(p)
+	}
+	return c.entriesDue(p)
+}
+
 // beatDue reports whether p is to be asked for an echo: of a round that it has not been
 // asked for. A clock's heartbeat goes to everybody.
 func (c *Core) beatDue(p *peer) bool {
@@ -122,7 +130,7 @@ func (c *Core) echoDue(p *peer) int64 {
 func (c *Core) nextSpare() (at int64) {
 	for _, p := range c.peers {
 		if p.spare && p.State == progress.Replicate && p.Next <= c.log.last && p.Ready() && p.fetching == 0 {
-			at = earlier(at, c.entriesDue(p))
+			at = earlier(at, c.spareDue(p))
 		}
 		if p.spare && len(c.reads) > 0 && p.roundSent < c.round {
 			at = earlier(at, c.echoDue(p))

@@ -56,6 +56,7 @@ func (c *Core) appendOwn(typ EntryType, body []byte) uint64 {
 	e.CRC = Checksum(e.Term, e.Index, e.Type, e.Body)
 	c.log.append(e)
 	c.uncommittedBytes += e.Size()
+	c.catchUp.budget += catchUpGrowth * int64(e.Size())
 	c.dirty = true
 	c.liftSuspicion()
 	return e.Index

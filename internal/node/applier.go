@@ -35,17 +35,20 @@ type applier struct {
 	level    atomic.Uint32 // the cluster's apply level
 	waits    uint64        // store.WaitVersion as of then
 	pump     func()        // after the goroutine performed a batch: what follows from it
-	mu       sync.Mutex
-	jobs     []applyJob
-	spare    []applyJob // the memory of the batch before
-	busy     bool       // somebody performs a batch, or tidies up
-	dead     bool       // a batch failed
-	closed   bool
-	wake     chan struct{}
-	exit     chan struct{}
-	batch    []kv.LogEntry
-	rounds   atomic.Uint64 // batches performed
-	untidy   atomic.Bool   // memory may be given back
+	// rest, if set, is called after each piece of work, with how long it took, until it
+	// reports that there is no need for it any more.
+	rest   func(worked time.Duration) bool
+	mu     sync.Mutex
+	jobs   []applyJob
+	spare  []applyJob // the memory of the batch before
+	busy   bool       // somebody performs a batch, or tidies up
+	dead   bool       // a batch failed
+	closed bool
+	wake   chan struct{}
+	exit   chan struct{}
+	batch  []kv.LogEntry
+	rounds atomic.Uint64 // batches performed
+	untidy atomic.Bool   // memory may be given back
 }
 
 type applyJob struct {
@@ -250,11 +253,41 @@ func (a *applier) do(jobs []applyJob) error {
 			a.store.Deliver(j.deliver)
 			continue
 		}
-		if err := a.apply(j.entries); err != nil {
+		if err := a.applyAndRest(j.entries); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restPiece is how many bytes of entries are applied between two rests: milliseconds.
+const restPiece = 128 << 10
+
+// applyAndRest does not rest for what a helper may apply, who has other duties.
+func (a *applier) applyAndRest(entries []raftcore.Entry) error {
+	for rests := false; a.rest != nil && len(entries) > 0; {
+		n, bytes := 0, 0
+		for ; n < len(entries) && bytes < restPiece; n++ {
+			bytes += entries[n].Size()
+		}
+		if rests = rests || bytes > briefBytes; !rests {
+			break
+		}
+		began := time.Now()
+		if err := a.apply(entries[:n]); err != nil {
+			return err
+		}
+		worked := time.Since(began)
+		a.publish()
+		a.applied()
+		if entries = entries[n:]; !a.rest(worked) {
+			a.rest = nil
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return a.apply(entries)
 }
 
 // apply turns a panic into an error that names the entry: a poisoned entry must

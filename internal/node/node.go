@@ -204,6 +204,7 @@ func (n *Node) start() {
 	n.running.Store(true)
 	go n.runLoop()
 	n.spawn(n.watchSpace)
+	n.spawn(n.watchPace)
 	n.spawn(n.announceReady)
 	n.spawn(n.announceProgress)
 }
@@ -288,9 +289,9 @@ func (n *Node) fxSetup(l *loop) {
 // announceReady logs once that the node serves linearizable reads.
 func (n *Node) announceReady() {
 	started := n.cfg.Now()
-	for n.ctx.Err() == nil {
+	for n.awaitNearness() == nil {
 		done := make(chan error, 1)
-		n.ReadBarrier(func(err error) { done <- err })
+		n.barrier(func(err error) { done <- err })
 		n.Flush()
 		select {
 		case err := <-done:
@@ -305,6 +306,38 @@ func (n *Node) announceReady() {
 			return
 		}
 	}
+}
+
+// nearEntries is how far behind its leader a node may be that asks whether it is fresh.
+const (
+	nearEntries  = 1000
+	nearInterval = 10 * time.Millisecond
+	nearPatience = time.Minute
+)
+
+// awaitNearness waits until this node nearly has what its leader has. To be asked sooner
+// would make the leader hurry (raftcore.Core.Awaits), as for a client, to the cost of the
+// others' (docs/adr/0040).
+func (n *Node) awaitNearness() error {
+	said, led := n.cfg.Now(), time.Duration(0)
+	for led < nearPatience {
+		s := n.status.Load()
+		switch {
+		case s == nil || s.Leader == 0:
+			if now := n.cfg.Now(); now.Sub(said) >= n.cfg.ParkTimeout {
+				n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)
+				said = now
+			}
+		case s.Leader == n.identity.Node || len(s.Matches) > 0 && n.applied()+nearEntries >= s.Matches[0]:
+			return nil
+		default:
+			led += nearInterval
+		}
+		if err := sleep(n.ctx, nearInterval); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // announceProgress logs every second how far the log has been applied, until the node

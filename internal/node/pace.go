@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// pace says which share of one processor's time work on a snapshot may take. It is done
-// beside the commands of clients, who should not notice; but what it keeps of the old
-// state and of the log grows as long as it lasts.
+// pace says which share of one processor's time work on a snapshot may take, and how fast
+// a member that lags catches up. Both are done beside the commands of clients, who should
+// not notice; but what a snapshot keeps of the old state and of the log grows as long as it
+// lasts.
 type pace struct {
 	requests func() uint64                        // of clients, so far
 	memory   func() (held, live int64, open bool) // what an open cut keeps, and all there is
@@ -21,6 +22,8 @@ type pace struct {
 	seen   uint64
 	free   processorsFree
 	share  float64
+	rate   int64
+	replay replayPace
 }
 
 const (
@@ -41,6 +44,15 @@ const (
 	// quarter if they are tiny: below that, hurry costs clients and saves nothing
 	// (docs/adr/0024).
 	heldSoft, heldHard = 0.15, 0.35
+	// A member that catches up (raftcore.Core.SetCatchUpRate) writes and applies some
+	// catchUpBytes a second of small commands if it has a processor for itself. It gets a
+	// loading member's share of that, and all that it takes where a whole processor is free.
+	catchUpBytes = 32 << 20
+	// leastReplayShare is for a node that applies what it missed before it serves. It is to
+	// be ready within a minute or so of that: its share doubles for each second in which the
+	// rest has not become less by one of replayParts.
+	leastReplayShare = 0.2
+	replayParts      = 64
 	// The log is let go after the snapshot: at logSoft times the room it has, which is
 	// when others' turns are not waited for either, the share begins to grow.
 	logSoft, logHard = 2, heldLog
@@ -58,28 +70,105 @@ func (p *pace) load() (end func()) {
 func (p *pace) Share() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
+	p.look(time.Now())
+	return p.share
+}
+
+// catchUpRate is what a member that lags may be sent, in bytes per second; 0: no bound.
+func (p *pace) catchUpRate() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.look(time.Now())
+	return p.rate
+}
+
+// look renews both figures, unless they are new.
+func (p *pace) look(now time.Time) {
 	if now.Sub(p.looked) < paceInterval {
-		return p.share
+		return
 	}
 	requests := p.requests()
-	free := p.free.look(now, p.idle)
-	share := min(max(busyShare, free/8), mostBusyShare)
+	asked, free := requests-p.seen > 1, p.free.look(now, p.idle)
+	p.looked, p.seen = now, requests
+
+	loading := min(max(loadShare, (free-loadSpares)/3), mostLoadShare)
+	p.rate = int64(catchUpBytes * loading)
+	if !asked || free >= 1 {
+		p.rate = 0
+	}
+	p.share = min(max(busyShare, free/8), mostBusyShare)
 	switch {
 	case p.loading.Load() > 0:
-		share = min(max(loadShare, (free-loadSpares)/3), mostLoadShare)
-	case requests-p.seen <= 1:
-		share = idleShare
+		p.share = loading
+	case !asked:
+		p.share = idleShare
 	}
-	p.looked, p.seen = now, requests
 	if held, live, open := p.memory(); open {
 		part := float64(held) / float64(max(live, 64<<20)) // small stores need not hurry
-		share = max(share, hurry(part, heldSoft, heldHard))
+		p.share = max(p.share, hurry(part, heldSoft, heldHard))
 		bytes, room := p.log()
-		share = max(share, hurry(float64(bytes)/float64(max(room, 1)), logSoft, logHard))
+		p.share = max(p.share, hurry(float64(bytes)/float64(max(room, 1)), logSoft, logHard))
 	}
-	p.share = share
-	return share
+}
+
+// replayPace is how a node that does not serve yet applies what it missed.
+type replayPace struct {
+	share, hurry float64
+	at           time.Time
+	lag          uint64 // then
+}
+
+// replayShare is what it may take of a processor's time when so many entries are missing.
+func (p *pace) replayShare(now time.Time, lag uint64) float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.look(now)
+	r := &p.replay
+	if r.hurry == 0 {
+		r.at, r.lag, r.hurry = now, lag, 1
+	} else if now.Sub(r.at) >= time.Second {
+		if lag > r.lag-r.lag/replayParts {
+			r.hurry *= 2
+		}
+		r.at, r.lag = now, lag
+	}
+	spare := p.free.free + r.share - loadSpares // and what this work takes itself
+	r.share = min(max(leastReplayShare, spare/3)*r.hurry, 1)
+	if spare >= 1 {
+		r.share = 1
+	}
+	return r.share
+}
+
+// restFromReplay implements applier.rest: until a node is ready nobody waits for it, unless
+// it leads, or nobody does, or a client did not wait for that.
+func (n *Node) restFromReplay(worked time.Duration) bool {
+	if n.ready.Load() || n.asked.Load() > 0 {
+		return false
+	}
+	s := n.status.Load()
+	if s == nil || s.Leader == 0 || s.Leader == n.identity.Node || n.origin.outstanding() > 0 {
+		return true
+	}
+	share := n.pace.replayShare(time.Now(), s.Commit-min(s.Commit, n.store.Applied()))
+	if rest := float64(worked) * (1 - share) / share; rest > 0 {
+		_ = sleep(n.ctx, time.Duration(rest)) // the applier ends by itself
+	}
+	return true
+}
+
+// watchPace tells the core what members that lag may be sent, until the node stops.
+func (n *Node) watchPace() {
+	for last := int64(0); sleep(n.ctx, freeInterval) == nil; {
+		rate := n.pace.catchUpRate()
+		if rate == last {
+			continue
+		}
+		if !n.call(func(l *loop) { l.core.SetCatchUpRate(rate) }) {
+			return
+		}
+		last = rate
+	}
 }
 
 // hurry is the share that something asks for which should not exceed soft and must not

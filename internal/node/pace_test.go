@@ -99,3 +99,45 @@ func TestPaceOnAMachineThatIsFree(t *testing.T) {
 	p.idled += 10 * time.Hour
 	require.InDelta(t, loadShare, p.next(100), 0.01, "what was idle since the last snapshot says nothing")
 }
+
+// Who lags is fed at once when nobody minds.
+func TestPaceOfWhoLags(t *testing.T) {
+	p := newPaced()
+	rate := func(requests uint64, free float64) int64 {
+		p.asked += requests
+		p.looked = p.looked.Add(-paceInterval)
+		p.free.free = free
+		return p.catchUpRate()
+	}
+	require.Zero(t, rate(0, 0.1), "nobody asks for anything")
+	require.InDelta(t, loadShare*catchUpBytes, rate(100, 0.1), 1)
+	require.InDelta(t, 0.15*catchUpBytes, rate(100, 0.7), 1)
+	require.Zero(t, rate(100, 1), "a processor is free")
+}
+
+// A node that applies what it missed is done within a minute or so, wherever it is.
+func TestPaceOfAReplay(t *testing.T) {
+	p := newPaced()
+	p.looked = time.Now().Add(time.Hour) // this test says what is free
+	now := time.Unix(1000, 0)
+	share := func(free float64, lag uint64) float64 {
+		p.free.free = free
+		return p.replayShare(now, lag)
+	}
+	require.Equal(t, leastReplayShare, share(0.1, 1000))
+	require.InDelta(t, 0.25, share(0.8, 1000), 0.01)
+	require.Equal(t, leastReplayShare, share(0, 1000))
+	require.Equal(t, 1.0, share(1.2, 1000), "a machine of its own")
+	require.Equal(t, 1.0, share(0.4, 1000), "it is this work that takes the rest")
+	require.InDelta(t, 0.28, share(0.1, 1000), 0.01, "it is not any more")
+	require.Equal(t, leastReplayShare, share(0.1, 1000))
+
+	now = now.Add(time.Second)
+	require.Equal(t, leastReplayShare, share(0, 980), "fast enough")
+	now = now.Add(time.Second)
+	require.Equal(t, 2*leastReplayShare, share(0, 970), "too slow")
+	now = now.Add(time.Second)
+	require.Equal(t, 4*leastReplayShare, share(0, 975))
+	now = now.Add(time.Second)
+	require.Equal(t, 1.0, share(0, 975))
+}

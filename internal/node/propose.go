@@ -154,7 +154,9 @@ func (l *loop) appendEntry(now time.Time) error {
 		l.batches++
 		l.gather.proposed = now
 		for _, p := range l.batchPeer {
-			l.core.Awaits(p.from, index)
+			if p.seq != 0 { // an OPEN is in no hurry, its node serves nobody yet
+				l.core.Awaits(p.from, index)
+			}
 		}
 		for _, id := range l.presence.waiting {
 			l.core.Awaits(id, index)

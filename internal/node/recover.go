@@ -207,6 +207,9 @@ func (n *Node) wire(core *raftcore.Core, meta raftcore.SnapshotMeta) {
 	n.applier.pump = func() { n.pump(false) }
 	n.applier.restore = n.install
 	n.applier.fail = n.fail
+	if !n.cfg.Inline {
+		n.applier.rest = n.restFromReplay
+	}
 	n.applier.applied = func() { n.inbox.add(func(in *input) { in.applied = true }) }
 	n.applier.publish()
 	n.fetcher = newFetcher(n.wal, func(f fetched) {

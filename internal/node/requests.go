@@ -43,6 +43,10 @@ func (o *origin) outstanding() uint64 {
 // makes the question leave.
 func (n *Node) ReadBarrier(done func(err error)) {
 	n.asked.Add(1)
+	n.barrier(done)
+}
+
+func (n *Node) barrier(done func(err error)) {
 	if !n.inbox.add(func(in *input) { in.barriers = append(in.barriers, done) }) {
 		done(errStopped)
 	}

@@ -88,6 +88,14 @@ func TestEntriesGoAtOnceToWhoWaitsForThem(t *testing.T) {
 	require.Equal(t, []raftcore.NodeID{spare}, sink.to, "somebody waits for two copies")
 
 	spare = rested()
+	l.batchPeer = []peerSeq{{from: spare}}
+	require.NotContains(t, write(), spare, "its session is opened before it serves anybody")
+	spare = rested()
+	l.batchPeer = []peerSeq{{spare, 1}}
+	require.Contains(t, write(), spare, "a client of it waits for the unit")
+	l.batchPeer = nil
+
+	spare = rested()
 	m, _ := l.core.Membership().Find(spare)
 	before := l.gauges
 	l.gauges = presenceOf{before, []kv.Presence{{Session: 7, Node: m.Incarnation, Waiting: 1}}}

@@ -129,6 +129,7 @@ func (m *machine) config() node.Config {
 			c.WindowBytes, c.MaxUnappliedBytes = o.window, o.window
 			c.MaxMessageBytes, c.MaxInflightBytes = o.message, o.inflight
 			c.MaxInflightMessages, c.MaxUncommittedBytes = o.inflightMessages, o.uncommitted
+			c.CatchUpRate = 50 * int64(o.message) * int64(m.w.seed%4)
 		},
 		Inline: true,
 	}
