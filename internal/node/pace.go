@@ -20,6 +20,7 @@ type pace struct {
 	mu     sync.Mutex
 	looked time.Time
 	seen   uint64
+	asked  time.Time // when clients were last seen to have asked for anything
 	free   processorsFree
 	share  float64
 	rate   int64
@@ -93,7 +94,10 @@ func (p *pace) look(now time.Time) {
 
 	loading := min(max(loadShare, (free-loadSpares)/3), mostLoadShare)
 	p.rate = int64(catchUpBytes * loading)
-	if !asked || free >= 1 {
+	if asked {
+		p.asked = now
+	}
+	if free >= 1 || now.Sub(p.asked) > freeInterval {
 		p.rate = 0
 	}
 	p.share = min(max(busyShare, free/8), mostBusyShare)
@@ -157,9 +161,13 @@ func (n *Node) restFromReplay(worked time.Duration) bool {
 	return true
 }
 
+// rateInterval is how long clients that begin to ask for something may have to share the
+// machine with who catches up at full speed.
+const rateInterval = freeInterval / 4
+
 // watchPace tells the core what members that lag may be sent, until the node stops.
 func (n *Node) watchPace() {
-	for last := int64(0); sleep(n.ctx, freeInterval) == nil; {
+	for last := int64(0); sleep(n.ctx, rateInterval) == nil; {
 		rate := n.pace.catchUpRate()
 		if rate == last {
 			continue

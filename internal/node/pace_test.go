@@ -10,7 +10,7 @@ import (
 // paced is a pace whose surroundings the test sets.
 type paced struct {
 	pace
-	asked       uint64
+	requested   uint64
 	held, live  int64
 	bytes, room int64
 	idled       time.Duration
@@ -18,7 +18,7 @@ type paced struct {
 
 func newPaced() *paced {
 	p := &paced{live: 1 << 30, room: 1 << 28}
-	p.requests = func() uint64 { return p.asked }
+	p.requests = func() uint64 { return p.requested }
 	p.memory = func() (int64, int64, bool) { return p.held, p.live, true }
 	p.log = func() (int64, int64) { return p.bytes, p.room }
 	return p
@@ -26,7 +26,7 @@ func newPaced() *paced {
 
 // next is the answer after clients have asked for something.
 func (p *paced) next(requests uint64) float64 {
-	p.asked += requests
+	p.requested += requests
 	p.looked = p.looked.Add(-paceInterval)
 	return p.Share()
 }
@@ -35,7 +35,7 @@ func (p *paced) next(requests uint64) float64 {
 func TestPaceOfASnapshot(t *testing.T) {
 	p := newPaced()
 	require.Equal(t, idleShare, p.Share())
-	p.asked = 100
+	p.requested = 100
 	p.looked = p.looked.Add(time.Hour) // a moment ago, however long this test was held up
 	require.Equal(t, idleShare, p.Share(), "looked at a moment ago")
 	p.looked = p.looked.Add(-time.Hour)
@@ -104,7 +104,7 @@ func TestPaceOnAMachineThatIsFree(t *testing.T) {
 func TestPaceOfWhoLags(t *testing.T) {
 	p := newPaced()
 	rate := func(requests uint64, free float64) int64 {
-		p.asked += requests
+		p.requested += requests
 		p.looked = p.looked.Add(-paceInterval)
 		p.free.free = free
 		return p.catchUpRate()
@@ -112,6 +112,9 @@ func TestPaceOfWhoLags(t *testing.T) {
 	require.Zero(t, rate(0, 0.1), "nobody asks for anything")
 	require.InDelta(t, loadShare*catchUpBytes, rate(100, 0.1), 1)
 	require.InDelta(t, 0.15*catchUpBytes, rate(100, 0.7), 1)
+	require.InDelta(t, 0.15*catchUpBytes, rate(0, 0.7), 1, "clients take breath")
+	p.asked = p.asked.Add(-2 * freeInterval)
+	require.Zero(t, rate(0, 0.7), "they are gone")
 	require.Zero(t, rate(100, 1), "a processor is free")
 }
 
