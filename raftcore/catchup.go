@@ -51,6 +51,7 @@ func (c *Core) SetCatchUpRate(bytesPerSecond int64) {
 // up for: what had to be sent at once, be it a large entry or all that was missing, holds
 // nothing up later.
 func (c *Core) feeds(p *peer, bytes int) {
+	p.lags = p.Next < c.log.winFirst() || c.log.holdsMore(p.Next, c.little())
 	p.fed = min(max(p.fed, c.catchUp.budget)+int64(bytes), c.catchUp.budget+int64(c.little()))
 }
 
@@ -59,8 +60,8 @@ func (c *Core) little() int { return fetchFactor * c.cfg.MaxMessageBytes }
 
 // paced reports whether p has to wait for what it lacks until the budget has grown.
 func (c *Core) paced(p *peer) bool {
-	return p.spare && c.catchUp.rate > 0 && p.fed > c.catchUp.budget && p.awaits <= p.commitSent && !c.quorumHangs() &&
-		p.Next <= c.log.last && (p.Next < c.log.winFirst() || c.log.holdsMore(p.Next, c.little()))
+	return p.lags && p.spare && p.Next <= c.log.last && p.awaits <= p.commitSent && !c.quorumHangs() &&
+		c.catchUp.rate > 0 && p.fed > c.catchUp.budget
 }
 
 // quorumHangs reports whether those who were asked have been silent for long.

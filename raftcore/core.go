@@ -124,6 +124,7 @@ type peer struct {
 	asked       bool   // one of those whose answers make the next quorum (spares.go)
 	spare       bool   // not one of them
 	fed         int64  // catchUp.budget that covers what it was sent (catchup.go)
+	lags        bool   // it lacked more than a little when it was last sent something
 	fetching    uint64 // Lo of the Fetch in flight for it; zero if none
 	caughtUp    uint64 // ticks a learner has kept up
 	probeDue    bool   // heartbeat answered: check for a lost message

@@ -268,7 +268,7 @@ func (a *applier) applyAndRest(entries []raftcore.Entry) error {
 	for rests := false; a.rest != nil && len(entries) > 0; {
 		n, bytes := 0, 0
 		for ; n < len(entries) && bytes < restPiece; n++ {
-			bytes += entries[n].Size()
+			bytes += len(entries[n].Body)
 		}
 		if rests = rests || bytes > briefBytes; !rests {
 			break

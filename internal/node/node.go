@@ -328,9 +328,9 @@ func (n *Node) awaitNearness() error {
 				n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)
 				said = now
 			}
-		case s.Leader == n.identity.Node || len(s.Matches) > 0 && n.applied()+nearEntries >= s.Matches[0]:
+		case s.Leader == n.identity.Node || n.clientsWait() || len(s.Matches) > 0 && n.applied()+nearEntries >= s.Matches[0]:
 			return nil
-		default:
+		case n.pace.loading.Load() == 0: // a snapshot takes as long as it takes
 			led += nearInterval
 		}
 		if err := sleep(n.ctx, nearInterval); err != nil {
@@ -339,6 +339,10 @@ func (n *Node) awaitNearness() error {
 	}
 	return nil
 }
+
+// clientsWait reports whether there are clients that did not wait for this node to be
+// ready.
+func (n *Node) clientsWait() bool { return n.asked.Load() > 0 || n.origin.outstanding() > 0 }
 
 // announceProgress logs every second how far the log has been applied, until the node
 // serves.

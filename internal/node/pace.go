@@ -54,6 +54,9 @@ const (
 	// rest has not become less by one of replayParts.
 	leastReplayShare = 0.2
 	replayParts      = 64
+	// longestRest is how long a client that comes, or the lead, may find it at rest: what took
+	// long was held up, or one command.
+	longestRest = 50 * time.Millisecond
 	// The log is let go after the snapshot: at logSoft times the room it has, which is
 	// when others' turns are not waited for either, the share begins to grow.
 	logSoft, logHard = 2, heldLog
@@ -119,7 +122,9 @@ func (p *pace) look(now time.Time) {
 type replayPace struct {
 	share, hurry float64
 	at           time.Time
-	lag          uint64 // then
+	lag          uint64    // then
+	measured     time.Time // when what is free was measured,
+	taken        float64   // and the share while it was
 }
 
 // replayShare is what it may take of a processor's time when so many entries are missing.
@@ -136,7 +141,10 @@ func (p *pace) replayShare(now time.Time, lag uint64) float64 {
 		}
 		r.at, r.lag = now, lag
 	}
-	spare := p.free.free + r.share - loadSpares // and what this work takes itself
+	if r.measured != p.free.at {
+		r.measured, r.taken = p.free.at, r.share
+	}
+	spare := p.free.free + r.taken - loadSpares // what this work takes would be free
 	r.share = min(max(leastReplayShare, spare/3)*r.hurry, 1)
 	if spare >= 1 {
 		r.share = 1
@@ -147,16 +155,16 @@ func (p *pace) replayShare(now time.Time, lag uint64) float64 {
 // restFromReplay implements applier.rest: until a node is ready nobody waits for it, unless
 // it leads, or nobody does, or a client did not wait for that.
 func (n *Node) restFromReplay(worked time.Duration) bool {
-	if n.ready.Load() || n.asked.Load() > 0 {
+	if n.ready.Load() {
 		return false
 	}
 	s := n.status.Load()
-	if s == nil || s.Leader == 0 || s.Leader == n.identity.Node || n.origin.outstanding() > 0 {
+	if s == nil || s.Leader == 0 || s.Leader == n.identity.Node || n.clientsWait() {
 		return true
 	}
 	share := n.pace.replayShare(time.Now(), s.Commit-min(s.Commit, n.store.Applied()))
-	if rest := float64(worked) * (1 - share) / share; rest > 0 {
-		_ = sleep(n.ctx, time.Duration(rest)) // the applier ends by itself
+	if rest := time.Duration(float64(worked) * (1 - share) / share); rest > 0 {
+		_ = sleep(n.ctx, min(rest, longestRest)) // the applier ends by itself
 	}
 	return true
 }

@@ -124,7 +124,7 @@ func TestPaceOfAReplay(t *testing.T) {
 	p.looked = time.Now().Add(time.Hour) // this test says what is free
 	now := time.Unix(1000, 0)
 	share := func(free float64, lag uint64) float64 {
-		p.free.free = free
+		p.free.free, p.free.at = free, p.free.at.Add(freeInterval)
 		return p.replayShare(now, lag)
 	}
 	require.Equal(t, leastReplayShare, share(0.1, 1000))
@@ -132,6 +132,7 @@ func TestPaceOfAReplay(t *testing.T) {
 	require.Equal(t, leastReplayShare, share(0, 1000))
 	require.Equal(t, 1.0, share(1.2, 1000), "a machine of its own")
 	require.Equal(t, 1.0, share(0.4, 1000), "it is this work that takes the rest")
+	require.Equal(t, 1.0, p.replayShare(now, 1000), "until what is free is measured again")
 	require.InDelta(t, 0.28, share(0.1, 1000), 0.01, "it is not any more")
 	require.Equal(t, leastReplayShare, share(0.1, 1000))
 
