@@ -130,11 +130,12 @@ func TestOfferGetsTheRoomOfWhatGoes(t *testing.T) {
 // Whoever waits for room cuts the rests of a removal short.
 func TestOfferHurriesARemoval(t *testing.T) {
 	fs := vfs.NewMem()
-	resting, rests := make(chan struct{}), 0
+	rested, resting, rests := make(chan struct{}), make(chan struct{}), 0
 	s, _ := warnings(t, fs, Options{
 		Beside: func(f func()) { go f() },
 		Rest: func(time.Duration) error {
 			if rests++; rests == 1 {
+				close(rested)
 				<-resting
 			}
 			return nil
@@ -144,6 +145,7 @@ func TestOfferHurriesARemoval(t *testing.T) {
 	write(t, s, 1, someBlocks(1, 3, 30_000))
 	write(t, s, 2, blocks{{2}})
 	require.NoError(t, s.Retire(1))
+	<-rested // or whoever waits for room removes it all, and there is no rest to be cut short
 	file := manyFrames(t)
 	fs.SetCapacity(int64(len(file)) + 10_000)
 	done := make(chan error)
