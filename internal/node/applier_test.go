@@ -43,3 +43,22 @@ func TestAReplayRestsBetweenPieces(t *testing.T) {
 	require.EqualValues(t, 62, store.Applied())
 	require.Nil(t, a.rest)
 }
+
+// A helper may be a client's event loop or the loop that tells the time: what it may apply is
+// followed by no rest, however many entries that are.
+func TestAHelperNeverRests(t *testing.T) {
+	a := newApplier(kv.New(kv.Options{}), newOrigin(maxBatchBytes))
+	a.applied = func() {}
+	a.rest = func(time.Duration) bool {
+		t.Error("it rests")
+		return true
+	}
+	const body = 70
+	var es []raftcore.Entry
+	for i := range uint64(briefBytes / body) {
+		es = append(es, raftcore.Entry{Index: i + 1, Term: 1, Type: raftcore.EntryConfig, Body: make([]byte, body)})
+	}
+	a.add(applyJob{entries: es})
+	require.True(t, a.help(), "little, but many")
+	require.EqualValues(t, len(es), a.index.Load())
+}

@@ -323,21 +323,28 @@ func (n *Node) awaitNearness() error {
 	for led < nearPatience {
 		s := n.status.Load()
 		switch {
-		case s == nil || s.Leader == 0:
-			if now := n.cfg.Now(); now.Sub(said) >= n.cfg.ParkTimeout {
-				n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)
-				said = now
+		case s != nil && s.Leader != 0:
+			if n.mayAsk(s) {
+				return nil
 			}
-		case s.Leader == n.identity.Node || n.clientsWait() || len(s.Matches) > 0 && n.applied()+nearEntries >= s.Matches[0]:
-			return nil
-		case n.pace.loading.Load() == 0: // a snapshot takes as long as it takes
-			led += nearInterval
+			if n.pace.loading.Load() == 0 { // a snapshot takes as long as it takes
+				led += nearInterval
+			}
+		case n.cfg.Now().Sub(said) >= n.cfg.ParkTimeout:
+			n.log.Info("waiting for a leader", "peers", n.cfg.PeerAddr)
+			said = n.cfg.Now()
 		}
 		if err := sleep(n.ctx, nearInterval); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mayAsk reports whether to hurry the leader costs others little, or is owed to clients.
+func (n *Node) mayAsk(s *Status) bool {
+	near := len(s.Matches) > 0 && n.applied()+nearEntries >= s.Matches[0]
+	return near || s.Leader == n.identity.Node || n.clientsWait()
 }
 
 // clientsWait reports whether there are clients that did not wait for this node to be

@@ -163,10 +163,15 @@ func (n *Node) restFromReplay(worked time.Duration) bool {
 		return true
 	}
 	share := n.pace.replayShare(time.Now(), s.Commit-min(s.Commit, n.store.Applied()))
-	if rest := time.Duration(float64(worked) * (1 - share) / share); rest > 0 {
-		_ = sleep(n.ctx, min(rest, longestRest)) // the applier ends by itself
+	if rest := restAfter(worked, share); rest > 0 {
+		_ = sleep(n.ctx, rest) // the applier ends by itself
 	}
 	return true
+}
+
+// restAfter is how long to rest so that work takes its share of the time.
+func restAfter(worked time.Duration, share float64) time.Duration {
+	return min(time.Duration(float64(worked)*(1-share)/share), longestRest)
 }
 
 // rateInterval is how long clients that begin to ask for something may have to share the

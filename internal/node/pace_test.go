@@ -145,3 +145,9 @@ func TestPaceOfAReplay(t *testing.T) {
 	now = now.Add(time.Second)
 	require.Equal(t, 1.0, share(0, 975))
 }
+
+func TestRestsAreBounded(t *testing.T) {
+	require.Zero(t, restAfter(time.Second, 1))
+	require.InDelta(t, 8*time.Millisecond, restAfter(2*time.Millisecond, 0.2), float64(time.Microsecond))
+	require.Equal(t, longestRest, restAfter(time.Hour, 0.2), "one command that took long")
+}

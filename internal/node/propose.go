@@ -154,7 +154,7 @@ func (l *loop) appendEntry(now time.Time) error {
 		l.batches++
 		l.gather.proposed = now
 		for _, p := range l.batchPeer {
-			if p.seq != 0 { // an OPEN is in no hurry, its node serves nobody yet
+			if p.seq != 0 { // an OPEN: who waits behind it asks for a read index (Node.mayAsk)
 				l.core.Awaits(p.from, index)
 			}
 		}
