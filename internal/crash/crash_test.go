@@ -8,7 +8,7 @@ import (
 
 // The short form; `make crash` is the long one.
 func TestNothingIsLostNothingIsSilent(t *testing.T) {
-	states := 3000
+	states := 20_000 // at least these before every merge
 	if testing.Short() {
 		states = 500
 	}
